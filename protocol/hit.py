@@ -1,0 +1,250 @@
+"""Hits: one pixel's signal each, as an object (`AstroPix4Hit`) and as a row of a table (`HIT_DTYPE`)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.layout import Field, HitLayout, Words
+
+HitTable = npt.NDArray[np.void]
+"""Structured array, one row a hit."""
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def reverse_bit_order(data: bytes) -> bytes:
+    """`data` with the bits of each byte in reverse order: wire bytes to hit data, and back."""
+    return data.translate(_REVERSED)
+
+
+class AbstractAstroPixHit(ABC):
+    """One hit of an AstroPix chip; concrete classes say how its bits are laid out.
+
+    A class for a chip gives
+
+    - `LAYOUT`: its bit fields;
+    - `DTYPE`: the columns of its decoded table, in order: the fields, what `derive` computes, and
+      `readout_id`, `timestamp` (ns since the epoch, host clock) and `decoding_order` (from 0 within a readout);
+    - `first_bytes(chips)` and `derive(table, words)`.
+
+    Parameters: `data` is the hit's bytes with their bits already reversed (`LAYOUT.size_bytes` of them, else
+    `ValueError`); the others are the columns of the same names.
+
+    Each column is an attribute. Hits are equal when they are of the same class and their bits are equal, whichever
+    readout brought them.
+    """
+
+    LAYOUT: ClassVar[HitLayout]
+    DTYPE: ClassVar[np.dtype[np.void]]
+    ATTRIBUTE_NAMES: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "DTYPE" in cls.__dict__:
+            cls.ATTRIBUTE_NAMES = tuple(cls.DTYPE.names or ())
+
+    def __init__(self, data: bytes, readout_id: int = 0, timestamp: int = 0, decoding_order: int = 0) -> None:
+        size = self.LAYOUT.size_bytes
+        if len(data) != size:
+            raise ValueError(f"a hit of {type(self).__name__} is {size} bytes long, not {len(data)}")
+        self._data = bytes(data)
+        wire = np.frombuffer(reverse_bit_order(self._data), np.uint8).reshape(1, size)
+        row = self.table(self.LAYOUT.words(wire))
+        row["readout_id"], row["timestamp"], row["decoding_order"] = readout_id, timestamp, decoding_order
+        self._set(row[0].item())
+
+    def _set(self, values: Iterable[Any]) -> None:
+        self.__dict__.update(zip(self.ATTRIBUTE_NAMES, values, strict=True))
+
+    @classmethod
+    @abstractmethod
+    def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
+        """Which of the 256 wire bytes can begin a hit in a chain of `chips` chips (None: not known)."""
+
+    @classmethod
+    @abstractmethod
+    def derive(cls, table: HitTable, words: Words) -> None:
+        """Fill the derived columns of `table` in place."""
+
+    @classmethod
+    def table(cls, words: Words) -> HitTable:
+        """Decode hits: wire words (n,) → table (n,) of `DTYPE`, without the columns that the readout gives."""
+        table = np.zeros(len(words), cls.DTYPE)
+        for field in cls.LAYOUT.fields:
+            table[field.name] = field.extract(words)
+        cls.derive(table, words)
+        return table
+
+    @classmethod
+    def from_table(cls, table: HitTable, words: Words) -> list[Self]:
+        """Hits as objects, from decoded rows and the words they were decoded from."""
+        size = cls.LAYOUT.size_bytes
+        data = reverse_bit_order(cls.LAYOUT.wire(words).tobytes())
+        hits = []
+        for index, values in enumerate(table.tolist()):
+            hit = cls.__new__(cls)
+            hit._data = data[index * size : (index + 1) * size]
+            hit._set(values)
+            hits.append(hit)
+        return hits
+
+    @property
+    def data(self) -> bytes:
+        """The hit's bytes, bits already reversed."""
+        return self._data
+
+    def attribute_values(self, names: Iterable[str] | None = None) -> list[Any]:
+        """Values of the columns `names`, or of all in the order of `ATTRIBUTE_NAMES`."""
+        return [getattr(self, name) for name in (self.ATTRIBUTE_NAMES if names is None else names)]
+
+    def dict(self) -> dict[str, Any]:
+        """Column names and values."""
+        return {name: getattr(self, name) for name in self.ATTRIBUTE_NAMES}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AbstractAstroPixHit):
+            return NotImplemented
+        return type(self) is type(other) and self._data == other._data
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._data))
+
+    def __str__(self) -> str:
+        columns = ", ".join(f"{name} = {value}" for name, value in self.dict().items())
+        return f"{type(self).__name__}({columns})"
+
+    __repr__ = __str__
+
+
+HIT_DTYPE: np.dtype[np.void] = np.dtype(
+    [
+        ("chip_id", "<u1"),
+        ("payload", "<u1"),
+        ("readout_id", "<u4"),
+        ("timestamp", "<u8"),
+        ("decoding_order", "<u2"),
+        ("row", "<u1"),
+        ("column", "<u1"),
+        ("ts_neg1", "<u1"),
+        ("ts_coarse1", "<u2"),
+        ("ts_fine1", "<u1"),
+        ("ts_tdc1", "<u1"),
+        ("ts_neg2", "<u1"),
+        ("ts_coarse2", "<u2"),
+        ("ts_fine2", "<u1"),
+        ("ts_tdc2", "<u1"),
+        ("ts_dec1", "<u4"),
+        ("ts_dec2", "<u4"),
+        ("tot_us", "<f8"),
+    ]
+)
+"""Columns of the decoded table of AstroPix 4 (docs/formats.md, "Hit"); 44 bytes a row, packed, little endian."""
+
+
+class AstroPix4Hit(AbstractAstroPixHit):
+    """One hit of AstroPix 4: 8 bytes.
+
+    `ts_dec1`, `ts_dec2`: leading and trailing edge in counts of 50 ns (17 bits, then 2^17 is added to the second
+    where it is smaller than the first); `tot_us = (ts_dec2 - ts_dec1) / 20`, 0…6553.55 µs.
+    """
+
+    CLOCK_CYCLES_PER_US = 20
+    CLOCK_ROLLOVER = 1 << 17
+    PAYLOAD = 7
+
+    LAYOUT = HitLayout(
+        8,
+        (
+            Field("chip_id", 0, 5),
+            Field("payload", 5, 3),
+            Field("row", 8, 5),
+            Field("column", 13, 5),
+            Field("ts_neg1", 18, 1),
+            Field("ts_coarse1", 19, 14),
+            Field("ts_fine1", 33, 3),
+            Field("ts_tdc1", 36, 5),
+            Field("ts_neg2", 41, 1),
+            Field("ts_coarse2", 42, 14),
+            Field("ts_fine2", 56, 3),
+            Field("ts_tdc2", 59, 5),
+        ),
+        composites=(Field("ts_dec1", 19, 17, gray=True), Field("ts_dec2", 42, 17, gray=True)),
+    )
+    DTYPE = HIT_DTYPE
+
+    chip_id: int
+    payload: int
+    readout_id: int
+    timestamp: int
+    decoding_order: int
+    row: int
+    column: int
+    ts_neg1: int
+    ts_coarse1: int
+    ts_fine1: int
+    ts_tdc1: int
+    ts_neg2: int
+    ts_coarse2: int
+    ts_fine2: int
+    ts_tdc2: int
+    ts_dec1: int
+    ts_dec2: int
+    tot_us: float
+
+    @classmethod
+    def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
+        """`111xxxxx` on the wire, x the chip's number with its bits reversed; chip 31 would be padding."""
+        allowed = np.zeros(256, np.bool_)
+        for chip in range(31 if chips is None else min(chips, 31)):
+            allowed[_REVERSED[chip << 3 | cls.PAYLOAD]] = True
+        return allowed
+
+    @classmethod
+    def derive(cls, table: HitTable, words: Words) -> None:
+        """Edges in clock counts and time over threshold in µs (facts of the chip: 20 MHz, 17 bits, Gray)."""
+        leading = cls.LAYOUT["ts_dec1"].extract(words)
+        trailing = cls.LAYOUT["ts_dec2"].extract(words)
+        trailing += (trailing < leading).astype(np.uint32) << np.uint32(17)
+        table["ts_dec1"] = leading
+        table["ts_dec2"] = trailing
+        table["tot_us"] = (trailing - leading) / cls.CLOCK_CYCLES_PER_US
+
+    @classmethod
+    def encode(
+        cls,
+        chip_id: npt.ArrayLike,
+        row: npt.ArrayLike,
+        column: npt.ArrayLike,
+        ts_dec1: npt.ArrayLike,
+        ts_dec2: npt.ArrayLike,
+        *,
+        ts_neg1: npt.ArrayLike = 0,
+        ts_tdc1: npt.ArrayLike = 0,
+        ts_neg2: npt.ArrayLike = 0,
+        ts_tdc2: npt.ArrayLike = 0,
+    ) -> npt.NDArray[np.uint8]:
+        """Wire bytes of hits, shape (n, 8): the inverse of the decoder.
+
+        Arrays and scalars are broadcast against each other; each is cut to the bits of its field (`ts_dec*`: modulo
+        2^17).
+        """
+        values = {
+            "chip_id": chip_id,
+            "payload": cls.PAYLOAD,
+            "row": row,
+            "column": column,
+            "ts_dec1": ts_dec1,
+            "ts_neg1": ts_neg1,
+            "ts_tdc1": ts_tdc1,
+            "ts_dec2": ts_dec2,
+            "ts_neg2": ts_neg2,
+            "ts_tdc2": ts_tdc2,
+        }
+        columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in values.values()))
+        words = np.zeros(columns[0].shape, np.uint64)
+        for name, column_values in zip(values, columns, strict=True):
+            cls.LAYOUT[name].insert(words, column_values)
+        return cls.LAYOUT.wire(words)

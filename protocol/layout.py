@@ -1,0 +1,108 @@
+"""Named bit fields of a hit, and their extraction from many hits at once.
+
+The board sends each byte with its least significant bit first. Read as one little-endian integer, the bytes of
+a hit therefore carry their bits in the order of time: the bit that the chip sent first is bit 0. A field is
+then a shift and a mask away, with its own bits in reverse order, and one table look-up puts them right. The same
+look-up can do more on its way, like turning a Gray code into a number. So no byte is ever reversed.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint64]
+"""One hit each, wire bytes as a little-endian integer."""
+
+MAX_TABLE_BITS = 20
+
+
+def reverse_bits(values: npt.NDArray[np.uint64], width: int) -> npt.NDArray[np.uint64]:
+    """`values` with the order of their lowest `width` bits reversed."""
+    reversed_values = np.zeros_like(values)
+    for bit in range(width):
+        reversed_values |= ((values >> np.uint64(bit)) & np.uint64(1)) << np.uint64(width - 1 - bit)
+    return reversed_values
+
+
+def gray_to_binary(gray: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The numbers that reflected binary (Gray) codes of up to 32 bits stand for."""
+    binary = gray.copy()
+    for shift in (1, 2, 4, 8, 16):
+        binary ^= binary >> np.uint64(shift)
+    return binary
+
+
+def binary_to_gray(binary: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Inverse of `gray_to_binary`."""
+    return binary ^ (binary >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class Field:
+    """`width` bits from `first_bit` on, counted from the first bit of the hit, most significant bit first.
+
+    `gray` says that the field is a Gray code; its value is the number it stands for.
+    """
+
+    name: str
+    first_bit: int
+    width: int
+    gray: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= MAX_TABLE_BITS:
+            raise ValueError(f"field {self.name}: {self.width} bits wide, not within 1…{MAX_TABLE_BITS}")
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.uint32]:
+        """Value of the field for each pattern of its bits as they lie in the word; 2^width entries."""
+        patterns = reverse_bits(np.arange(1 << self.width, dtype=np.uint64), self.width)
+        return (gray_to_binary(patterns) if self.gray else patterns).astype(np.uint32)
+
+    def extract(self, words: Words) -> npt.NDArray[np.uint32]:
+        """The field of each hit."""
+        bits = (words >> np.uint64(self.first_bit)) & np.uint64((1 << self.width) - 1)
+        return self.table.take(bits.view(np.int64), mode="clip")
+
+    def insert(self, words: Words, values: npt.ArrayLike) -> None:
+        """Set the field of each hit, which must be zero before; `values` are cut to `width` bits."""
+        bits = np.asarray(values).astype(np.uint64) & np.uint64((1 << self.width) - 1)
+        if self.gray:
+            bits = binary_to_gray(bits)
+        words |= reverse_bits(bits, self.width) << np.uint64(self.first_bit)
+
+
+class HitLayout:
+    """The bit fields of a hit of `size_bytes` bytes (at most 8).
+
+    `fields` are what the hit says, one column of the decoded table each; `composites` are other views of the
+    same bits, of which derived quantities are made.
+    """
+
+    def __init__(
+        self, size_bytes: int, fields: tuple[Field, ...], composites: tuple[Field, ...] = ()
+    ) -> None:
+        if not 1 <= size_bytes <= 8:
+            raise ValueError(f"a hit of {size_bytes} bytes: only 1 to 8 are possible")
+        for field in fields + composites:
+            if field.first_bit < 0 or field.first_bit + field.width > 8 * size_bytes:
+                raise ValueError(f"field {field.name} ends beyond the {8 * size_bytes} bits of the hit")
+        self.size_bytes = size_bytes
+        self.fields = fields
+        self._by_name = {field.name: field for field in fields + composites}
+
+    def __getitem__(self, name: str) -> Field:
+        return self._by_name[name]
+
+    def words(self, wire: npt.NDArray[np.uint8]) -> Words:
+        """Hits as integers, from their wire bytes: shape (n, size_bytes) → (n,)."""
+        padded = np.zeros((len(wire), 8), np.uint8)
+        padded[:, : self.size_bytes] = wire
+        return padded.view("<u8")[:, 0]
+
+    def wire(self, words: Words) -> npt.NDArray[np.uint8]:
+        """Inverse of `words`."""
+        flat: npt.NDArray[np.uint8] = words.astype("<u8").view(np.uint8)
+        return flat.reshape(-1, 8)[:, : self.size_bytes].copy()
