@@ -1,0 +1,252 @@
+"""From readouts to hits: the one decoder behind all interfaces."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.block import ReadoutBlock, ReadoutLike
+from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable
+from protocol.layout import Words
+from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
+from protocol.scan import Scanner, Spans
+from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
+
+_BLOCK_BYTES = 1 << 18
+"""Data decoded at a time: small enough for the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Hits with the words they were decoded from, and the class of each byte if it was asked for."""
+
+    table: HitTable
+    words: Words
+    classes: npt.NDArray[np.uint8]
+
+
+class StreamDecoder:
+    """Decodes the readouts of one run in order; never raises for what the bytes are (docs/formats.md).
+
+    `chips`: number of chips in the chain, ids 0…chips-1 (1…31); None where it is not known, which takes any first byte
+    for that of a hit and so mistakes more garbage for hits. `ValueError` outside that range.
+
+    `ledger` counts every byte and hit so far. A hit cut by the end of a readout is carried to the next; how the calls
+    are cut makes no difference.
+    """
+
+    def __init__(self, chips: int | None = None, hit_class: type[AbstractAstroPixHit] = AstroPix4Hit) -> None:
+        if chips is not None and not 1 <= chips <= 31:
+            raise ValueError(f"{chips} chips in a chain: 1 to 31 can be told apart")
+        self.chips = chips
+        self.hit_class = hit_class
+        self.ledger = Ledger()
+        self._first_bytes = hit_class.first_bytes(chips)
+        self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE)
+        self._carry = b""
+        self._last_readout = (0, 0, 0)  # id, time stamp and hits of the last readout that had bytes
+
+    @property
+    def carried(self) -> bytes:
+        """The begun hit that waits for the next readout; empty if none."""
+        return self._carry
+
+    def decode(self, readouts: Iterable[ReadoutLike] | ReadoutBlock) -> HitTable:
+        """Hits that `readouts` bring, in order: structured array (n,) of `hit_class.DTYPE`; empty for none.
+
+        A hit that was cut belongs to the readout that completed it.
+        """
+        block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
+        tables = [self._decode(part, classify=False).table for part in block.cut(_BLOCK_BYTES)]
+        if len(tables) == 1:
+            return tables[0]
+        return np.concatenate(tables) if tables else np.zeros(0, self.hit_class.DTYPE)
+
+    def examine(self, readouts: Iterable[ReadoutLike] | ReadoutBlock, *, classify: bool = False) -> Decoded:
+        """Like `decode`, with the hits' words; with `classify`, `classes` says what each byte was taken for.
+
+        `classes`: u1 of `ByteClass`, one for each byte of the readouts. The bytes of a hit that is cut by the end of
+        the last readout are `CARRIED`; bytes carried from an earlier call are not in it.
+        """
+        block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
+        return self._decode(block, classify=classify)
+
+    def flush(self) -> HitTable:
+        """End of the run: what is carried is a hit whose last bytes were 0xFF. Zero or one row, as from `decode`.
+
+        The hit belongs to the last readout that had bytes and comes last in it.
+        """
+        if not self._carry:
+            return np.zeros(0, self.hit_class.DTYPE)
+        stream = np.frombuffer(self._carry, np.uint8)
+        length = len(stream)
+        everything = np.ones(1, np.bool_)
+        words = self._words(_padded(stream), np.zeros(1, np.int64), np.full(1, length), everything)
+        readout_id, timestamp, hits = self._last_readout
+        table = self.hit_class.table(words)
+        table["readout_id"], table["timestamp"], table["decoding_order"] = readout_id, timestamp, hits
+        self._count_hits(table, everything, np.full(1, length))
+        self.ledger.carried = 0
+        self._carry = b""
+        self._last_readout = (readout_id, timestamp, hits + 1)
+        return table
+
+    def state(self) -> dict[str, Any]:
+        """All that the decoder remembers, as JSON can carry it; `from_state` goes on from there."""
+        return {
+            "chips": self.chips,
+            "carry": self._carry.hex(),
+            "last_readout": list(self._last_readout),
+            "ledger": self.ledger.to_dict(),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], hit_class: type[AbstractAstroPixHit] = AstroPix4Hit) -> Self:
+        """A decoder that goes on where the one that gave `state` was; `ValueError` where it is not a state."""
+        try:
+            decoder = cls(state["chips"], hit_class)
+            decoder.carry_over(bytes.fromhex(state["carry"]))
+            readout_id, timestamp, hits = (int(value) for value in state["last_readout"])
+            decoder._last_readout = (readout_id, timestamp, hits)
+            decoder.ledger = Ledger.from_dict(state["ledger"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not the state of a decoder: {error!r}") from error
+        return decoder
+
+    def carry_over(self, begun: bytes) -> None:
+        """Take `begun` for a hit begun in a readout before; `ValueError` if it cannot be one."""
+        if begun and (len(begun) >= self.hit_class.LAYOUT.size_bytes or not self._first_bytes[begun[0]]):
+            raise ValueError(f"{begun.hex()} is not the beginning of a hit")
+        self.ledger.bytes_read += len(begun) - len(self._carry)
+        self.ledger.carried = len(begun)
+        self._carry = begun
+
+    def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
+        carried = len(self._carry)
+        padded = _padded(np.frombuffer(self._carry + block.data, np.uint8))
+        stream = padded[: carried + len(block.data)]
+        filled = np.flatnonzero(np.diff(block.offsets))
+        starts = block.offsets[filled] + carried
+        spans = self._scanner.scan(stream, starts)
+        whole = ~spans.dropped
+        if spans.carried:
+            whole[-1] = False
+        start, end, restored = spans.start[whole], spans.end[whole], spans.restored[whole]
+        words = self._words(padded, start, end, restored)
+        table = self.hit_class.table(words)
+        # A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
+        first_hit = np.searchsorted(end - ~restored, starts)
+        hits = np.diff(np.append(first_hit, len(table)))
+        table["readout_id"] = np.repeat(block.readout_id[filled], hits)
+        table["timestamp"] = np.repeat(block.timestamp[filled], hits)
+        table["decoding_order"] = np.arange(len(table)) - np.repeat(first_hit, hits)
+        if len(filled):
+            last = filled[-1]
+            self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
+        self.ledger.readouts += len(block)
+        self.ledger.bytes_read += len(block.data)
+        self.ledger.rejoined_hits += _crossed(start[~restored], end[~restored], starts)
+        self._count_hits(table, restored, end - start)
+        self._count_rest(padded, stream, spans)
+        self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
+        classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
+        return Decoded(table, words, classes)
+
+    def _words(
+        self,
+        padded: npt.NDArray[np.uint8],
+        start: npt.NDArray[np.int64],
+        end: npt.NDArray[np.int64],
+        restored: npt.NDArray[np.bool_],
+    ) -> Words:
+        """The hits as little-endian words; of the restored ones, the bytes at and after `end` are 0xFF."""
+        every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
+        words = every_offset.take(start)
+        size = self.hit_class.LAYOUT.size_bytes
+        if size < 8:
+            words &= np.uint64((1 << 8 * size) - 1)
+        cut = np.flatnonzero(restored)
+        if len(cut):
+            present = (8 * (end[cut] - start[cut])).astype(np.uint64)
+            missing = np.uint64((1 << 8 * size) - 1) & ~((np.uint64(1) << present) - np.uint64(1))
+            words[cut] |= missing
+        return words
+
+    def _count_hits(
+        self, table: HitTable, restored: npt.NDArray[np.bool_], present_bytes: npt.NDArray[np.int64]
+    ) -> None:
+        ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
+        present = int(present_bytes.sum())
+        ledger.hits += len(table)
+        ledger.hit += present
+        ledger.restored_hits += int(np.count_nonzero(restored))
+        ledger.restored_bytes += len(table) * size - present
+        _add(ledger.chip_hits, table["chip_id"])
+        _add(ledger.chip_restored, table["chip_id"][restored])
+
+    def _count_rest(self, padded: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], spans: Spans) -> None:
+        """Bytes that are in no hit: dropped, carried, and what lies between."""
+        ledger = self.ledger
+        dropped_at = spans.start[spans.dropped]
+        dropped = int((spans.end - spans.start)[spans.dropped].sum())
+        carried = int(spans.end[-1] - spans.start[-1]) if spans.carried else 0
+        ledger.dropped_hits += len(dropped_at)
+        ledger.dropped += dropped
+        if len(dropped_at):
+            words = self._words(padded, dropped_at, dropped_at, np.zeros(len(dropped_at), np.bool_))
+            _add(ledger.chip_dropped, self.hit_class.table(words)["chip_id"])
+        ledger.carried = carried
+        between = _between(stream, spans)
+        idle = int(np.count_nonzero(between == IDLE_BYTE))
+        padding = int(np.count_nonzero(between == PADDING_BYTE))
+        ledger.idle += idle
+        ledger.padding += padding
+        ledger.orphan += len(between) - idle - padding
+
+    @staticmethod
+    def _classify(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
+        classes = np.full(len(stream), ByteClass.ORPHAN, np.uint8)
+        classes[stream == IDLE_BYTE] = ByteClass.IDLE
+        classes[stream == PADDING_BYTE] = ByteClass.PADDING
+        for index, (start, end) in enumerate(zip(spans.start.tolist(), spans.end.tolist(), strict=True)):
+            last = spans.carried and index == len(spans) - 1
+            kind = ByteClass.DROPPED if spans.dropped[index] else ByteClass.CARRIED if last else ByteClass.HIT
+            classes[start:end] = kind
+        return classes
+
+
+def _padded(stream: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`stream` with eight more bytes, so that a word can be taken at each of its positions."""
+    padded = np.zeros(len(stream) + 8, np.uint8)
+    padded[: len(stream)] = stream
+    return padded
+
+
+def _crossed(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> int:
+    """How many of the hits have one of `bounds` inside."""
+    before = np.searchsorted(start, bounds) - 1
+    before = before[before >= 0]
+    bounds = bounds[len(bounds) - len(before) :]
+    return len(np.unique(before[end[before] > bounds]))
+
+
+def _between(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
+    """The bytes of `stream` that are in none of `spans`."""
+    gap_start = np.append(0, spans.end)
+    gap_length = np.append(spans.start, len(stream)) - gap_start
+    if int(gap_length.sum()) == len(stream):
+        return stream
+    wide = gap_length > 0
+    gap_start, gap_length = gap_start[wide], gap_length[wide]
+    total = np.cumsum(gap_length)
+    where = np.arange(total[-1] if len(total) else 0) + np.repeat(gap_start - (total - gap_length), gap_length)
+    between: npt.NDArray[np.uint8] = stream.take(where)
+    return between
+
+
+def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:
+    if len(chip_ids):
+        for chip, number in enumerate(np.bincount(chip_ids, minlength=CHIP_SLOTS).tolist()):
+            counts[chip] += number

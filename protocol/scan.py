@@ -1,0 +1,142 @@
+"""Finding the hits in a stretch of the stream, all at once.
+
+The rules (docs/formats.md, "Decoding rules") are local: from the bytes around a possible first byte follow where its
+hit would end and what it would be. So ends are computed for every *candidate* (possible first byte) in whole-array
+steps, and what is left is the sequential part: from one hit, the next is the first candidate at or after its end.
+Candidates that no earlier one can jump over are reached for certain; from them the chains are followed side by side.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Positions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_FEW = 32
+"""Chains below which following them one by one is faster than whole-array steps."""
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Begun hits in order: bytes `start[i]` to `end[i]`, at most one of the flags each.
+
+    None set: a whole hit. `restored`: a hit whose last bytes were 0xFF and went with the padding. `dropped`: bytes were
+    lost, no hit. `carried`: more bytes are needed (the last one only).
+    """
+
+    start: Positions
+    end: Positions
+    restored: Flags
+    dropped: Flags
+    carried: bool
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class Scanner:
+    """Finds hits of `size` bytes that begin with one of `first_bytes` (bool, 256).
+
+    `quiet_bytes` (bool, 256) are those that may stand between hits: idle and padding; `idle_byte` is the one that, like
+    a first byte, says that a hit cut by the end of the readout before will not go on.
+    """
+
+    def __init__(self, size: int, first_bytes: Flags, idle_byte: int, padding_byte: int) -> None:
+        self.size = size
+        self._first = first_bytes
+        self._settling = first_bytes.copy()
+        self._settling[idle_byte] = True
+        self._after_hit = self._settling.copy()
+        self._after_hit[padding_byte] = True
+
+    def scan(self, stream: npt.NDArray[np.uint8], starts: Positions) -> Spans:
+        """Begun hits in `stream`, bytes carried over first; `starts`: where non-empty readouts begin, ascending.
+
+        Bytes before `starts[0]` were carried over: they begin with a first byte and are shorter than a hit.
+        """
+        length = len(stream)
+        candidate = self._first.take(stream)
+        at = np.flatnonzero(candidate)
+        if not len(at):
+            nothing = np.zeros(0, np.bool_)
+            return Spans(at, at, nothing, nothing, False)
+        end = at + self.size
+        restored = self._settle(stream, starts, at, end)
+        beyond = (end > length) & ~restored
+        dropped = self._lose(stream, starts, at, end, restored | beyond)
+        end[beyond] = length
+        reached = _follow(self._next(candidate, end))
+        start, end = at[reached], end[reached]
+        return Spans(start, end, restored[reached], dropped[reached], bool(beyond[reached][-1]))
+
+    def _settle(self, stream: npt.NDArray[np.uint8], starts: Positions, at: Positions, end: Positions) -> Flags:
+        """Rule (a): a readout that begins with idle or first byte ends a hit that was cut before it; adapts `end`."""
+        restored = np.zeros(len(at), np.bool_)
+        settling = starts[self._settling.take(stream.take(starts))]
+        first = np.searchsorted(at, settling - self.size + 1)
+        stop = np.searchsorted(at, settling)
+        # Backwards, so that of several readouts that could settle a hit the first one does.
+        for index in np.flatnonzero(first < stop)[::-1].tolist():
+            restored[first[index] : stop[index]] = True
+            end[first[index] : stop[index]] = settling[index]
+        return restored
+
+    def _lose(
+        self, stream: npt.NDArray[np.uint8], starts: Positions, at: Positions, end: Positions, decided: Flags
+    ) -> Flags:
+        """Rule (c): where nothing sensible follows a hit, but another hit begins within it, bytes were lost."""
+        followed = self._after_hit.take(stream)
+        followed[starts] = True
+        followed = np.append(followed, True)
+        doubtful = np.flatnonzero(~(decided | followed[np.where(decided, 0, end)]))
+        dropped = np.zeros(len(at), np.bool_)
+        if not len(doubtful):
+            return dropped
+        bounds = np.append(starts, len(stream))
+        readout_end = bounds[np.searchsorted(bounds, end[doubtful], side="right")]
+        limit = end[doubtful]
+        for step in range(1, self.size):
+            inner = doubtful + step
+            inside = inner < len(at)
+            inside[inside] = at[inner[inside]] < limit[inside]
+            if not inside.any():
+                break
+            doubtful, readout_end, limit, inner = doubtful[inside], readout_end[inside], limit[inside], inner[inside]
+            inner_end = at[inner] + self.size
+            sensible = (inner_end >= readout_end) | followed[np.minimum(inner_end, len(stream))]
+            taken = doubtful[sensible]
+            dropped[taken] = True
+            end[taken] = at[inner[sensible]]
+            rest = ~sensible
+            doubtful, readout_end, limit = doubtful[rest], readout_end[rest], limit[rest]
+        return dropped
+
+    @staticmethod
+    def _next(candidate: Flags, end: Positions) -> Positions:
+        """Index of the first candidate at or after each end."""
+        before = np.zeros(len(candidate) + 1, np.int64)
+        np.cumsum(candidate, out=before[1:])
+        return before.take(end)
+
+
+def _follow(following: Positions) -> Positions:
+    """Indices that the chain 0 → following[0] → … visits, ascending; each entry must be larger than its index."""
+    count = len(following)
+    visited = np.empty(count, np.bool_)
+    visited[0] = True
+    # No candidate before this one leads past it: the chain cannot miss it.
+    visited[1:] = np.maximum.accumulate(following[:-1]) <= np.arange(1, count)
+    front = np.flatnonzero(visited)
+    while len(front) >= _FEW:
+        front = following[front]
+        front = front[front < count]
+        front = front[~visited[front]]
+        visited[front] = True
+    for chain in front.tolist():
+        link = int(following[chain])
+        while link < count and not visited[link]:
+            visited[link] = True
+            link = int(following[link])
+    return np.flatnonzero(visited)
