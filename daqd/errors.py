@@ -1,0 +1,73 @@
+"""What can go wrong in the daemon, said to the person at the terminal.
+
+::
+
+    DaqError
+    ├── ConfigError          the configuration file (also a ValueError)
+    ├── BoardError           the board or the link to it (also an OSError)
+    │   ├── BoardLost        the link is gone: cable, power, device
+    │   ├── LinkTimeout      the link is there and has not delivered in time (also a TimeoutError)
+    │   └── BoardAnswerError the board answers wrongly, in part, or not at all
+    ├── RunControlError      a command that cannot be obeyed now
+    └── DiskError            files of a run cannot be written (also an OSError)
+"""
+
+from collections.abc import Sequence
+
+
+class DaqError(Exception):
+    """Root of the errors of `daqd`."""
+
+
+class ConfigError(DaqError, ValueError):
+    """The configuration cannot be used.
+
+    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
+    """
+
+    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        self.path = path
+        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
+
+
+class BoardError(DaqError, OSError):
+    """The board or the link to it does not do what it should."""
+
+
+class BoardLost(BoardError):  # noqa: N818 - it says what happened
+    """The link is gone: connect again with `open()`."""
+
+
+class LinkTimeout(BoardError, TimeoutError):  # noqa: N818 - named as TimeoutError is
+    """Fewer bytes than asked for came within the time; `partial` has those that did come."""
+
+    def __init__(self, message: str, partial: bytes = b"") -> None:
+        self.partial = partial
+        super().__init__(message)
+
+
+class BoardAnswerError(BoardError):
+    """The board answers wrongly, in part, or not at all.
+
+    `register`, `expected` and `got` say where and what.
+    """
+
+    def __init__(self, board: str, register: str, expected: str, got: str, advice: str) -> None:
+        self.register = register
+        self.expected = expected
+        self.got = got
+        self.advice = advice
+        super().__init__(f"{board}: register {register}: expected {expected}, got {got}: {advice}")
+
+
+class RunControlError(DaqError):
+    """A command that cannot be obeyed in the present state; `code` is the error code of the control reply."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class DiskError(DaqError, OSError):
+    """The files of a run cannot be written."""
