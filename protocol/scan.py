@@ -116,9 +116,8 @@ class Scanner:
     @staticmethod
     def _next(candidate: Flags, end: Positions) -> Positions:
         """Index of the first candidate at or after each end."""
-        before = np.zeros(len(candidate) + 1, np.int64)
-        np.cumsum(candidate, out=before[1:])
-        return before.take(end)
+        up_to = np.cumsum(candidate, dtype=np.int32)
+        return up_to.take(end - 1).astype(np.int64)
 
 
 def _follow(following: Positions) -> Positions:

@@ -1,0 +1,235 @@
+"""`.apx` files: header, and reading and writing with the interface of the public AstroPix analysis package."""
+
+import json
+import struct
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+from protocol.block import ReadoutBlock
+from protocol.errors import ApxFormatError
+from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
+from protocol.records import RecordScanner
+
+MAGIC = b"%APXDF"
+HEADER_LENGTH = struct.Struct("<I")
+MAX_HEADER_BYTES = 1 << 26
+_CHUNK_BYTES = 1 << 22
+_UID_KEY = "readout_uid"
+
+
+class FileHeader:
+    """What an `.apx` file says of itself: the class of its readouts, and anything that JSON can carry.
+
+    `content`: mapping of strings to what JSON can carry; a key `readout_uid` in it must agree with `readout_class`.
+    """
+
+    def __init__(self, readout_class: type[AbstractAstroPixReadout], content: dict[str, Any] | None = None) -> None:
+        uid = readout_class.uid()
+        given = dict(content or {})
+        if given.pop(_UID_KEY, uid) != uid:
+            raise ValueError(f"{_UID_KEY} in the header's content is not that of {readout_class.__name__}, {uid}")
+        self._readout_class = readout_class
+        self._content = {_UID_KEY: uid, **given}
+
+    def readout_uid(self) -> int:
+        """The number that says how to read the records."""
+        return self._readout_class.uid()
+
+    def readout_class(self) -> type[AbstractAstroPixReadout]:
+        """The class of the readouts in the file."""
+        return self._readout_class
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it, `readout_uid` first; a copy."""
+        return dict(self._content)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._content
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, or `default`."""
+        return self._content.get(key, default)
+
+    def serialize(self) -> str:
+        """The header's text: one JSON object."""
+        return json.dumps(self._content)
+
+    @classmethod
+    def deserialize(cls, text: str) -> Self:
+        """Inverse of `serialize`; `ValueError` for what is no header of a known kind of readout."""
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the header is not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise ValueError(f"the header is a JSON {type(content).__name__}, not an object")
+        if _UID_KEY not in content:
+            raise ValueError(f"the header has no {_UID_KEY}")
+        return cls(uid_to_readout_class(content[_UID_KEY]), content)
+
+    def to_bytes(self) -> bytes:
+        """The beginning of the file: magic, length, text."""
+        text = self.serialize().encode()
+        return MAGIC + HEADER_LENGTH.pack(len(text)) + text
+
+    @classmethod
+    def from_file(cls, file: BinaryIO, path: str | None = None) -> Self:
+        """Read a header from the beginning of a file; `ApxFormatError` with the offset of what is wrong."""
+        magic = file.read(len(MAGIC))
+        if magic != MAGIC:
+            raise ApxFormatError(f"not an .apx file: begins with {magic!r}, not {MAGIC!r}", 0, path)
+        length_bytes = file.read(HEADER_LENGTH.size)
+        if len(length_bytes) < HEADER_LENGTH.size:
+            raise ApxFormatError("the file ends within the length of the header", len(MAGIC), path)
+        (length,) = HEADER_LENGTH.unpack(length_bytes)
+        if length > MAX_HEADER_BYTES:
+            raise ApxFormatError(f"a header of {length} bytes announced; that is damage", len(MAGIC), path)
+        start = len(MAGIC) + HEADER_LENGTH.size
+        text = file.read(length)
+        if len(text) < length:
+            raise ApxFormatError(f"a header of {length} bytes announced, the file ends after {len(text)}", start, path)
+        try:
+            return cls.deserialize(text.decode())
+        except ValueError as error:  # also of the decoding from UTF-8
+            raise ApxFormatError(str(error), start, path) from None
+
+    def __eq__(self, other: object) -> bool:
+        return self._content == other._content if isinstance(other, FileHeader) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.serialize())
+
+    def __str__(self) -> str:
+        return f"FileHeader({self.serialize()})"
+
+
+class ApxReader:
+    """Reads a file in blocks, in constant memory: the fast way. A context manager; close it otherwise.
+
+    Raises `ApxFormatError` for a bad header at once, for a bad record where it comes; `OSError` as `open` does.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = self.path.open("rb")
+        try:
+            self.header = FileHeader.from_file(self._file, str(path))
+        except BaseException:
+            self._file.close()
+            raise
+        self._scanner = RecordScanner(self._file.tell())
+
+    def blocks(self, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[ReadoutBlock]:
+        """The readouts that are left, in blocks; ends after the last whole record."""
+        while chunk := self._file.read(chunk_bytes):
+            try:
+                block = self._scanner.feed(chunk)
+            except ApxFormatError as error:
+                raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
+            if len(block):
+                yield block
+        if self._scanner.leftover_bytes:
+            # Nothing more can come; a fault that the last bytes brought to light is reported now.
+            try:
+                self._scanner.feed(b"")
+            except ApxFormatError as error:
+                raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
+
+    @property
+    def consumed_bytes(self) -> int:
+        """Size of what was read as whole records, with the header before them."""
+        return self._scanner.offset
+
+    @property
+    def leftover_bytes(self) -> int:
+        """Bytes read after the last whole record: at the end of a file, what a cut left over."""
+        return self._scanner.leftover_bytes
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AstroPixBinaryFile:
+    """An `.apx` file, open for reading (an iterable of readouts) or for writing. Use `apx_open`."""
+
+    def __init__(self, file: BinaryIO, header: FileHeader, path: Path, mode: str) -> None:
+        self._file = file
+        self._mode = mode
+        self.header = header
+        self.path = path
+        self._leftover_bytes = 0
+
+    def __iter__(self) -> Iterator[AbstractAstroPixReadout]:
+        return self
+
+    def __next__(self) -> AbstractAstroPixReadout:
+        position = self._file.tell()
+        try:
+            readout = self.header.readout_class().from_file(self._file)
+        except ApxFormatError as error:
+            raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
+        if readout is None:
+            self._leftover_bytes = self._file.seek(0, 2) - position
+            self._file.seek(position)
+            raise StopIteration
+        return readout
+
+    @property
+    def leftover_bytes(self) -> int:
+        """After the iteration: bytes after the last whole record; not 0 where the file was cut."""
+        return self._leftover_bytes
+
+    def write(self, data: bytes) -> None:
+        """Append a record, as `AbstractAstroPixReadout.write` does."""
+        self._file.write(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def apx_open(
+    path: str | PathLike[str], mode: Literal["rb", "wb", "xb"] = "rb", header: FileHeader | None = None
+) -> AstroPixBinaryFile:
+    """Open an `.apx` file for reading ('rb'), or a new one for writing ('wb', or 'xb' to refuse an existing one).
+
+    Writing needs a header, reading takes none: else `ValueError`. `ApxFormatError` for a bad header, `OSError` as
+    from `open`.
+    """
+    path = Path(path)
+    if mode not in ("rb", "wb", "xb"):
+        raise ValueError(f"mode {mode!r}: an .apx file is opened 'rb', 'wb' or 'xb'")
+    if (header is None) != (mode == "rb"):
+        raise ValueError("a header is needed to write an .apx file, and comes from the file when reading")
+    file = path.open(mode)
+    try:
+        if header is None:
+            header = FileHeader.from_file(file, str(path))
+        else:
+            file.write(header.to_bytes())
+    except BaseException:
+        file.close()
+        raise
+    return AstroPixBinaryFile(file, header, path, mode)

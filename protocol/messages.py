@@ -1,0 +1,284 @@
+"""Wire messages (docs/wire.md): what is published, and requests and replies of the control socket.
+
+Bytes in, typed objects out, and back. Whatever the bytes are, the only error is `MessageError`.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal, Self, TypeVar
+
+import msgpack
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protocol.errors import MessageError
+from protocol.hit import HIT_DTYPE, HitTable
+from protocol.run_record import RunRecord, one_line
+
+T = TypeVar("T", bound=BaseModel)
+
+WIRE_VERSION = 1
+MAX_CONTROL_BYTES = 1 << 20
+
+
+class Topic(StrEnum):
+    """First frame of a published message."""
+
+    HITS = "hits"
+    RAW = "raw"
+    STAT = "stat"
+    RUN = "run"
+    LOG = "log"
+
+
+class _Model(BaseModel):
+    # Unknown keys are let pass: version 1 may grow keys, and readers that do not know them go on working.
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+DTypeDescription = tuple[tuple[str, str], ...]
+
+HIT_DESCRIPTION: DTypeDescription = tuple((name, str(HIT_DTYPE[name].str)) for name in HIT_DTYPE.names or ())
+
+
+class Header(_Model):
+    """Second frame. `t`: when it was sent, ns since the epoch.
+
+    `daq`: name of the daemon; `pub`: start of the publisher in ns, a new one after each restart; `seq`: number of the
+    message in its topic, from 0 for each `pub`; `run`: number of the run, None outside runs; `pass_`: 0 live, in a
+    replay the pass through the files, from 1.
+    For `hits` and `raw`: `readouts`, first and last id of the readouts consumed since the message before; for `hits`:
+    `n` and `dtype`.
+    """
+
+    v: Literal[1] = 1
+    daq: str
+    pub: int = Field(ge=0)
+    seq: int = Field(ge=0)
+    t: int = Field(ge=0)
+    run: int | None = Field(default=None, ge=0)
+    pass_: int = Field(default=0, ge=0, alias="pass")
+    n: int | None = Field(default=None, ge=0)
+    readouts: tuple[int, int] | None = None
+    dtype: DTypeDescription | None = None
+
+
+class Rates(_Model):
+    """Per second, over the last second or so."""
+
+    readouts_hz: float = 0.0
+    bytes_hz: float = 0.0
+    hits_hz: float = 0.0
+
+
+class Queue(_Model):
+    """The queue between reader and writer; `high_water_bytes` is its largest size in this run."""
+
+    bytes: int = 0
+    limit_bytes: int = 0
+    high_water_bytes: int = 0
+
+
+class Disk(_Model):
+    """Where the files go."""
+
+    path: str = ""
+    free_bytes: int = 0
+    total_bytes: int = 0
+
+
+class Board(_Model):
+    """What is known of the board; `counters` are its own words for what it counts."""
+
+    kind: str = ""
+    transport: str = ""
+    connected: bool = False
+    counters: dict[str, int | float | str] = {}
+
+
+class PublisherStat(_Model):
+    """The publisher's own state. `dropped`: messages that at least one subscriber did not get."""
+
+    messages: int = 0
+    hits: int = 0
+    dropped: int = 0
+    subscribers: int = 0
+    restarts: int = 0
+    lag_bytes: int = 0
+
+
+class Stat(_Model):
+    """State of the daemon (or of a replay), once a second and at every change of state.
+
+    `counts`: of the current or last run, as `protocol.run_record.Counts`; `ledger`: as `Ledger.to_dict`, what the
+    publisher has decoded of it so far.
+    """
+
+    state: Literal["idle", "configured", "running", "recovering", "error", "replay", "stopping"]
+    reason: str = ""
+    since_ns: int = 0
+    run: int | None = None
+    pass_: int = Field(default=0, alias="pass")
+    elapsed_s: float = 0.0
+    file: str = ""
+    chips: int | None = None
+    rates: Rates = Rates()
+    counts: dict[str, int] = {}
+    ledger: dict[str, Any] | None = None
+    queue: Queue = Queue()
+    disk: Disk = Disk()
+    board: Board = Board()
+    publisher: PublisherStat = PublisherStat()
+    version: str = ""
+
+
+class RunEvent(_Model):
+    """Begin or end of a run, with its record as it is then."""
+
+    event: Literal["begin", "end"]
+    record: RunRecord
+
+
+class LogLine(_Model):
+    """What the operator should read."""
+
+    level: Literal["debug", "info", "warning", "error", "critical"]
+    text: str
+
+
+class Message(_Model):
+    """One published message: three frames on the wire."""
+
+    topic: Topic
+    header: Header
+    payload: bytes
+
+    def hits(self) -> HitTable:
+        """The hits, structured array (n,) of the columns that the header describes; read-only, no copy.
+
+        `MessageError` where header and payload do not agree or the topic is another.
+        """
+        header = self.header
+        if self.topic is not Topic.HITS or header.dtype is None or header.n is None or header.readouts is None:
+            raise MessageError("not a hits message: n, readouts and dtype are needed")
+        try:
+            dtype = HIT_DTYPE if header.dtype == HIT_DESCRIPTION else _dtype(header.dtype)
+            hits: HitTable = np.frombuffer(self.payload, dtype)
+        except (TypeError, ValueError) as error:
+            raise MessageError(f"hits message cannot be read: {error}") from None
+        if len(hits) != header.n:
+            raise MessageError(f"hits message announces {header.n} hits and carries {len(hits)}")
+        return hits
+
+    def stat(self) -> Stat:
+        """The state that a `stat` message carries; `MessageError` where it carries none."""
+        return _parse(Stat, self._unpack(Topic.STAT))
+
+    def run(self) -> RunEvent:
+        """The event that a `run` message carries; `MessageError` where it carries none."""
+        return _parse(RunEvent, self._unpack(Topic.RUN))
+
+    def log(self) -> LogLine:
+        """The line that a `log` message carries; `MessageError` where it carries none."""
+        return _parse(LogLine, self._unpack(Topic.LOG))
+
+    def _unpack(self, topic: Topic) -> Any:
+        if self.topic is not topic:
+            raise MessageError(f"a {self.topic} message, not {topic}")
+        return _unpack(self.payload)
+
+
+def _dtype(description: DTypeDescription) -> np.dtype[np.void]:
+    """A dtype of plain numbers only: nothing from the wire may name Python objects."""
+    if not description or any(len(kind) < 3 or kind[1] not in "iufb" for _, kind in description):
+        raise MessageError("hits message: the dtype must be made of named plain numbers")
+    return np.dtype(list(description))
+
+
+def encode_body(body: BaseModel) -> bytes:
+    """Payload of `stat`, `run` and `log` messages."""
+    return bytes(msgpack.packb(body.model_dump(mode="json", by_alias=True)))
+
+
+def encode_message(message: Message) -> list[bytes]:
+    """The three frames."""
+    header = message.header.model_dump(mode="json", by_alias=True, exclude_none=True)
+    header["run"] = message.header.run
+    return [message.topic.value.encode(), msgpack.packb(header), message.payload]
+
+
+def decode_message(frames: list[bytes]) -> Message:
+    """Inverse of `encode_message`; `MessageError` for anything else."""
+    if len(frames) != 3:
+        raise MessageError(f"a message has three frames, this has {len(frames)}")
+    try:
+        topic = Topic(frames[0].decode())
+    except ValueError:
+        raise MessageError(f"unknown topic {frames[0][:40]!r}") from None
+    return Message(topic=topic, header=_parse(Header, _unpack(frames[1])), payload=frames[2])
+
+
+class Request(_Model):
+    """A request to the control socket; `id` is the client's own and comes back in the reply."""
+
+    v: Literal[1] = 1
+    id: str
+    cmd: str
+    args: dict[str, Any] = {}
+
+
+class ReplyError(_Model):
+    """Why a request was refused; codes are listed in docs/wire.md."""
+
+    code: str
+    message: str
+
+
+class Reply(_Model):
+    """The answer to a request: `result` where `ok`, else `error`."""
+
+    v: Literal[1] = 1
+    id: str
+    ok: bool
+    result: dict[str, Any] | None = None
+    error: ReplyError | None = None
+
+    @classmethod
+    def refuse(cls, request_id: str, code: str, message: str) -> Self:
+        """A reply that says no."""
+        return cls(id=request_id, ok=False, error=ReplyError(code=code, message=message))
+
+
+def encode_request(request: Request) -> bytes:
+    """One frame."""
+    return bytes(msgpack.packb(request.model_dump(mode="json")))
+
+
+def decode_request(frame: bytes) -> Request:
+    """Inverse of `encode_request`; `MessageError` for anything else."""
+    return _parse(Request, _unpack(frame, MAX_CONTROL_BYTES))
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """One frame."""
+    return bytes(msgpack.packb(reply.model_dump(mode="json", exclude_none=True)))
+
+
+def decode_reply(frame: bytes) -> Reply:
+    """Inverse of `encode_reply`; `MessageError` for anything else."""
+    return _parse(Reply, _unpack(frame))
+
+
+def _unpack(frame: bytes, limit: int | None = None) -> Any:
+    if limit is not None and len(frame) > limit:
+        raise MessageError(f"{len(frame)} bytes; at most {limit} are taken")
+    try:
+        return msgpack.unpackb(frame, strict_map_key=True)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise MessageError(f"not msgpack: {error or type(error).__name__}") from None
+
+
+def _parse(model: type[T], content: Any) -> T:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise MessageError(f"not a {model.__name__.lower()}: {one_line(error)}") from None

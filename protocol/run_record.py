@@ -1,0 +1,98 @@
+"""The record of a run: what `run_NNNNNN.json` holds and `run` messages carry (docs/formats.md, "Run record")."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+FORMAT = 1
+
+RunState = Literal["running", "finished", "failed", "interrupted"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileRecord(_Model):
+    """One file of a run; `sha256` in hexadecimal, of the whole file. Readout ids include both ends."""
+
+    name: str
+    index: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    sha256: str
+    readouts: int = Field(ge=0)
+    first_readout: int | None = None
+    last_readout: int | None = None
+    begin_ns: int
+    end_ns: int
+
+
+class Gap(_Model):
+    """A stretch of the run without data: the board was lost, or the daemon. Times in ns since the epoch."""
+
+    from_ns: int
+    to_ns: int | None = None
+    reason: str
+
+
+class Counts(_Model):
+    """What was read and written.
+
+    `board_bytes`: as the board delivered them; `readout_bytes` of these are in the files, `padding_bytes` were padding
+    at the end of a readout (also of the `empty_readouts`, which are padding alone and are not in the files).
+    """
+
+    readouts: int = 0
+    empty_readouts: int = 0
+    board_bytes: int = 0
+    readout_bytes: int = 0
+    padding_bytes: int = 0
+    file_bytes: int = 0
+
+
+class RunRecord(_Model):
+    """All that is known about a run. `state` is "running" until the daemon has closed it.
+
+    `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
+    """
+
+    format: Literal[1] = FORMAT
+    daq: str
+    run: int = Field(ge=0)
+    state: RunState
+    comment: str = ""
+    begin_ns: int
+    end_ns: int | None = None
+    end_reason: str = ""
+    software: dict[str, str]
+    readout_uid: int
+    chips: int | None = None
+    configuration: dict[str, Any]
+    counts: Counts = Counts()
+    ledger: dict[str, Any] | None = None
+    gaps: tuple[Gap, ...] = ()
+    files: tuple[FileRecord, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a record; `ValueError` of one line for what is none."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"not a run record: {one_line(error)}") from None
+
+
+def one_line(error: ValidationError) -> str:
+    """All mistakes that pydantic found, in one line."""
+    mistakes = (f"{'.'.join(map(str, each['loc'])) or 'whole'}: {each['msg']}" for each in error.errors())
+    return "; ".join(mistakes)
+
+
+def run_name(run: int) -> str:
+    """Name of a run's directory and beginning of its files' names: `run_000042`."""
+    return f"run_{run:06d}"
+
+
+def file_name(run: int, index: int) -> str:
+    """Name of the `index`th file of a run, from 0: `run_000042_0000.apx`."""
+    return f"{run_name(run)}_{index:04d}.apx"
