@@ -1,0 +1,150 @@
+"""The GECCO bench set-up: from power-up to data."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from daqd.boards.board import Board, BoardStatus, RawReadout
+from daqd.boards.dialogue import Dialogue
+from daqd.boards.gecco_polling import ReadoutPoller
+from daqd.config import BoardSection
+from daqd.errors import BoardError
+from daqd.transports.link import Link
+from protocol.gecco_sequence import (
+    Steps,
+    check_scratch,
+    disable_spi,
+    enable_spi,
+    hold_chip,
+    reset_chip,
+    reset_fifos,
+)
+from protocol.readout import AstroPix4Readout
+
+_log = logging.getLogger(__name__)
+
+
+class GeccoBoard(Board):
+    """A GECCO board behind `link`.
+
+    `open` tests the scratch register and empties the FIFOs; `configure` resets the chips; `start` resets them again
+    (`stop` leaves them in reset), switches SPI on and sends the routing command; `stop` switches SPI off and holds the
+    chips in reset. `clock` (seconds, monotonic), `sleep` (seconds) and `now_ns` (ns since the epoch) are there for
+    tests to bring their own.
+    """
+
+    readout_class = AstroPix4Readout
+
+    def __init__(
+        self,
+        link: Link,
+        config: BoardSection,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.link = link
+        self.name = f"GECCO board ({link.name})"
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._poll_interval_s = config.poll_interval_ms / 1000
+        self._dialogue = Dialogue(link, self.name, sleep)
+        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns)
+        self._opened = False
+        self._configured = False
+        self._running = False
+
+    def open(self) -> None:
+        """Connect, test the scratch register, empty the FIFOs."""
+        if self._opened:
+            return
+        self.link.open()
+        try:
+            self._dialogue.run(check_scratch())
+            self._dialogue.run(reset_fifos())
+        except BaseException:
+            self.link.close()
+            raise
+        self._poller.forget_questions()
+        self._opened = True
+        _log.info("%s answers", self.name)
+
+    def configure(self) -> None:
+        """Reset the chips."""
+        self._require(self._opened, "open")
+        self._run_or_make_safe(reset_chip())
+        self._configured = True
+        _log.info("%s: chips reset", self.name)
+
+    def start(self) -> None:
+        """Chips out of reset, SPI on from empty FIFOs, routing sent."""
+        self._require(self._configured, "configured")
+        if self._running:
+            return
+        self._run_or_make_safe(reset_chip())
+        self._run_or_make_safe(enable_spi(self._config.spi_divider))
+        self._running = True
+        _log.info("%s sends data", self.name)
+
+    def read_readout(self, timeout_s: float) -> RawReadout | None:
+        """Up to `board.readout_bytes` bytes of the read FIFO, asked for every `board.poll_interval_ms`."""
+        self._require(self._opened, "open")
+        deadline = self._clock() + timeout_s
+        while True:
+            readout = self._poller.poll()
+            if readout is not None:
+                return readout
+            left = deadline - self._clock()
+            if left <= 0:
+                return None
+            self._sleep(min(left, self._poll_interval_s))
+
+    def stop(self) -> None:
+        """SPI off, chips held in reset; the read FIFO keeps what it holds."""
+        if not self._running:
+            return
+        self._running = False
+        self._dialogue.run(disable_spi())
+        self._dialogue.run(hold_chip())
+        _log.info("%s stopped", self.name)
+
+    def close(self) -> None:
+        """Stop if running, disconnect."""
+        with suppress(BoardError):
+            self.stop()
+        self.link.close()
+        self._opened = self._configured = self._running = False
+
+    def status(self) -> BoardStatus:
+        """What has been counted so far."""
+        poller = self._poller
+        return BoardStatus(
+            kind="gecco",
+            transport=self.link.name,
+            connected=self._opened,
+            running=self._running,
+            exhausted=self.link.exhausted,
+            counters={
+                "polls": poller.polls,
+                "readouts": poller.readouts,
+                "read_bytes": poller.read_bytes,
+                "short_readouts": poller.short_readouts,
+                "fifo_full": poller.fifo_full,
+                **self.link.counters,
+            },
+        )
+
+    def _run_or_make_safe(self, steps: Steps) -> None:
+        try:
+            self._dialogue.run(steps)
+        except BoardError:
+            for remedy in (disable_spi(), hold_chip()):
+                with suppress(BoardError):
+                    self._dialogue.run(remedy)
+            raise
+
+    def _require(self, condition: bool, state: str) -> None:
+        if not condition:
+            raise BoardError(f"{self.name} is not {state}: open(), configure() and start() come in that order")

@@ -1,0 +1,1 @@
+"""A model of the board at byte level, for work and tests without one."""

@@ -1,0 +1,84 @@
+"""Recorded `.apx` files played back through the emulated board."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from daqd.emulator.byte_source import ByteSource
+from daqd.errors import ConfigError
+from protocol.apx import ApxReader
+from protocol.errors import ProtocolError
+from protocol.stream_bytes import PADDING_BYTE
+
+
+class RecordedReadouts(ByteSource):
+    """Each read of the FIFO gives exactly one recorded readout, then padding.
+
+    The next readout enters the FIFO when the one before was read and its time has come: the recorded time since the
+    first readout of its file, divided by `speed`; "max" waits for nothing. An empty recorded readout enters as one byte
+    of padding. After the last one it is silent.
+
+    Raises `ConfigError` where a file cannot be read, or holds readouts longer than `readout_bytes`.
+    """
+
+    def __init__(self, paths: Sequence[Path], readout_bytes: int, speed: float | Literal["max"] = 1.0) -> None:
+        self._paths = tuple(paths)
+        self._speed = speed
+        self.readouts = sum(_count_readouts(path, readout_bytes) for path in self._paths)
+        self.played = 0
+        self._timed_readouts = self._read()
+        self._next = next(self._timed_readouts, None)
+        self._file_began_s = 0.0
+
+    def _read(self) -> Iterator[tuple[float | None, bytes]]:
+        """Seconds since the first readout of the file (None for that one) and data of each readout."""
+        for path in self._paths:
+            first_ns: int | None = None
+            with ApxReader(path) as reader:
+                for block in reader.blocks():
+                    for index, timestamp_ns in enumerate(block.timestamp.tolist()):
+                        data = block.data[block.offsets[index] : block.offsets[index + 1]]
+                        if first_ns is None:
+                            first_ns = timestamp_ns
+                            yield None, data
+                        else:
+                            yield (timestamp_ns - first_ns) / 1e9, data
+
+    def take(self, elapsed_s: float, room: int, waiting: int) -> bytes:
+        """The next readout, when the FIFO is empty and the time has come."""
+        if waiting or self._next is None:
+            return b""
+        since_first_s, data = self._next
+        if since_first_s is None:
+            self._file_began_s = elapsed_s
+        elif self._speed != "max" and elapsed_s - self._file_began_s < since_first_s / self._speed:
+            return b""
+        self._next = next(self._timed_readouts, None)
+        self.played += 1
+        return data or bytes((PADDING_BYTE,))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last readout was played."""
+        return self._next is None
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Readouts played, and how many there are."""
+        return {"emulator_readouts_played": self.played, "emulator_readouts": self.readouts}
+
+
+def _count_readouts(path: Path, readout_bytes: int) -> int:
+    readouts = longest = 0
+    try:
+        with ApxReader(path) as reader:
+            for block in reader.blocks():
+                readouts += len(block)
+                longest = max(longest, int((block.offsets[1:] - block.offsets[:-1]).max()))
+    except (OSError, ProtocolError) as error:
+        raise ConfigError([f"emulator.file: {error}"]) from error
+    if longest > readout_bytes:
+        raise ConfigError(
+            [f"emulator.file: {path} has readouts of {longest} bytes: board.readout_bytes must be at least that"]
+        )
+    return readouts

@@ -1,0 +1,173 @@
+"""The emulated board's own hits: a sequence that a seed fixes, sent at a rate or as fast as the board can."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from daqd.config import EmulatorSection
+from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
+from daqd.emulator.hit_stream import HIT_BYTES, HitStream, StreamPart
+
+EMULATED_HIT_DTYPE = np.dtype(
+    [
+        ("arrival_ns", "<i8"),
+        ("chip_id", "<u1"),
+        ("row", "<u1"),
+        ("column", "<u1"),
+        ("ts_neg1", "<u1"),
+        ("ts_neg2", "<u1"),
+        ("ts_dec1", "<u4"),
+        ("ts_dec2", "<u4"),
+        ("tot_us", "<f8"),
+        ("wire", "<u1", (HIT_BYTES,)),
+        ("stream_start", "<i8"),
+        ("sent_bytes", "<u1"),
+        ("faults", "<u1"),
+        ("garbage_bytes", "<u1"),
+        ("padding_bytes", "<u1"),
+    ]
+)
+"""What the emulated board knows of a hit. `arrival_ns`: since the chips began to send. The columns of the decoded table
+as a decoder should find them. `wire`: its 8 bytes. `stream_start`: where its first byte is among all that the source
+sends. `sent_bytes`: how many of the 8 are there; `faults`: bits of `HitFault`; `garbage_bytes`, `padding_bytes`: sent
+before it without being asked."""
+
+EmulatedHits = npt.NDArray[np.void]
+
+MOST_BYTES_AT_ONCE = 1 << 20
+"""After a long silence of the host, hits that are due are sent in portions of this size, and lost in the FIFO."""
+
+
+class SeededHits(ByteSource):
+    """Sends the hits of `HitGenerator` as `HitStream` puts them, `settings.hits_limit` of them (0: without end).
+
+    At a rate, each hit enters the FIFO when its time has come, whether there is room or not. At "max", the FIFO is kept
+    all but full and never overflows. The bytes and their order are the same for the same settings, whoever reads when.
+    """
+
+    def __init__(self, settings: EmulatorSection, chips: int) -> None:
+        self._settings = settings
+        self._chips = chips
+        self._saturated = settings.rate_hz == "max"
+        self._parts = _parts(settings, chips)
+        self._position = 0
+        self._hits_before = 0
+        self._exhausted = False
+        self._load_next_part()
+
+    def _load_next_part(self) -> None:
+        following = next(self._parts, None)
+        if following is None:
+            self._exhausted = True
+            return
+        self._batch, self._part = following
+        self._data = self._part.data.tobytes()
+        self._position = 0
+        self._next_due_ns, self._last_due_ns = (int(self._batch.arrival_ns[index]) for index in (0, -1))
+
+    def take(self, elapsed_s: float, room: int, waiting: int) -> bytes:
+        """The bytes of the hits that are due; at "max", all but one that the FIFO has room for: it is never full."""
+        if self._saturated:
+            return self._take(sys.maxsize, room - 1)
+        now_ns = int(elapsed_s * 1e9)
+        return self._take(now_ns, max(room, MOST_BYTES_AT_ONCE)) if now_ns >= self._next_due_ns else b""
+
+    def _take(self, now_ns: int, limit: int) -> bytes:
+        pieces = []
+        while limit > 0 and not self._exhausted:
+            due = len(self._batch)
+            if now_ns < self._last_due_ns:
+                due = int(np.searchsorted(self._batch.arrival_ns, now_ns, side="right"))
+            end = int(self._part.segment_end[due - 1]) if due else 0
+            stop = min(end, self._position + limit)
+            pieces.append(self._data[self._position : stop])
+            limit -= stop - self._position
+            self._position = stop
+            if stop == len(self._data):
+                self._hits_before += len(self._batch)
+                self._load_next_part()
+            elif stop == end:
+                self._next_due_ns = int(self._batch.arrival_ns[due])
+                break
+        return b"".join(pieces)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last hit of the limit was sent."""
+        return self._exhausted
+
+    @property
+    def hits_sent(self) -> int:
+        """Hits whose last byte has left the source, the damaged ones included."""
+        if self._exhausted:
+            return self._hits_before
+        return self._hits_before + int(np.searchsorted(self._part.hit_end, self._position, side="right"))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Hits sent."""
+        return {"emulator_hits": self.hits_sent}
+
+    def expected_hits(self, hits: int) -> EmulatedHits:
+        """The first `hits` of the sequence (fewer if the limit is lower), sent already or not; shape (n,)."""
+        tables = []
+        stream_start = 0
+        for batch, part in _parts(self._settings, self._chips):
+            tables.append(_table(batch, part, stream_start)[:hits])
+            stream_start += len(part.data)
+            hits -= len(tables[-1])
+            if hits <= 0:
+                break
+        return np.concatenate(tables)
+
+
+def _parts(settings: EmulatorSection, chips: int) -> Iterator[tuple[HitBatch, StreamPart]]:
+    """Batches of hits and their bytes, up to the limit."""
+    generator, stream = HitGenerator(settings, chips), HitStream(settings.seed, settings.misbehave)
+    left = settings.hits_limit or sys.maxsize
+    while left > 0:
+        batch = generator.next_batch()
+        if left <= BATCH_HITS:
+            # Nothing follows the last hit: its burst ends with it.
+            pause_ns = batch.pause_ns.copy()
+            pause_ns[left - 1] = np.iinfo(np.int64).max
+            batch = replace(batch, pause_ns=pause_ns).first(left)
+        left -= len(batch)
+        yield batch, stream.encode(batch)
+
+
+def _table(batch: HitBatch, part: StreamPart, stream_start: int) -> EmulatedHits:
+    table = np.zeros(len(batch), EMULATED_HIT_DTYPE)
+    for name in (
+        "arrival_ns",
+        "chip_id",
+        "row",
+        "column",
+        "ts_neg1",
+        "ts_neg2",
+        "ts_dec1",
+        "ts_dec2",
+        "tot_us",
+        "wire",
+    ):
+        table[name] = getattr(batch, name)
+    for name in ("faults", "garbage_bytes", "padding_bytes"):
+        table[name] = getattr(part, name)
+    table["stream_start"] = part.hit_start + stream_start
+    table["sent_bytes"] = part.hit_end - part.hit_start
+    return table
+
+
+def whole_hits(hits: EmulatedHits, losses: list[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """Which of `hits` came through whole: all bytes sent, and none of them lost in the FIFO.
+
+    `losses`: what the FIFO could not take, as in `FifoRecord`. shape (n,).
+    """
+    whole: npt.NDArray[np.bool_] = hits["sent_bytes"] == HIT_BYTES
+    for start, stop in losses:
+        whole &= (hits["stream_start"] + HIT_BYTES <= start) | (hits["stream_start"] >= stop)
+    return whole

@@ -1,0 +1,1 @@
+"""How bytes get to a board and back: the `Link` seam and what implements it."""

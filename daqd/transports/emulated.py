@@ -1,0 +1,107 @@
+"""A link to an emulated board in this process."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from daqd.emulator.gecco_model import GeccoModel
+from daqd.errors import BoardLost, LinkTimeout
+from daqd.transports.link import Link
+
+
+class EmulatedLink(Link):
+    """Carries bytes to `model` and its answers back, each `latency_s` seconds after the request for it.
+
+    `disconnect` is the cable pulled out, from any thread: whatever is going on ends in `BoardLost`. After `reconnect`,
+    `open` finds the board again, fresh from power-up.
+
+    `clock` (seconds, monotonic) and `sleep` (seconds) are there for tests to bring their own.
+    """
+
+    def __init__(
+        self,
+        model: GeccoModel,
+        latency_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self.model = model
+        self.name = "emulated"
+        self._latency_s = latency_s
+        self._clock = clock
+        self._unplugged = threading.Event()
+        self._sleep = sleep or self._unplugged.wait
+        self._answers: deque[tuple[float, bytes]] = deque()
+        self._arrived = bytearray()
+        self._opened = False
+
+    def disconnect(self) -> None:
+        """Pull the cable out."""
+        self._unplugged.set()
+
+    def reconnect(self) -> None:
+        """Put the cable back in; the board comes up from power-up, and nothing is connected before `open`."""
+        self._opened = False
+        self.model.power_up()
+        self._unplugged.clear()
+
+    def open(self) -> None:
+        """Connect; `BoardLost` while the cable is out."""
+        if self._unplugged.is_set():
+            raise BoardLost("no emulated board: its cable is out; plug it in again")
+        self._answers.clear()
+        self._arrived.clear()
+        self._opened = True
+
+    def write(self, data: bytes) -> None:
+        """Let the board act on `data`."""
+        self._check()
+        answer = self.model.exchange(data)
+        if answer:
+            self._answers.append((self._clock() + self._latency_s, answer))
+
+    def read(self, length: int, timeout_s: float) -> bytes:
+        """Exactly `length` bytes of the board's answers."""
+        deadline = self._clock() + timeout_s
+        while True:
+            self._check()
+            now = self._clock()
+            if (
+                not self._arrived
+                and self._answers
+                and len(self._answers[0][1]) == length
+                and self._answers[0][0] <= now
+            ):
+                return self._answers.popleft()[1]
+            while self._answers and self._answers[0][0] <= now:
+                self._arrived += self._answers.popleft()[1]
+            if len(self._arrived) >= length:
+                data = bytes(self._arrived[:length])
+                del self._arrived[:length]
+                return data
+            if now >= deadline:
+                partial = bytes(self._arrived)
+                self._arrived.clear()
+                raise LinkTimeout(f"emulated: {len(partial)} of {length} bytes within {timeout_s:g} s", partial)
+            self._sleep(min(deadline, self._answers[0][0] if self._answers else deadline) - now)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._opened = False
+
+    def _check(self) -> None:
+        if self._unplugged.is_set():
+            raise BoardLost("the emulated board is gone: its cable is out; plug it in again")
+        if not self._opened:
+            raise BoardLost("the link to the emulated board is not open")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the board has nothing more to send, and nothing is on its way."""
+        return self.model.exhausted and not self._answers and not self._arrived
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the emulated board counts."""
+        return self.model.counters

@@ -1,0 +1,44 @@
+"""The seam between a board's driver and whatever carries its bytes."""
+
+from abc import ABC, abstractmethod
+
+
+class Link(ABC):
+    """A stream of bytes to a board and back. Made closed; `open` connects, also again after a loss.
+
+    For one thread at a time. What fails raises a `BoardError`: `BoardLost` where the link is gone, `LinkTimeout` where
+    it is there but silent.
+    """
+
+    name: str
+    """What a person would call it: transport, and device where there is one."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Find the board and connect; nothing that an earlier connection left behind is read. `BoardLost` if absent."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+    @abstractmethod
+    def read(self, length: int, timeout_s: float) -> bytes:
+        """Exactly `length` bytes.
+
+        Raises `LinkTimeout` where fewer came within `timeout_s` seconds; what did come is in its `partial` and is not
+        read again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect; never raises, and does nothing on a closed link."""
+
+    @property
+    def exhausted(self) -> bool:
+        """True once it is certain that no data will come any more, as after a recording has been played."""
+        return False
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the link itself counts, for the status."""
+        return {}
