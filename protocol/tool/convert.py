@@ -1,0 +1,87 @@
+"""`apx convert`: the hits of recordings, for other programs to read."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from protocol.decode import StreamDecoder
+from protocol.tool.errors import MisuseError
+from protocol.tool.export import EXPORT_FORMATS, ExportFormat
+from protocol.tool.new_file import new_file, output_paths
+from protocol.tool.options import add_chips, add_files, add_output, add_parser
+from protocol.tool.recording import chosen_columns, for_each, open_recording
+from protocol.tool.terminal import counted, say
+
+_STDOUT = Path("-")
+
+
+def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the subcommand."""
+    parser = add_parser(
+        programs,
+        "convert",
+        run,
+        "decode recordings and write their hits in another format",
+        """
+        apx convert run_000012_0000.apx --format csv
+        apx convert data/run_000012/*.apx --format csv --output tables/
+        apx convert run.apx --format csv --columns row,column,tot_us --output - | head
+        """,
+    )
+    add_files(parser, "recordings (.apx)")
+    formats = "; ".join(f"{each.name}: {each.description}" for each in EXPORT_FORMATS.values())
+    parser.add_argument("--format", choices=sorted(EXPORT_FORMATS), required=True, help=formats)
+    add_output(parser, "file or directory to write to (default: beside each recording; - for standard output)")
+    parser.add_argument("--columns", metavar="A,B,…", help="columns to write, in this order (default: all)")
+    add_chips(parser)
+    parser.add_argument("--json", action="store_true", help="report as one JSON object per file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert each file; returns the exit code."""
+    paths: list[Path] = arguments.files
+    to_stdout = arguments.output == _STDOUT
+    if to_stdout and (len(paths) > 1 or arguments.json):
+        raise MisuseError("standard output takes the hits of one file, and no report beside them")
+    form = EXPORT_FORMATS[arguments.format]
+    outputs = [_STDOUT] if to_stdout else output_paths(paths, arguments.output, form.suffix)
+    targets = dict(zip(paths, outputs, strict=True))
+    return for_each(paths, lambda path: _convert(path, targets[path], form, arguments))
+
+
+@contextmanager
+def _opened(output: Path, force: bool) -> Iterator[BinaryIO]:
+    if output == _STDOUT:
+        yield sys.stdout.buffer
+        return
+    with new_file(output, force=force) as file:
+        yield file
+
+
+def _convert(path: Path, output: Path, form: ExportFormat, arguments: argparse.Namespace) -> bool:
+    with open_recording(path) as recording:
+        columns = chosen_columns(arguments.columns, recording.hit_class)
+        decoder = StreamDecoder(arguments.chips, recording.hit_class)
+        with _opened(output, arguments.force) as file, form.writer(file, recording.header, columns) as write_hits:
+            for block in recording.blocks():
+                write_hits(decoder.decode(block))
+            write_hits(decoder.flush())
+        complete = recording.complete()
+    ledger = decoder.ledger
+    if arguments.json:
+        report = {
+            "input": str(path),
+            "output": str(output),
+            "format": form.name,
+            "readouts": ledger.readouts,
+            "hits": ledger.hits,
+            "leftover_bytes": recording.leftover_bytes,
+        }
+        print(json.dumps(report))
+    elif output != _STDOUT:
+        say(f"{output}: {counted(ledger.hits, 'hit')} of {counted(ledger.readouts, 'readout')}")
+    return complete

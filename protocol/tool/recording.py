@@ -1,0 +1,91 @@
+"""Files as every subcommand takes them: read in blocks with a progress bar, one failing without the others."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from protocol.apx import ApxReader, FileHeader
+from protocol.block import ReadoutBlock
+from protocol.errors import ProtocolError
+from protocol.hit import AbstractAstroPixHit
+from protocol.tool.errors import MisuseError, ToolError
+from protocol.tool.terminal import complain, progress
+
+
+class Recording:
+    """An open `.apx` file; memory does not grow with its size."""
+
+    def __init__(self, reader: ApxReader, size_bytes: int, advance: Callable[[int], None]) -> None:
+        self._reader = reader
+        self._advance = advance
+        self.path = reader.path
+        self.size_bytes = size_bytes
+        self.header: FileHeader = reader.header
+        self.header_bytes = reader.consumed_bytes
+
+    @property
+    def hit_class(self) -> type[AbstractAstroPixHit]:
+        """The class of the hits in the file."""
+        hit_class = self.header.readout_class().HIT_CLASS
+        if hit_class is None:
+            raise ToolError(f"{self.path}: {self.header.readout_class().__name__} does not say what its hits are")
+        return hit_class
+
+    @property
+    def leftover_bytes(self) -> int:
+        """After `blocks`: bytes after the last whole record."""
+        return self._reader.leftover_bytes
+
+    def blocks(self) -> Iterator[ReadoutBlock]:
+        """The readouts, once."""
+        for block in self._reader.blocks():
+            yield block
+            self._advance(self._reader.consumed_bytes)
+
+    def complete(self) -> bool:
+        """After `blocks`: whether the file ended with a whole record; says so on stderr if not."""
+        if self.leftover_bytes:
+            complain(f"{self.path}: cut: the last {self.leftover_bytes} bytes are no whole readout and were left out")
+        return not self.leftover_bytes
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """Open an `.apx` file; `OSError` and `ApxFormatError` as `ApxReader`."""
+    with ApxReader(path) as reader:
+        size_bytes = path.stat().st_size
+        with progress(path, size_bytes) as advance:
+            yield Recording(reader, size_bytes, advance)
+
+
+def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
+    """Do `work` on each file and return the exit code: 0, or 1 if one failed or `work` was not content (False).
+
+    A failure is one line on stderr, and the next file gets its turn; `MisuseError` ends it all.
+    """
+    code = 0
+    for path in paths:
+        try:
+            content = work(path)
+        except (MisuseError, BrokenPipeError):
+            raise
+        except (ProtocolError, ToolError) as error:
+            complain(str(error))
+            content = False
+        except OSError as error:
+            complain(f"{error.filename or path}: {error.strerror or error}")
+            content = False
+        if not content:
+            code = 1
+    return code
+
+
+def chosen_columns(text: str | None, hit_class: type[AbstractAstroPixHit]) -> tuple[str, ...]:
+    """Column names from `a,b,c`, all for None; `MisuseError` for one that the hits do not have."""
+    if text is None:
+        return hit_class.ATTRIBUTE_NAMES
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in hit_class.ATTRIBUTE_NAMES:
+            raise MisuseError(f"no column {name!r}: there are {', '.join(hit_class.ATTRIBUTE_NAMES)}")
+    return names
