@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.block import ReadoutBlock, ReadoutLike
-from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable
+from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Scanner, Spans
-from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
+from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
@@ -38,8 +38,8 @@ class StreamDecoder:
     """
 
     def __init__(self, chips: int | None = None, hit_class: type[AbstractAstroPixHit] = AstroPix4Hit) -> None:
-        if chips is not None and not 1 <= chips <= 31:
-            raise ValueError(f"{chips} chips in a chain: 1 to 31 can be told apart")
+        if chips is not None and not 1 <= chips <= MAX_CHIPS:
+            raise ValueError(f"{chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
         self.chips = chips
         self.hit_class = hit_class
         self.ledger = Ledger()
@@ -60,9 +60,7 @@ class StreamDecoder:
         """
         block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
         tables = [self._decode(part, classify=False).table for part in block.cut(_BLOCK_BYTES)]
-        if len(tables) == 1:
-            return tables[0]
-        return np.concatenate(tables) if tables else np.zeros(0, self.hit_class.DTYPE)
+        return join_tables(tables, self.hit_class.DTYPE)
 
     def examine(self, readouts: Iterable[ReadoutLike] | ReadoutBlock, *, classify: bool = False) -> Decoded:
         """Like `decode`, with the hits' words; with `classify`, `classes` says what each byte was taken for.
@@ -149,7 +147,7 @@ class StreamDecoder:
         self.ledger.bytes_read += len(block.data)
         self.ledger.rejoined_hits += _crossed(start[~restored], end[~restored], starts)
         self._count_hits(table, restored, end - start)
-        self._count_rest(padded, stream, spans)
+        self._count_rest(padded, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
         classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
         return Decoded(table, words, classes)
@@ -186,24 +184,30 @@ class StreamDecoder:
         _add(ledger.chip_hits, table["chip_id"])
         _add(ledger.chip_restored, table["chip_id"][restored])
 
-    def _count_rest(self, padded: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], spans: Spans) -> None:
-        """Bytes that are in no hit: dropped, carried, and what lies between."""
-        ledger = self.ledger
-        dropped_at = spans.start[spans.dropped]
-        dropped = int((spans.end - spans.start)[spans.dropped].sum())
-        carried = int(spans.end[-1] - spans.start[-1]) if spans.carried else 0
-        ledger.dropped_hits += len(dropped_at)
-        ledger.dropped += dropped
-        if len(dropped_at):
-            words = self._words(padded, dropped_at, dropped_at, np.zeros(len(dropped_at), np.bool_))
+    def _count_rest(
+        self, padded: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], spans: Spans, hit_words: Words
+    ) -> None:
+        """Bytes that are in no hit: dropped, carried, and what lies between, which is the stream less all these."""
+        ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
+        start, end = spans.start[spans.dropped], spans.end[spans.dropped]
+        dropped = int((end - start).sum())
+        carried = stream[spans.start[-1] :] if spans.carried else stream[:0]
+        words = self._words(padded, start, end, np.ones(len(start), np.bool_))
+        if len(words):
             _add(ledger.chip_dropped, self.hit_class.table(words)["chip_id"])
-        ledger.carried = carried
-        between = _between(stream, spans)
-        idle = int(np.count_nonzero(between == IDLE_BYTE))
-        padding = int(np.count_nonzero(between == PADDING_BYTE))
+        filled = (len(hit_words) + len(words)) * size - int((spans.end - spans.start).sum()) + len(carried)
+        idle, padding = (
+            _count(stream, byte) - _count(hit_words, byte) - _count(words, byte) - _count(carried, byte)
+            for byte in (IDLE_BYTE, PADDING_BYTE)
+        )
+        padding += filled
+        between = len(stream) - int((spans.end - spans.start).sum())
+        ledger.dropped_hits += len(words)
+        ledger.dropped += dropped
+        ledger.carried = len(carried)
         ledger.idle += idle
         ledger.padding += padding
-        ledger.orphan += len(between) - idle - padding
+        ledger.orphan += between - idle - padding
 
     @staticmethod
     def _classify(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
@@ -232,18 +236,9 @@ def _crossed(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], bounds: n
     return len(np.unique(before[end[before] > bounds]))
 
 
-def _between(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
-    """The bytes of `stream` that are in none of `spans`."""
-    gap_start = np.append(0, spans.end)
-    gap_length = np.append(spans.start, len(stream)) - gap_start
-    if int(gap_length.sum()) == len(stream):
-        return stream
-    wide = gap_length > 0
-    gap_start, gap_length = gap_start[wide], gap_length[wide]
-    total = np.cumsum(gap_length)
-    where = np.arange(total[-1] if len(total) else 0) + np.repeat(gap_start - (total - gap_length), gap_length)
-    between: npt.NDArray[np.uint8] = stream.take(where)
-    return between
+def _count(values: npt.NDArray[Any], byte: int) -> int:
+    """How many bytes of an array are `byte`."""
+    return int(np.count_nonzero(values.view(np.uint8) == byte))
 
 
 def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:

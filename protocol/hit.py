@@ -1,18 +1,32 @@
 """Hits: one pixel's signal each, as an object (`AstroPix4Hit`) and as a row of a table (`HIT_DTYPE`)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from protocol.layout import Field, HitLayout, Words
+from protocol.stream_bytes import MAX_CHIPS
 
 HitTable = npt.NDArray[np.void]
 """Structured array, one row a hit."""
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def join_tables(tables: Sequence[HitTable], dtype: np.dtype[np.void]) -> HitTable:
+    """Rows of `tables`, all of `dtype`, one after the other; the table itself where there is one, empty for none.
+
+    NumPy copies structured rows field by field, 40 times slower than these bytes.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        return np.zeros(0, dtype)
+    joined: HitTable = np.concatenate([np.ascontiguousarray(table).view(np.uint8) for table in tables]).view(dtype)
+    return joined
 
 
 def reverse_bit_order(data: bytes) -> bytes:
@@ -198,7 +212,7 @@ class AstroPix4Hit(AbstractAstroPixHit):
     def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
         """`111xxxxx` on the wire, x the chip's number with its bits reversed; chip 31 would be padding."""
         allowed = np.zeros(256, np.bool_)
-        for chip in range(31 if chips is None else min(chips, 31)):
+        for chip in range(MAX_CHIPS if chips is None else min(chips, MAX_CHIPS)):
             allowed[_REVERSED[chip << 3 | cls.PAYLOAD]] = True
         return allowed
 

@@ -3,6 +3,7 @@
 Bytes in, typed objects out, and back. Whatever the bytes are, the only error is `MessageError`.
 """
 
+import re
 from enum import StrEnum
 from typing import Any, Literal, Self, TypeVar
 
@@ -18,6 +19,10 @@ T = TypeVar("T", bound=BaseModel)
 
 WIRE_VERSION = 1
 MAX_CONTROL_BYTES = 1 << 20
+MAX_COLUMNS = 256
+
+_PLAIN_NUMBER = re.compile(r"\|b1|[|<][iu]1|<[iu][248]|<f[248]")
+"""Kinds of columns that are taken from the wire; a whole dtype in a string, as NumPy would take it, is not."""
 
 
 class Topic(StrEnum):
@@ -189,8 +194,12 @@ class Message(_Model):
 
 def _dtype(description: DTypeDescription) -> np.dtype[np.void]:
     """A dtype of plain numbers only: nothing from the wire may name Python objects."""
-    if not description or any(len(kind) < 3 or kind[1] not in "iufb" for _, kind in description):
-        raise MessageError("hits message: the dtype must be made of named plain numbers")
+    if not 0 < len(description) <= MAX_COLUMNS or not all(
+        name and _PLAIN_NUMBER.fullmatch(kind) for name, kind in description
+    ):
+        raise MessageError(
+            f"hits message: the dtype must be made of 1 to {MAX_COLUMNS} named plain little-endian numbers"
+        )
     return np.dtype(list(description))
 
 

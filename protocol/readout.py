@@ -15,6 +15,9 @@ RECORD_MARKER = b"\xfe\xdc\xba"
 RECORD_HEAD = struct.Struct("<3sIQI")
 """Marker, readout_id, time stamp in ns since the epoch, length of the data (docs/formats.md, "Record")."""
 
+MAX_READOUT_BYTES = 1 << 26
+"""A record that announces more is taken for damage, not for data."""
+
 _PADDING = bytes([PADDING_BYTE])
 _COLOURS = {
     ByteClass.IDLE: "\x1b[2m",
@@ -114,7 +117,7 @@ class AbstractAstroPixReadout:
     def from_file(cls, file: BinaryIO) -> Self | None:
         """The next record of a file; None at the end, also where the file was cut within a record.
 
-        `ApxFormatError` where no record begins.
+        `ApxFormatError` where no record begins, or one of more than `MAX_READOUT_BYTES`.
         """
         head = file.read(RECORD_HEAD.size)
         if head[: len(RECORD_MARKER)] != RECORD_MARKER[: len(head)]:
@@ -123,6 +126,9 @@ class AbstractAstroPixReadout:
         if len(head) < RECORD_HEAD.size:
             return None
         _, readout_id, timestamp, length = RECORD_HEAD.unpack(head)
+        if length > MAX_READOUT_BYTES:
+            offset = file.tell() - len(head) if file.seekable() else 0
+            raise ApxFormatError(f"a readout of {length} bytes announced; that is damage", offset)
         data = file.read(length)
         return cls(data, readout_id, timestamp) if len(data) == length else None
 
@@ -134,15 +140,16 @@ class AbstractAstroPixReadout:
         """
         status = DecodingStatus()
         decoder = self._decoder(extra_bytes, status)
-        given = bool(decoder.carried)
-        before = decoder.ledger.carried
+        given = decoder.carried
+        before = len(given)
         assert self.HIT_CLASS is not None  # noqa: S101 - __init__ has seen to it; this tells the type checker
         decoded = decoder.examine([self])
         ledger = decoder.ledger
+        used = ledger.rejoined_hits > 0 or ledger.carried == before + len(self._data)
         for bit, happened in (
-            (Decoding.ORPHAN_BYTES_MATCHED, given and ledger.rejoined_hits > 0),
+            (Decoding.ORPHAN_BYTES_MATCHED, bool(given) and ledger.rejoined_hits > 0),
             (Decoding.ORPHAN_BYTES_DROPPED, ledger.orphan > 0),
-            (Decoding.ORPHAN_BYTES_NOT_USED, given and bool(self._data) and not ledger.rejoined_hits),
+            (Decoding.ORPHAN_BYTES_NOT_USED, bool(given) and not used),
             (Decoding.VALID_EXTRA_BYTES, ledger.carried > 0 and bool(self._data)),
             (Decoding.INCOMPLETE_HIT_DROPPED, ledger.dropped_hits > 0),
             (Decoding.NOT_ALL_BYTES_VISITED, ledger.classified != len(self._data) + before),

@@ -2,10 +2,7 @@
 
 from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
-from protocol.readout import RECORD_HEAD, RECORD_MARKER
-
-MAX_READOUT_BYTES = 1 << 26
-"""A record that announces more is taken for damage, not for data."""
+from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER
 
 
 class RecordScanner:

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-FORMAT = 1
+_MOST_MISTAKES = 20
 
 RunState = Literal["running", "finished", "failed", "interrupted"]
 
@@ -56,7 +56,7 @@ class RunRecord(_Model):
     `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     daq: str
     run: int = Field(ge=0)
     state: RunState
@@ -83,9 +83,13 @@ class RunRecord(_Model):
 
 
 def one_line(error: ValidationError) -> str:
-    """All mistakes that pydantic found, in one line."""
-    mistakes = (f"{'.'.join(map(str, each['loc'])) or 'whole'}: {each['msg']}" for each in error.errors())
-    return "; ".join(mistakes)
+    """The mistakes that pydantic found, in one printable line."""
+    mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+    said = [f"{'.'.join(map(str, each['loc'])) or 'whole'}: {each['msg']}" for each in mistakes[:_MOST_MISTAKES]]
+    if len(mistakes) > _MOST_MISTAKES:
+        said.append(f"and {len(mistakes) - _MOST_MISTAKES} more")
+    # Names and messages may quote what somebody sent: no line breaks or control characters of theirs in our logs.
+    return "".join(letter if letter.isprintable() else "?" for letter in "; ".join(said))
 
 
 def run_name(run: int) -> str:

@@ -62,12 +62,17 @@ class Scanner:
         if not len(at):
             nothing = np.zeros(0, np.bool_)
             return Spans(at, at, nothing, nothing, False)
+        bounds = np.append(starts, length)
         end = at + self.size
         restored = self._settle(stream, starts, at, end)
-        beyond = (end > length) & ~restored
-        dropped = self._lose(stream, starts, at, end, restored | beyond)
+        beyond = end > length
         end[beyond] = length
+        dropped = np.zeros(len(at), np.bool_)
         reached = _follow(self._next(candidate, end))
+        # Most candidates are bytes within hits: unless rule (c) concerns one that is reached, it changes nothing.
+        if not self._followed(stream, bounds, end[reached]).all():
+            self._lose(stream, bounds, at, end, dropped)
+            reached = _follow(self._next(candidate, end))
         start, end = at[reached], end[reached]
         return Spans(start, end, restored[reached], dropped[reached], bool(beyond[reached][-1]))
 
@@ -83,20 +88,24 @@ class Scanner:
             end[first[index] : stop[index]] = settling[index]
         return restored
 
+    def _followed(self, stream: npt.NDArray[np.uint8], bounds: Positions, end: Positions) -> Flags:
+        """Whether something sensible comes at each `end`: idle, padding, a first byte, or the end of a readout."""
+        followed = self._after_hit.take(stream.take(end, mode="clip"))
+        others = np.flatnonzero(~followed)
+        ends = end[others]
+        followed[others] = bounds.take(np.searchsorted(bounds, ends), mode="clip") == ends
+        return followed
+
     def _lose(
-        self, stream: npt.NDArray[np.uint8], starts: Positions, at: Positions, end: Positions, decided: Flags
-    ) -> Flags:
-        """Rule (c): where nothing sensible follows a hit, but another hit begins within it, bytes were lost."""
-        followed = self._after_hit.take(stream)
-        followed[starts] = True
-        followed = np.append(followed, True)
-        doubtful = np.flatnonzero(~(decided | followed[np.where(decided, 0, end)]))
-        dropped = np.zeros(len(at), np.bool_)
-        if not len(doubtful):
-            return dropped
-        bounds = np.append(starts, len(stream))
-        readout_end = bounds[np.searchsorted(bounds, end[doubtful], side="right")]
+        self, stream: npt.NDArray[np.uint8], bounds: Positions, at: Positions, end: Positions, dropped: Flags
+    ) -> None:
+        """Rule (c): where nothing sensible follows a hit, but another hit begins within it, bytes were lost.
+
+        Adapts `end` and `dropped`.
+        """
+        doubtful = np.flatnonzero(~self._followed(stream, bounds, end))
         limit = end[doubtful]
+        readout_end = bounds[np.searchsorted(bounds, limit, side="right")]
         for step in range(1, self.size):
             inner = doubtful + step
             inside = inner < len(at)
@@ -105,13 +114,12 @@ class Scanner:
                 break
             doubtful, readout_end, limit, inner = doubtful[inside], readout_end[inside], limit[inside], inner[inside]
             inner_end = at[inner] + self.size
-            sensible = (inner_end >= readout_end) | followed[np.minimum(inner_end, len(stream))]
+            sensible = (inner_end >= readout_end) | self._followed(stream, bounds, inner_end)
             taken = doubtful[sensible]
             dropped[taken] = True
             end[taken] = at[inner[sensible]]
             rest = ~sensible
             doubtful, readout_end, limit = doubtful[rest], readout_end[rest], limit[rest]
-        return dropped
 
     @staticmethod
     def _next(candidate: Flags, end: Positions) -> Positions:
