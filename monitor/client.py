@@ -1,0 +1,157 @@
+"""The client of a stream: connects, stays connected, yields hits and everything else that is published."""
+
+import math
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from monitor.errors import EndpointError
+from monitor.events import Event, HitBatch
+from monitor.reader import StreamCounters, StreamReader
+from protocol.messages import Topic
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
+DEFAULT_TOPICS = (Topic.HITS, Topic.STAT, Topic.RUN, Topic.LOG)
+
+MAX_FRAME_BYTES = 64 << 20
+"""A frame that is longer is no message of ours; ZeroMQ then drops the connection and makes another."""
+
+
+class StreamClient:
+    """Subscribes to the stream of a daemon or a replay; a context manager and an iterable.
+
+    ::
+
+        with StreamClient("tcp://127.0.0.1:5556") as client:
+            for batch in client:              # waits for ever; ends when interrupt() is called
+                print(batch.run, batch.hits["tot_us"])
+
+    `endpoint`: where to connect to, `tcp://host:port` or `ipc://path`; it need not be there yet, and is connected to
+    again whenever it comes back. `topics`: what to subscribe to. `high_water`: messages that may wait here before the
+    publisher drops what this client is too slow for (and the numbering tells).
+
+    Raises `EndpointError` for an address that cannot be one; the iteration itself never raises for what is received.
+    Not thread-safe, but for `interrupt()`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        topics: Iterable[Topic | str] = DEFAULT_TOPICS,
+        *,
+        high_water: int = 1000,
+    ) -> None:
+        self.endpoint = endpoint
+        self._reader = StreamReader()
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        self._interrupted = False
+        self._context = zmq.Context(io_threads=1)
+        self._socket = self._context.socket(zmq.SUB)
+        try:
+            self._connect(endpoint, [Topic(topic) for topic in topics], high_water)
+        except zmq.ZMQError as error:
+            self.close()
+            raise EndpointError(
+                f"cannot connect to {endpoint!r}: {error.strerror}; give tcp://host:port or ipc://path"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wake_receiver, zmq.POLLIN)
+
+    def _connect(self, endpoint: str, topics: list[Topic], high_water: int) -> None:
+        options = {
+            zmq.LINGER: 0,
+            zmq.RCVHWM: high_water,
+            zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+            # A publisher that comes back within seconds is found at once; one that is away for the night costs nothing.
+            zmq.RECONNECT_IVL: 50,
+            zmq.RECONNECT_IVL_MAX: 1000,
+            # A peer that vanished without a word (power, cable) is noticed and connected to again.
+            zmq.HEARTBEAT_IVL: 2000,
+            zmq.HEARTBEAT_TIMEOUT: 10_000,
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 30,
+        }
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+        for topic in topics:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic.value.encode())
+        self._socket.connect(endpoint)
+
+    @property
+    def counters(self) -> StreamCounters:
+        """What has been received and missed so far."""
+        return self._reader.counters
+
+    @property
+    def last_error(self) -> str:
+        """What was wrong with the last malformed message; empty if there was none."""
+        return self._reader.last_error
+
+    def events(self, timeout_s: float | None = None) -> Iterator[Event]:
+        """Everything that arrives, in order. Ends when nothing has come for `timeout_s`, or after `interrupt()`.
+
+        None waits for ever. Can be called again to go on.
+        """
+        while True:
+            event = self.receive(timeout_s)
+            if event is None:
+                return
+            yield event
+
+    def receive(self, timeout_s: float | None = None) -> Event | None:
+        """The next event; None when nothing has come for `timeout_s` (None: for ever), or after `interrupt()`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._interrupted:
+            left_ms = None if deadline is None else max(math.ceil((deadline - time.monotonic()) * 1000), 0)
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                if not self._poller.poll(left_ms):
+                    return None
+                continue
+            event = self._reader.read(frames)
+            if event is not None:
+                return event
+            if left_ms == 0:
+                return None  # nothing but nonsense came in all that time
+        return None
+
+    def __iter__(self) -> Iterator[HitBatch]:
+        """The hits only: batches that bring hits or readouts not seen before. Waits for ever; see `interrupt`."""
+        for event in self.events():
+            if isinstance(event, HitBatch) and (len(event.hits) or event.step.new_readouts):
+                yield event
+
+    def interrupt(self) -> None:
+        """End the iteration, now and for good. May be called from other threads and from signal handlers."""
+        self._interrupted = True
+        try:
+            self._wake_sender.send(b"\0")
+        except OSError:
+            return  # already closed, or already full of wake-ups: either way nobody is left waiting
+
+    def close(self) -> None:
+        """Close the connection; never waits, may be called twice."""
+        self._interrupted = True
+        self._socket.close(linger=0)
+        self._context.term()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

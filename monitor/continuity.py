@@ -1,0 +1,220 @@
+"""What a stream of numbered messages says about its own completeness: gaps, repeats, restarts. Socket-free.
+
+Two numberings are watched. Messages carry a sequence number per topic and the start time of their publisher: a
+number left out is a message missed, another start time is another publisher. Messages of hits also say which
+readouts they cover, and those go on from one message to the next within a run, whoever publishes them: so a publisher
+that died and came back may send a stretch again, and each hit still comes out once.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.readout_ranges import Range, ReadoutRanges, inside
+
+HitArray = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who published: the daemon's name, and when this publisher started (ns since the epoch)."""
+
+    daq: str
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunPass:
+    """One pass over a run: `pass_` is 0 live, and counts from 1 in a replay. `run` is None where there is none."""
+
+    daq: str
+    run: int | None
+    pass_: int
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """What one message's sequence number said.
+
+    `missed`: messages of its topic that did not come since the previous one; after a restart, those that the new
+    publisher sent before this one. `repeated`: its number was seen already. `restarted`: the first message of a
+    publisher that took over from another; `reconnected`: the first message of its topic from such a one.
+    """
+
+    missed: int = 0
+    repeated: bool = False
+    restarted: bool = False
+    reconnected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HitsStep:
+    """What one message of hits said, beside its sequence number.
+
+    `hits`: those not seen before, in order (the array that came, not a copy, where all are new). `epoch` counts the
+    passes over runs that this client has seen begin, from 1. `joined_at`: the first readout received of this pass.
+    `missed_readouts`: newly found missing just before this message; `recovered_readouts`: missing once, brought by
+    this message.
+    """
+
+    hits: HitArray
+    epoch: int
+    joined_at: int
+    new_readouts: int
+    duplicates: int = 0
+    missed_readouts: int = 0
+    recovered_readouts: int = 0
+
+
+@dataclass(slots=True)
+class SequenceTracker:
+    """Sequence numbers of all topics of one stream."""
+
+    publisher: Publisher | None = None
+    restarts: int = 0
+    missed: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    _expected: dict[str, int] = field(default_factory=dict)
+
+    def observe(self, topic: str, publisher: Publisher, seq: int) -> SequenceStep:
+        """Take in the next message's topic, publisher and sequence number.
+
+        The first message of a topic from the first publisher defines where we joined: nothing is missing before it.
+        A later publisher's messages count from 0, as we were listening when it began.
+        """
+        restarted = self.publisher is not None and publisher != self.publisher
+        if restarted:
+            self.restarts += 1
+            self._expected.clear()
+        self.publisher = publisher
+        reconnected = self.restarts > 0 and topic not in self._expected
+        expected = self._expected.get(topic, 0 if self.restarts else seq)
+        if seq < expected:
+            self.repeated += 1
+            return SequenceStep(repeated=True)
+        self._expected[topic] = seq + 1
+        missed = seq - expected
+        if missed:
+            self.missed[topic] = self.missed.get(topic, 0) + missed
+            self.gaps[topic] = self.gaps.get(topic, 0) + 1
+        return SequenceStep(missed=missed, restarted=restarted, reconnected=reconnected)
+
+
+class RunTracker:
+    """Readouts and hits of the run that is on the stream; one pass at a time, forgotten when the next one begins.
+
+    A hit is known by `(readout_id, decoding_order)`. Per readout it is enough to know whether it has been received,
+    except from the last one with hits on, to which the end of a run may still add one (a hit cut by the end of the
+    run belongs to the last readout that had bytes): of that one the decoding orders are kept.
+    """
+
+    def __init__(self, range_limit: int = 256) -> None:
+        self._range_limit = range_limit
+        self._ranges = ReadoutRanges(range_limit)
+        self._tail_readout = -1
+        self._tail_orders: set[int] = set()
+        self._ended_by: Publisher | None = None
+        self._identity: object = None
+        self._begin_seen = False
+        self._missed_before = 0
+        self.key: RunPass | None = None
+        self.epoch = 0
+        self.duplicates = 0
+        self.readouts = 0
+
+    @property
+    def missed_readouts(self) -> int:
+        """Readouts that were never received, over all passes seen; those that came later do not count."""
+        return self._missed_before + self._ranges.missing
+
+    @property
+    def joined_at(self) -> int | None:
+        """The first readout received of the present pass; 0 where it was followed from its begin."""
+        return self._ranges.first
+
+    def _begin_epoch(self, key: RunPass) -> None:
+        self._missed_before += self._ranges.missing
+        self._ranges = ReadoutRanges(self._range_limit)
+        self._tail_readout = -1
+        self._tail_orders.clear()
+        self._ended_by, self._identity, self._begin_seen = None, None, False
+        self.key = key
+        self.epoch += 1
+
+    def run_event(
+        self, event: Literal["begin", "end"], key: RunPass, publisher: Publisher, identity: object = None
+    ) -> int:
+        """Take in the begin or end of a run; returns the epoch it belongs to.
+
+        A begin that is announced again belongs to the same epoch when a restarted publisher sends it, so that what
+        follows is recognised as sent before. It is a new one when `identity` (whatever tells two runs of the same
+        number apart: the time they began) is another, or when the pass had ended and another publisher begins it
+        anew: the same replay started a second time.
+        """
+        if key != self.key:
+            self._begin_epoch(key)
+        elif event == "begin":
+            other_run = self._identity is not None and identity is not None and identity != self._identity
+            replayed_again = self._ended_by is not None and publisher != self._ended_by
+            if other_run or replayed_again:
+                self._begin_epoch(key)
+        if identity is not None:
+            self._identity = identity
+        if event == "begin":
+            self._begin_seen = True
+        else:
+            self._ended_by = publisher
+        return self.epoch
+
+    def hits(self, key: RunPass, first: int, last: int, hits: HitArray, *, gap: bool = False) -> HitsStep:
+        """Take in a message of hits that covers the readouts `first`…`last` (both included).
+
+        `hits`: structured array with `readout_id`, none above `last`, and `decoding_order`. `gap`: messages of hits
+        are known to be missing just before this one, so a pass whose begin was seen has lost its first readouts.
+        """
+        if key != self.key:
+            self._begin_epoch(key)
+        if gap and self._begin_seen and self._ranges.first is None and first > 0:
+            self._ranges.add(-1, -1)  # an anchor before readout 0: what lies between is missing
+        highest = self._ranges.last
+        missing_before = self._ranges.missing
+        new = self._ranges.add(first, last)
+        ahead = highest is None or first > highest
+        kept = hits if ahead else self._unseen(new, hits)
+        self._remember_tail(kept)
+        new_readouts = sum(end - start for start, end in new)
+        duplicates = len(hits) - len(kept)
+        newly_missing = self._ranges.missing - missing_before
+        self.duplicates += duplicates
+        self.readouts += new_readouts
+        return HitsStep(
+            hits=kept,
+            epoch=self.epoch,
+            joined_at=max(self._ranges.first or 0, 0),
+            new_readouts=new_readouts,
+            duplicates=duplicates,
+            missed_readouts=max(newly_missing, 0),
+            recovered_readouts=max(-newly_missing, 0),
+        )
+
+    def _unseen(self, new: list[Range], hits: HitArray) -> HitArray:
+        """Those of `hits` that were not received before, where only the ranges `new` of readouts were not."""
+        readout_ids = hits["readout_id"]
+        keep = inside(new, readout_ids) | (readout_ids > self._tail_readout)
+        for index in np.flatnonzero(readout_ids == self._tail_readout):
+            keep[index] = int(hits["decoding_order"][index]) not in self._tail_orders
+        return hits if keep.all() else hits[keep]
+
+    def _remember_tail(self, hits: HitArray) -> None:
+        if not len(hits):
+            return
+        readout_ids = hits["readout_id"]
+        tail = int(readout_ids.max())
+        if tail > self._tail_readout:
+            self._tail_readout = tail
+            self._tail_orders.clear()
+        if tail == self._tail_readout:
+            self._tail_orders.update(hits["decoding_order"][readout_ids == tail].tolist())

@@ -1,0 +1,19 @@
+"""Errors of the consumers.
+::
+
+    MonitorError
+    ├── EndpointError          an address that cannot be one (also a ValueError)
+    └── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
+"""
+
+
+class MonitorError(Exception):
+    """Root of everything that this package raises on purpose; its text is one line for the person at the terminal."""
+
+
+class EndpointError(MonitorError, ValueError):
+    """The address of a stream is not one."""
+
+
+class NothingReceivedError(MonitorError, TimeoutError):
+    """Nothing came from the stream in the time it was given."""

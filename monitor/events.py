@@ -1,0 +1,88 @@
+"""What comes out of a stream: one typed object for each message, with what its numbering said."""
+
+from dataclasses import dataclass
+
+from monitor.continuity import HitArray, HitsStep, SequenceStep
+from protocol.ledger import Ledger
+from protocol.messages import Header, LogLine, RunEvent, Stat
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitBatch:
+    """One message of hits, those received before left out.
+
+    `hits`: structured array (n,) of the columns as published (`protocol.HIT_DTYPE`, perhaps more), read-only where
+    nothing was left out; n may be 0. `step` says which readouts are new, and what is missing before them.
+    """
+
+    header: Header
+    sequence: SequenceStep
+    step: HitsStep
+
+    @property
+    def hits(self) -> HitArray:
+        """The hits not seen before, in order."""
+        return self.step.hits
+
+    @property
+    def run(self) -> int | None:
+        """Number of the run."""
+        return self.header.run
+
+    @property
+    def pass_(self) -> int:
+        """0 live; in a replay the pass through the files, from 1."""
+        return self.header.pass_
+
+    @property
+    def readouts(self) -> tuple[int, int]:
+        """First and last readout (both included) that the message covers, also those without hits."""
+        assert self.header.readouts is not None  # noqa: S101 - the client lets no other pass
+        return self.header.readouts
+
+    @property
+    def epoch(self) -> int:
+        """Number of the pass over a run that this client has seen, from 1; another one means: begin histograms anew."""
+        return self.step.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StatMessage:
+    """The daemon's state; `ledger` is the one in it, read."""
+
+    header: Header
+    sequence: SequenceStep
+    stat: Stat
+    ledger: Ledger | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunMessage:
+    """Begin or end of a run; `epoch` as in `HitBatch`. `ledger` is that of the record, read."""
+
+    header: Header
+    sequence: SequenceStep
+    body: RunEvent
+    ledger: Ledger | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogMessage:
+    """A line that the operator should read."""
+
+    header: Header
+    sequence: SequenceStep
+    line: LogLine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawMessage:
+    """Readout records as in the file; only for who asked for that topic."""
+
+    header: Header
+    sequence: SequenceStep
+    payload: bytes
+
+
+Event = HitBatch | StatMessage | RunMessage | LogMessage | RawMessage

@@ -1,0 +1,144 @@
+"""From frames to events: validates, numbers, de-duplicates. Socket-free, so that files and tests can feed it too."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from monitor.continuity import HitArray, Publisher, RunPass, RunTracker, SequenceStep, SequenceTracker
+from monitor.events import Event, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
+from protocol.errors import MessageError
+from protocol.hit import HIT_DTYPE
+from protocol.ledger import Ledger
+from protocol.messages import Header, Message, Topic, decode_message
+
+MAX_READOUT_ID = (1 << 32) - 1
+
+_NEEDED = ("chip_id", "payload", "readout_id", "timestamp", "decoding_order", "row", "column", "tot_us")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCounters:
+    """What a client has received and missed since it began; a snapshot.
+
+    `messages`: valid ones, by topic; `malformed`: those that were not. `hits`, `readouts`: received, each counted
+    once. `missed_messages`, `gaps`: by topic, messages left out in the numbering and in how many places.
+    `missed_readouts`: readouts that never came; `duplicate_hits`: hits that came again and were left out;
+    `repeated_messages`: messages whose number had been seen. `restarts`: publishers that took over from another.
+    `joined_at`: first readout received of the present run, 0 if followed from its begin, None before any hits.
+    """
+
+    messages: Mapping[str, int] = field(default_factory=dict)
+    malformed: int = 0
+    hits: int = 0
+    readouts: int = 0
+    missed_messages: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    missed_readouts: int = 0
+    duplicate_hits: int = 0
+    repeated_messages: int = 0
+    restarts: int = 0
+    joined_at: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can carry it."""
+        return asdict(self)
+
+
+class StreamReader:
+    """Takes messages as they come from one publisher and its successors, gives events.
+
+    `read` returns None for what is no message: it is counted as malformed and otherwise ignored. A hits message that
+    contradicts itself (hits outside its readouts, missing columns, not as many as announced) is malformed too.
+    """
+
+    def __init__(self) -> None:
+        self._sequence = SequenceTracker()
+        self._runs = RunTracker()
+        self._messages: Counter[str] = Counter()
+        self._malformed = 0
+        self._hits = 0
+        self.last_error = ""
+
+    @property
+    def counters(self) -> StreamCounters:
+        """What has been received and missed so far."""
+        return StreamCounters(
+            messages=dict(self._messages),
+            malformed=self._malformed,
+            hits=self._hits,
+            readouts=self._runs.readouts,
+            missed_messages=dict(self._sequence.missed),
+            gaps=dict(self._sequence.gaps),
+            missed_readouts=self._runs.missed_readouts,
+            duplicate_hits=self._runs.duplicates,
+            repeated_messages=self._sequence.repeated,
+            restarts=self._sequence.restarts,
+            joined_at=self._runs.joined_at,
+        )
+
+    def read(self, frames: list[bytes]) -> Event | None:
+        """The event that the frames of one message are; None, counted, for nonsense."""
+        try:
+            message = decode_message(frames)
+            body = _Body(message)
+        except MessageError as error:
+            self._malformed += 1
+            self.last_error = str(error)
+            return None
+        header = message.header
+        publisher = Publisher(header.daq, header.pub)
+        step = self._sequence.observe(message.topic, publisher, header.seq)
+        self._messages[message.topic] += 1
+        return self._event(message, body, publisher, step)
+
+    def _event(self, message: Message, body: "_Body", publisher: Publisher, step: SequenceStep) -> Event:
+        header = message.header
+        key = RunPass(header.daq, header.run, header.pass_)
+        if body.hits is not None and header.readouts is not None:
+            gap = step.missed > 0 and not step.reconnected
+            hits_step = self._runs.hits(key, *header.readouts, body.hits, gap=gap)
+            self._hits += len(hits_step.hits)
+            return HitBatch(header, step, hits_step)
+        if body.stat is not None:
+            return StatMessage(header, step, body.stat, body.ledger)
+        if body.run is not None:
+            epoch = self._runs.run_event(body.run.event, key, publisher, body.run.record.begin_ns)
+            return RunMessage(header, step, body.run, body.ledger, epoch)
+        if body.line is not None:
+            return LogMessage(header, step, body.line)
+        return RawMessage(header, step, message.payload)
+
+
+class _Body:
+    """A message's payload, read in whole before it is counted as received; `MessageError` where it is nonsense."""
+
+    def __init__(self, message: Message) -> None:
+        topic = message.topic
+        self.hits = _checked(message.hits(), message.header) if topic is Topic.HITS else None
+        self.stat = message.stat() if topic is Topic.STAT else None
+        self.run = message.run() if topic is Topic.RUN else None
+        self.line = message.log() if topic is Topic.LOG else None
+        counts = self.stat.ledger if self.stat else self.run.record.ledger if self.run else None
+        try:
+            self.ledger = None if counts is None else Ledger.from_dict(counts)
+        except (ValueError, TypeError) as error:
+            raise MessageError(f"{topic} message: {error}") from None
+
+
+def _checked(hits: HitArray, header: Header) -> HitArray:
+    """`hits`, if they can be what `header` says they are; else `MessageError`."""
+    if header.readouts is None:
+        raise MessageError("hits message: readouts are needed")
+    first, last = header.readouts
+    if not 0 <= first <= last <= MAX_READOUT_ID:
+        raise MessageError(f"hits message: readouts {first} to {last} cannot be")
+    if hits.dtype != HIT_DTYPE:
+        columns: Mapping[str, Any] = hits.dtype.fields or {}
+        for name in _NEEDED:
+            if name not in columns or columns[name][0].kind != HIT_DTYPE[name].kind:
+                raise MessageError(f"hits message: no column {name} of the kind {HIT_DTYPE[name].str}")
+    # The end of a run may add a hit to a readout before `first`, but nothing comes from a readout not yet consumed.
+    if len(hits) and int(hits["readout_id"].max()) > last:
+        raise MessageError(f"hits message: a hit of readout {int(hits['readout_id'].max())}, beyond the last, {last}")
+    return hits
