@@ -7,7 +7,7 @@ that died and came back may send a stretch again, and each hit still comes out o
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,21 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class RunPass:
-    """One pass over a run: `pass_` is 0 live, and counts from 1 in a replay. `run` is None where there is none."""
+    """One pass over a run: `pass_` is 0 live, and counts from 1 in a replay. `run` is None where there is none.
+
+    A live run goes on under another publisher. A replay does not: who replays the same files again begins with the
+    same numbers, and means another pass; so there the publisher's start `replay_ns` is part of it.
+    """
 
     daq: str
     run: int | None
     pass_: int
+    replay_ns: int = 0
+
+    @classmethod
+    def of(cls, publisher: Publisher, run: int | None, pass_: int) -> Self:
+        """The pass that a message of `publisher` belongs to."""
+        return cls(publisher.daq, run, pass_, publisher.started_ns if pass_ else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +126,7 @@ class RunTracker:
         self._ranges = ReadoutRanges(range_limit)
         self._tail_readout = -1
         self._tail_orders: set[int] = set()
-        self._ended_by: Publisher | None = None
-        self._identity: object = None
+        self._began_ns: int | None = None
         self._begin_seen = False
         self._missed_before = 0
         self.key: RunPass | None = None
@@ -140,33 +149,21 @@ class RunTracker:
         self._ranges = ReadoutRanges(self._range_limit)
         self._tail_readout = -1
         self._tail_orders.clear()
-        self._ended_by, self._identity, self._begin_seen = None, None, False
+        self._began_ns, self._begin_seen = None, False
         self.key = key
         self.epoch += 1
 
-    def run_event(
-        self, event: Literal["begin", "end"], key: RunPass, publisher: Publisher, identity: object = None
-    ) -> int:
-        """Take in the begin or end of a run; returns the epoch it belongs to.
+    def run_event(self, event: Literal["begin", "end"], key: RunPass, began_ns: int) -> int:
+        """Take in the begin or end of a run that began at `began_ns`; returns the epoch it belongs to.
 
-        A begin that is announced again belongs to the same epoch when a restarted publisher sends it, so that what
-        follows is recognised as sent before. It is a new one when `identity` (whatever tells two runs of the same
-        number apart: the time they began) is another, or when the pass had ended and another publisher begins it
-        anew: the same replay started a second time.
+        A restarted publisher announces the begin again: that is the same epoch, so that what follows is recognised
+        as sent before. A run of the same number that began at another time is another run.
         """
-        if key != self.key:
+        if key != self.key or self._began_ns not in (None, began_ns):
             self._begin_epoch(key)
-        elif event == "begin":
-            other_run = self._identity is not None and identity is not None and identity != self._identity
-            replayed_again = self._ended_by is not None and publisher != self._ended_by
-            if other_run or replayed_again:
-                self._begin_epoch(key)
-        if identity is not None:
-            self._identity = identity
+        self._began_ns = began_ns
         if event == "begin":
             self._begin_seen = True
-        else:
-            self._ended_by = publisher
         return self.epoch
 
     def hits(self, key: RunPass, first: int, last: int, hits: HitArray, *, gap: bool = False) -> HitsStep:

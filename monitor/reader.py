@@ -94,7 +94,7 @@ class StreamReader:
 
     def _event(self, message: Message, body: "_Body", publisher: Publisher, step: SequenceStep) -> Event:
         header = message.header
-        key = RunPass(header.daq, header.run, header.pass_)
+        key = RunPass.of(publisher, header.run, header.pass_)
         if body.hits is not None and header.readouts is not None:
             gap = step.missed > 0 and not step.reconnected
             hits_step = self._runs.hits(key, *header.readouts, body.hits, gap=gap)
@@ -103,7 +103,7 @@ class StreamReader:
         if body.stat is not None:
             return StatMessage(header, step, body.stat, body.ledger)
         if body.run is not None:
-            epoch = self._runs.run_event(body.run.event, key, publisher, body.run.record.begin_ns)
+            epoch = self._runs.run_event(body.run.event, key, body.run.record.begin_ns)
             return RunMessage(header, step, body.run, body.ledger, epoch)
         if body.line is not None:
             return LogMessage(header, step, body.line)

@@ -1,0 +1,206 @@
+"""The detector as a stream shows it: histograms, rates, last state, run, log. Fed with events; prints nothing."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
+from monitor.histograms import Geometry, HitHistograms, TotBinning
+from monitor.rates import NS_PER_S, RateMeter
+from monitor.reader import StreamCounters
+from protocol.messages import Header, Stat
+from protocol.run_record import RunRecord
+
+LOG_LINES = 200
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LogEntry(_Model):
+    """A line that the daemon wants read; `t`: when it was sent, ns since the epoch."""
+
+    t: int
+    level: str
+    text: str
+
+
+class MonitorSummary(_Model):
+    """All that is known but for the histograms; JSON-able.
+
+    `age_s`: since the last message, None before the first. `run`, `pass_`: what the histograms are of. `record`: as of
+    its begin or end. `hits`, `readouts`: in the histograms, since the begin of the run (or since we joined, or since
+    a reset); `outside`, `tot_invalid`: as in `HitHistograms`. `hits_hz`, `readouts_hz`: received, over the last
+    seconds. `counters`: as `StreamCounters`.
+    """
+
+    daq: str
+    age_s: float | None
+    run: int | None
+    pass_: int
+    ended: bool
+    record: RunRecord | None
+    stat: Stat | None
+    hits: int
+    readouts: int
+    outside: int
+    tot_invalid: int
+    hits_hz: float
+    readouts_hz: float
+    counters: dict[str, Any]
+    log: tuple[LogEntry, ...]
+
+
+class ChipState(_Model):
+    """Histograms of one chip. `hit_map`: rows of columns. `tot`: counts in equal bins; `tot_overflow` above them."""
+
+    chip: int
+    hits: int
+    hit_map: list[list[int]]
+    tot: list[int]
+    tot_overflow: int
+
+
+class MonitorState(MonitorSummary):
+    """The summary and the histograms; JSON-able.
+
+    `chips`: those that exist as far as we know, and those with hits. `tot_bin_us`: width of the bins of `tot`, from
+    0 µs. `hits_per_readout`: number of readouts with 0, 1, 2, … hits, up to the largest that occurred.
+    """
+
+    rows: int
+    columns: int
+    tot_bin_us: float
+    chips: list[ChipState]
+    hits_per_readout: list[int]
+
+
+class DetectorState:
+    """What a stream has shown of the detector since the begin of the run. Constant memory.
+
+    `clock`: monotonic seconds, for how long ago something was. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry | None = None,
+        binning: TotBinning | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.histograms = HitHistograms(geometry, binning)
+        self._clock = clock
+        self._hit_rate = RateMeter()
+        self._readout_rate = RateMeter()
+        self._epoch = 0
+        self._run: int | None = None
+        self._pass = 0
+        self._ended = False
+        self._record: RunRecord | None = None
+        self._stat: Stat | None = None
+        self._header: Header | None = None
+        self._arrived = 0.0
+        self._log: deque[LogEntry] = deque(maxlen=LOG_LINES)
+
+    @property
+    def stat(self) -> Stat | None:
+        """The last state that was published."""
+        return self._stat
+
+    @property
+    def epoch(self) -> int:
+        """Number of the pass over a run that the histograms are of; see `HitBatch.epoch`."""
+        return self._epoch
+
+    def feed(self, event: Event) -> None:
+        """Take in what has come from the stream."""
+        self._header = event.header
+        self._arrived = self._clock()
+        match event:
+            case HitBatch():
+                self._enter(event.epoch, event.header)
+                self.histograms.fill(event.hits, event.step.new_readouts)
+                self._hit_rate.add(event.header.t, len(event.hits))
+                self._readout_rate.add(event.header.t, event.step.new_readouts)
+            case RunMessage():
+                self._enter(event.epoch, event.header)
+                self._record = event.body.record
+                self._ended = event.body.event == "end"
+            case StatMessage():
+                self._stat = event.stat
+            case LogMessage():
+                self._log.append(LogEntry(t=event.header.t, level=event.line.level, text=event.line.text))
+
+    def _enter(self, epoch: int, header: Header) -> None:
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
+        self._run, self._pass = header.run, header.pass_
+        self._record, self._ended = None, False
+        self.histograms.reset()
+
+    def reset(self) -> None:
+        """Empty the histograms, and go on."""
+        self.histograms.reset()
+
+    def chips(self) -> list[int]:
+        """Chips to show: those the daemon has told of (else the first), and all that had hits."""
+        told = 1 if self._stat is None or self._stat.chips is None else self._stat.chips
+        chip_hits = self.histograms.chip_hits
+        return [chip for chip in range(self.histograms.geometry.chips) if chip < told or chip_hits[chip]]
+
+    def age_s(self) -> float | None:
+        """Time since the last message; None before the first."""
+        return None if self._header is None else max(self._clock() - self._arrived, 0.0)
+
+    def summary(self, counters: StreamCounters) -> MonitorSummary:
+        """Everything but the histograms, as it is now."""
+        return MonitorSummary(**self._summary(counters))
+
+    def _summary(self, counters: StreamCounters) -> dict[str, Any]:
+        age_s = self.age_s()
+        now_ns = 0 if self._header is None else self._header.t + round((age_s or 0.0) * NS_PER_S)
+        histograms = self.histograms
+        return {
+            "daq": "" if self._header is None else self._header.daq,
+            "age_s": age_s,
+            "run": self._run,
+            "pass_": self._pass,
+            "ended": self._ended,
+            "record": self._record,
+            "stat": self._stat,
+            "hits": histograms.hits,
+            "readouts": histograms.readouts,
+            "outside": histograms.outside,
+            "tot_invalid": histograms.tot_invalid,
+            "hits_hz": self._hit_rate.per_second(now_ns),
+            "readouts_hz": self._readout_rate.per_second(now_ns),
+            "counters": counters.to_dict(),
+            "log": tuple(self._log),
+        }
+
+    def snapshot(self, counters: StreamCounters) -> MonitorState:
+        """Everything, as it is now; an independent copy."""
+        histograms = self.histograms
+        chip_hits = histograms.chip_hits
+        filled = histograms.hits_per_readout.nonzero()[0]
+        return MonitorState(
+            **self._summary(counters),
+            rows=histograms.geometry.rows,
+            columns=histograms.geometry.columns,
+            tot_bin_us=histograms.binning.width_us,
+            chips=[
+                ChipState(
+                    chip=chip,
+                    hits=int(chip_hits[chip]),
+                    hit_map=histograms.hit_map[chip].tolist(),
+                    tot=histograms.tot[chip, :-1].tolist(),
+                    tot_overflow=int(histograms.tot[chip, -1]),
+                )
+                for chip in self.chips()
+            ],
+            hits_per_readout=histograms.hits_per_readout[: int(filled[-1]) + 1 if len(filled) else 0].tolist(),
+        )

@@ -1,0 +1,124 @@
+"""The detector's state, fed with events made from real messages."""
+
+import json
+
+import pytest
+
+from monitor.histograms import Geometry
+from monitor.rates import RateMeter
+from monitor.reader import StreamReader
+from monitor.state import LOG_LINES, DetectorState, MonitorState
+from protocol.ledger import Ledger
+from tests.monitor.publishing import T0_NS, MessageMaker, make_hits, run_record
+
+
+class Fed:
+    """A state behind a reader, with a clock that is set by hand."""
+
+    def __init__(self, geometry: Geometry | None = None) -> None:
+        self.now = 1000.0
+        self.reader = StreamReader()
+        self.state = DetectorState(geometry, clock=lambda: self.now)
+
+    def __call__(self, *messages: list[bytes]) -> "Fed":
+        for frames in messages:
+            event = self.reader.read(frames)
+            assert event is not None
+            self.state.feed(event)
+        return self
+
+    def snapshot(self) -> MonitorState:
+        return self.state.snapshot(self.reader.counters)
+
+
+def test_everything_published_is_in_the_snapshot_and_in_its_json() -> None:
+    maker, fed = MessageMaker(), Fed()
+    fed(
+        maker.run("begin", run_record(1, comment="beam on")),
+        maker.hits(make_hits([(0, 0), (0, 1), (3, 0)], chip_id=[0, 0, 1], row=2, column=5), (0, 4)),
+        maker.stat(chips=4, ledger=Ledger(hits=3)),
+        maker.log("warning", "board lost"),
+    )
+    state = MonitorState.model_validate(json.loads(fed.snapshot().model_dump_json()))
+    assert state == fed.snapshot()
+    assert (state.daq, state.run, state.hits, state.readouts, state.ended) == ("bench", 1, 3, 5, False)
+    assert state.record is not None
+    assert state.record.comment == "beam on"
+    assert state.stat is not None
+    assert [chip.chip for chip in state.chips] == [0, 1, 2, 3]
+    assert [chip.hits for chip in state.chips] == [2, 1, 0, 0]
+    assert state.chips[0].hit_map[2][5] == 2
+    assert state.chips[0].tot[4] == 2
+    assert state.hits_per_readout == [3, 1, 1]
+    assert [entry.text for entry in state.log] == ["board lost"]
+    assert state.counters["messages"] == {"run": 1, "hits": 1, "stat": 1, "log": 1}
+
+
+def test_nothing_received_is_a_state_too() -> None:
+    state = Fed().snapshot()
+    assert (state.age_s, state.run, state.stat, state.hits) == (None, None, None, 0)
+    assert [chip.chip for chip in state.chips] == [0]
+
+
+def test_the_histograms_begin_anew_with_another_run_and_not_with_another_publisher() -> None:
+    maker, fed = MessageMaker(), Fed()
+    fed(maker.run("begin", run_record(1)), maker.hits(make_hits([(0, 0), (1, 0)]), (0, 1)))
+    other = MessageMaker(pub=2)
+    fed(other.run("begin", run_record(1)), other.hits(make_hits([(1, 0), (2, 0)]), (1, 2)))
+    assert fed.snapshot().hits == 3
+    fed(other.run("end", run_record(1, state="finished")))
+    assert (fed.snapshot().hits, fed.snapshot().ended) == (3, True)
+    fed(other.hits(make_hits([(0, 0)]), (0, 0), run=2))
+    state = fed.snapshot()
+    assert (state.run, state.hits, state.record, state.ended) == (2, 1, None, False)
+
+
+def test_reset_empties_the_histograms_only() -> None:
+    maker, fed = MessageMaker(), Fed()
+    fed(maker.run("begin", run_record(1)), maker.hits(make_hits([(0, 0)]), (0, 0)))
+    fed.state.reset()
+    fed(maker.hits(make_hits([(1, 0)]), (1, 1)))
+    state = fed.snapshot()
+    assert (state.hits, state.readouts, state.run, state.counters["hits"]) == (1, 1, 1, 2)
+
+
+def test_pixels_that_do_not_exist_are_counted() -> None:
+    maker, fed = MessageMaker(), Fed(Geometry(chips=2))
+    fed(maker.hits(make_hits([(0, 0), (0, 1), (0, 2)], chip_id=[5, 0, 0], row=[0, 13, 0]), (0, 0)))
+    assert (fed.snapshot().outside, fed.snapshot().chips[0].hits) == (2, 1)
+
+
+def test_rates_come_from_the_times_of_the_messages_and_fall_when_none_come() -> None:
+    maker, fed = MessageMaker(), Fed()
+    for second in range(10):
+        for part in range(10):
+            maker.t = T0_NS + second * 10**9 + part * 10**8
+            readout = second * 10 + part
+            fed(maker.hits(make_hits([(readout, order) for order in range(20)]), (readout, readout)))
+    state = fed.snapshot()
+    assert state.hits_hz == pytest.approx(200, rel=0.1)
+    assert state.readouts_hz == pytest.approx(10, rel=0.1)
+    assert state.age_s == 0
+    fed.now += 2.5
+    state = fed.snapshot()
+    assert state.hits_hz == pytest.approx(100, rel=0.15)
+    assert state.age_s == 2.5
+    fed.now += 60
+    assert fed.snapshot().hits_hz == 0
+
+
+def test_a_rate_meter_stays_small_and_takes_a_clock_set_back() -> None:
+    meter = RateMeter(window_s=5, step_s=0.25)
+    for step in range(100_000):
+        meter.add(step * 10_000_000, 1)
+    assert len(meter._buckets) <= 21
+    assert meter.per_second(100_000 * 10_000_000) == pytest.approx(100, rel=0.1)
+    meter.add(5, 7)
+    assert meter.per_second(5) == pytest.approx(28)
+
+
+def test_the_log_is_bounded() -> None:
+    maker, fed = MessageMaker(), Fed()
+    fed(*(maker.log("info", str(number)) for number in range(LOG_LINES + 50)))
+    lines = fed.snapshot().log
+    assert (len(lines), lines[-1].text) == (LOG_LINES, str(LOG_LINES + 49))
