@@ -72,7 +72,7 @@ def test_the_histograms_are_what_counting_one_by_one_gives(run: tuple[np.ndarray
         if not tot >= 0:
             invalid += 1
         else:
-            tots[chip, int(min(tot // 5, 1320))] += 1
+            tots[chip, int(min(tot / 5, 1320))] += 1
     assert {tuple(index): histograms.hit_map[tuple(index)] for index in np.argwhere(histograms.hit_map)} == pixels
     assert {tuple(index): histograms.tot[tuple(index)] for index in np.argwhere(histograms.tot)} == tots
     assert (histograms.outside, histograms.tot_invalid, histograms.hits) == (outside, invalid, len(hits))
