@@ -1,0 +1,91 @@
+"""The reader: a thread that reads the board, stamps, and hands over to the queue. Nothing else."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daqd.boards.board import Board
+from daqd.errors import BoardError
+from daqd.readout_queue import ReadoutQueue
+
+_POLL_TIMEOUT_S = 0.1
+
+
+@dataclass(frozen=True)
+class ReaderEnd:
+    """Why the reader ended. `failure`: whether it should not have."""
+
+    reason: str
+    failure: bool
+
+
+class Reader:
+    """Reads one run from `board` into `queue`, until `stop`, the readout limit, or an error; then closes the queue.
+
+    `readout_limit`: number of readouts after which it ends, 0 for no limit. `on_end(ReaderEnd)` is called once, from
+    the reader's thread, when the board is stopped.
+    """
+
+    def __init__(
+        self, board: Board, queue: ReadoutQueue, on_end: Callable[[ReaderEnd], None], readout_limit: int = 0
+    ) -> None:
+        self._board = board
+        self._queue = queue
+        self._on_end = on_end
+        self._limit = readout_limit
+        self._stop = threading.Event()
+        self._stop_reason = "stopped"
+        self._thread = threading.Thread(target=self._run, name="reader")
+        self.readouts = 0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, reason: str) -> None:
+        """End after the readout in progress; `reason` goes into the run record."""
+        if not self._stop.is_set():
+            self._stop_reason = reason
+            self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False where it has not come in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        end = ReaderEnd("the reader ended without a reason", failure=True)
+        try:
+            end = self._read()
+        except BoardError as error:
+            end = ReaderEnd(f"board: {error}", failure=True)
+        except Exception as error:  # whatever it is, the queue must be closed, and the run must say why it ended
+            end = ReaderEnd(f"reader: {type(error).__name__}: {error}", failure=True)
+            raise
+        finally:
+            try:
+                self._board.stop()
+            except BoardError as error:
+                if not end.failure:
+                    end = ReaderEnd(f"board could not be stopped: {error}", failure=True)
+            finally:
+                self._queue.close()
+                self._on_end(end)
+
+    def _read(self) -> ReaderEnd:
+        self._board.start()
+        while not self._stop.is_set():
+            readout = self._board.read_readout(_POLL_TIMEOUT_S)
+            if readout is None:
+                continue
+            room = self._queue.put(readout)
+            self.readouts += 1
+            if not room:
+                return ReaderEnd(
+                    f"disk cannot keep up: the queue of {self._queue.limit_bytes} bytes is full; write to a faster "
+                    "disk, lower the rate, or raise acquisition.queue_mb",
+                    failure=True,
+                )
+            if self.readouts == self._limit:
+                return ReaderEnd(f"{self._limit} readouts read, as asked", failure=False)
+        return ReaderEnd(self._stop_reason, failure=False)

@@ -1,0 +1,178 @@
+"""One run while it is taken: reader, queue, writer and files, wired; and its record."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from daqd.acquisition import Reader, ReaderEnd
+from daqd.boards.board import Board
+from daqd.config import Config
+from daqd.readout_queue import ReadoutQueue
+from daqd.run_files import OpenFile, RunFiles, create_file
+from daqd.run_store import RunStore
+from daqd.writer import Writer, WriterEnd
+from protocol.run_record import Counts, FileRecord, RunRecord
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class RunWish:
+    """What the operator asked for. `run`: number, None for the next; limits: 0 for none."""
+
+    run: int | None = None
+    comment: str = ""
+    duration_s: float = 0.0
+    readouts: int = 0
+
+
+@dataclass(frozen=True)
+class RunHooks:
+    """Called from the run's threads: after each batch in the files, and once when everything has ended."""
+
+    on_written: Callable[[], None]
+    on_end: Callable[[], None]
+
+
+class ActiveRun:
+    """Takes one run. `begin` makes directory, first file and record, and starts; `stop` asks for the end.
+
+    `DiskError` or `OSError` from `begin` where the disk refuses; nothing runs then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        board: Board,
+        store: RunStore,
+        wish: RunWish,
+        software: dict[str, str],
+        hooks: RunHooks,
+        create: OpenFile = create_file,
+    ) -> None:
+        self._store = store
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._reader_end: ReaderEnd | None = None
+        self._writer_end: WriterEnd | None = None
+        self.run = store.claim(wish.run)
+        self.began_at = time.monotonic()
+        self.wish = wish
+        configuration: dict[str, Any] = config.model_dump(mode="json")
+        self.record = RunRecord(
+            daq=config.daq.name,
+            run=self.run,
+            state="running",
+            comment=wish.comment,
+            begin_ns=time.time_ns(),
+            software=software,
+            readout_uid=board.readout_class.uid(),
+            chips=config.board.chips,
+            configuration=configuration,
+        )
+        header = {
+            "run": self.run,
+            "daq": config.daq.name,
+            "comment": wish.comment,
+            "begin_ns": self.record.begin_ns,
+            "chips": config.board.chips,
+            "software": software,
+            "configuration": configuration,
+        }
+        self.files = RunFiles(
+            store,
+            self.run,
+            board.readout_class,
+            header,
+            max_size_bytes=int(config.files.max_size_mb * _MB),
+            max_time_s=config.files.max_time_s,
+            create=create,
+        )
+        self.queue = ReadoutQueue(int(config.acquisition.queue_mb * _MB))
+        self._reader = Reader(board, self.queue, self._reader_ended, wish.readouts)
+        self._writer = Writer(
+            self.queue,
+            self.files,
+            flush_s=config.acquisition.flush_ms / 1000,
+            fsync_s=config.acquisition.fsync_s,
+            on_written=hooks.on_written,
+            on_rotated=self._rotated,
+            on_end=self._writer_ended,
+        )
+
+    def begin(self) -> None:
+        """Start to take data."""
+        try:
+            self._store.reserve(self.run)
+            self.files.open_next()
+            self._store.write_record(self.record)
+        except OSError:
+            self.files.abandon()
+            raise
+        self._writer.start()
+        self._reader.start()
+
+    def stop(self, reason: str) -> None:
+        """Ask for the end; `RunHooks.on_end` tells when it has come."""
+        self._reader.stop(reason)
+
+    def rotate(self) -> None:
+        """Finish the current file now; the next readout opens the next one."""
+        self._writer.rotate()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for both threads; False where they have not ended in time."""
+        deadline = time.monotonic() + timeout_s
+        return self._reader.join(timeout_s) and self._writer.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def counts(self) -> Counts:
+        """What is in the files."""
+        return self._writer.counts
+
+    def close_record(self) -> RunRecord:
+        """Write the record of the run that has ended; `DiskError` where the disk refuses even that."""
+        reader, writer = self._reader_end, self._writer_end
+        reason = reader.reason if reader is not None else "the reader did not end"
+        failure = reader is None or reader.failure
+        if writer is None or writer.failure:
+            failure = True
+            reason = writer.failure if writer is not None else "the writer did not end"
+            if writer is not None and writer.lost_readouts:
+                reason += f"; {writer.lost_readouts} readouts that had been read could not be written"
+        self.record = self.record.model_copy(
+            update={
+                "state": "failed" if failure else "finished",
+                "end_ns": time.time_ns(),
+                "end_reason": reason,
+                "counts": self.counts,
+                "files": tuple(self.files.finished),
+            }
+        )
+        self._store.release(self.run)
+        self._store.write_record(self.record)
+        return self.record
+
+    def add_ledger(self, ledger: dict[str, Any]) -> None:
+        """Complete the record with what the publisher found when it had decoded the whole run."""
+        self.record = self.record.model_copy(update={"ledger": ledger})
+        self._store.write_record(self.record)
+
+    def _rotated(self, _: FileRecord) -> None:
+        self._hooks.on_written()
+
+    def _reader_ended(self, end: ReaderEnd) -> None:
+        with self._lock:
+            self._reader_end = end
+            both = self._writer_end is not None
+        if both:
+            self._hooks.on_end()
+
+    def _writer_ended(self, end: WriterEnd) -> None:
+        with self._lock:
+            self._writer_end = end
+            both = self._reader_end is not None
+        if both:
+            self._hooks.on_end()

@@ -1,0 +1,89 @@
+"""Where a publisher that was killed goes on.
+
+What a publisher had sent in its last moments may never have reached the subscribers. So it goes on from a place it
+passed some seconds before it died, and publishes that stretch again; subscribers know what they have by the ids.
+"""
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from daqd.follower import Position
+
+OVERLAP_S = 2.0
+"""How far back a restarted publisher goes, at least."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A place in the runs, with what the publisher knew there.
+
+    `position`: None between runs, after `last_run`. `decoder`: `StreamDecoder.state()` at that place. `subscribers`:
+    how many got hits.
+    """
+
+    last_run: int
+    position: Position | None
+    decoder: dict[str, Any] | None
+    next_readout: int | None
+    subscribers: int
+
+    def to_json(self) -> str:
+        """As it is kept on disk."""
+        position = self.position
+        return json.dumps(
+            {
+                "last_run": self.last_run,
+                "position": position and [position.run, position.file, position.offset],
+                "decoder": self.decoder,
+                "next_readout": self.next_readout,
+                "subscribers": self.subscribers,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Inverse of `to_json`; `ValueError` for anything else."""
+        try:
+            content = json.loads(text)
+            position = content["position"]
+            return cls(
+                last_run=int(content["last_run"]),
+                position=None if position is None else Position(*(int(value) for value in position)),
+                decoder=content["decoder"],
+                next_readout=content["next_readout"],
+                subscribers=int(content["subscribers"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a checkpoint: {error!r}") from None
+
+
+class CheckpointFile:
+    """Keeps in a file the youngest checkpoint that is at least `OVERLAP_S` old, or the oldest there is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._passed: deque[tuple[float, Checkpoint]] = deque()
+        self._kept: Checkpoint | None = None
+
+    def load(self) -> Checkpoint | None:
+        """The checkpoint of the publisher before, None where there is none that can be read."""
+        try:
+            return Checkpoint.from_json(self._path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def passed(self, checkpoint: Checkpoint, now: float) -> None:
+        """Note a place; `now`: monotonic, in seconds."""
+        self._passed.append((now, checkpoint))
+        while len(self._passed) > 1 and self._passed[1][0] <= now - OVERLAP_S:
+            self._passed.popleft()
+        oldest = self._passed[0][1]
+        if oldest is not self._kept:
+            self._kept = oldest
+            # Only a killed publisher reads it, and that needs no sync; a half-written one must never be seen.
+            draft = self._path.with_name(self._path.name + ".new")
+            draft.write_text(oldest.to_json())
+            draft.replace(self._path)

@@ -1,0 +1,186 @@
+"""`daqd`: the daemon and what belongs to it."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from daqd.config import load_config
+from daqd.demo import add_demo_arguments, demo_main
+from daqd.errors import ConfigError, DaqError
+from daqd.logs import set_up_logging
+from daqd.replayer import Replayer, ReplayOptions
+from daqd.service import Service
+from protocol.version import __version__
+
+OK, FAILED, MISUSE = 0, 1, 2
+
+_EXAMPLES = """examples:
+  daqd run -c config/emulated.toml                 serve; runs are started with daqctl
+  daqd run -c config/emulated.toml --autostart     serve, and start a run at once
+  daqd replay data/run_000001/*.apx --speed max    publish recorded files as if the detector were there
+  daqd check-config -c config/emulated.toml        look for mistakes, touch nothing
+  daqd demo                                        everything at once, on an emulated board
+"""
+
+
+def _speed(text: str) -> float | str:
+    if text == "max":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number above 0 nor "max"')
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number ≥ 0")
+    return int(text)
+
+
+def _chips(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 31:
+        raise argparse.ArgumentTypeError(f"{text!r}: a chain has 1 to 31 chips")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of `daqd`."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="daqd", description="Data acquisition for AstroPix sensors.", epilog=_EXAMPLES, formatter_class=formatter
+    )
+    parser.add_argument("--version", action="version", version=f"daqd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="serve: take runs as commanded, write files, publish hits",
+        formatter_class=formatter,
+        epilog="examples:\n  daqd run -c config/emulated.toml\n"
+        '  daqd run -c config/emulated.toml --autostart --comment "Cd-109, 40 mV" --duration 600\n',
+    )
+    run.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
+    run.add_argument("--autostart", action="store_true", help="configure the board and start a run at once")
+    run.add_argument("--comment", default="", help="comment of the run that --autostart starts")
+    run.add_argument("--duration", type=_seconds, metavar="S", help="end that run after so many seconds")
+    run.set_defaults(main=_run)
+
+    replay = commands.add_parser(
+        "replay",
+        help="publish recorded .apx files",
+        formatter_class=formatter,
+        epilog="examples:\n  daqd replay data/run_000001/*.apx\n  daqd replay old.apx --speed 10 --loop\n"
+        "  daqd replay old.apx --speed max --wait-for 2\n",
+    )
+    replay.add_argument("files", type=Path, nargs="+", metavar="FILE", help=".apx files, in order")
+    replay.add_argument("--speed", type=_speed, default=1.0, help='1: as it was; N: N times as fast; "max"')
+    replay.add_argument("--loop", action="store_true", help="begin again at the end")
+    replay.add_argument("--bind", default="tcp://127.0.0.1:5556", help="where to publish (default %(default)s)")
+    replay.add_argument(
+        "--wait-for", type=_count, default=1, metavar="N", help="begin when N subscribers are there (default 1)"
+    )
+    replay.add_argument("--chips", type=_chips, metavar="N", help="chips in the chain, where the files do not say")
+    replay.add_argument("--raw", action="store_true", help="publish the readout records, too")
+    replay.add_argument("--name", default="replay", help="name of the stream (default %(default)s)")
+    replay.set_defaults(main=_replay)
+
+    check = commands.add_parser(
+        "check-config",
+        help="check a configuration, touch nothing",
+        formatter_class=formatter,
+        epilog="examples:\n  daqd check-config -c config/emulated.toml\n  daqd check-config -c daqd.toml --json\n",
+    )
+    check.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
+    check.add_argument("--json", action="store_true", help="print the configuration with all defaults, or the mistakes")
+    check.set_defaults(main=_check_config)
+
+    demo = commands.add_parser(
+        "demo",
+        help="emulated board, daemon, sanity checker and terminal monitor at once",
+        formatter_class=formatter,
+        epilog="examples:\n  daqd demo\n  daqd demo --rate 20000 --chips 4\n",
+    )
+    add_demo_arguments(demo)
+    demo.set_defaults(main=demo_main)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    if (args.comment or args.duration) and not args.autostart:
+        print("daqd run: --comment and --duration say how --autostart starts a run; add it", file=sys.stderr)
+        return MISUSE
+    config = load_config(args.config)
+    set_up_logging(config.log.level)
+    autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
+    return asyncio.run(_serve(Service(config), autostart))
+
+
+async def _serve(service: Service, autostart: dict[str, object] | None) -> int:
+    return await service.run(autostart)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    set_up_logging("info")
+    options = ReplayOptions(
+        files=tuple(args.files),
+        speed=args.speed,
+        loop=args.loop,
+        bind=args.bind,
+        wait_for=args.wait_for,
+        chips=args.chips,
+        max_hits=8192,
+        raw=args.raw,
+        batch_s=0.005,
+        name=args.name,
+    )
+    return Replayer(options).run()
+
+
+def _check_config(args: argparse.Namespace) -> int:
+    try:
+        config = load_config(args.config)
+    except ConfigError as error:
+        if args.json:
+            print(json.dumps({"ok": False, "mistakes": list(error.mistakes)}, indent=2))
+            return FAILED
+        raise
+    if args.json:
+        print(json.dumps({"ok": True, "config": config.model_dump(mode="json")}, indent=2))
+    else:
+        print(f"{args.config}: no mistakes")
+    return OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `daqd`."""
+    args = build_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.main
+    try:
+        return command(args)
+    except DaqError as error:
+        for line in str(error).splitlines():
+            print(f"daqd: {line}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The control socket: requests in, replies out (docs/wire.md, "Control")."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import zmq
+import zmq.asyncio
+
+from daqd.errors import DaqError, RunControlError
+from protocol.errors import MessageError
+from protocol.messages import (
+    MAX_CONTROL_BYTES,
+    Reply,
+    Request,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+
+log = logging.getLogger(__name__)
+
+Obey = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class ControlError(DaqError, OSError):
+    """The control socket cannot be opened, or nobody answers there."""
+
+
+class ControlServer:
+    """Answers requests at `endpoint`, each in a task of its own, so that a slow command does not keep `status` waiting.
+
+    The directory of an ipc socket is made for this user only; a lock beside the socket keeps a second daemon away.
+    """
+
+    def __init__(self, endpoint: str, obey: Obey) -> None:
+        self.endpoint = endpoint
+        self._obey = obey
+        self._context: zmq.asyncio.Context = zmq.asyncio.Context()
+        self._socket: zmq.asyncio.Socket | None = None
+        self._lock: IO[str] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to answer; `ControlError` where the socket cannot be had."""
+        if self.endpoint.startswith("ipc://"):
+            self._lock = _claim_socket(Path(self.endpoint.removeprefix("ipc://")))
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.LINGER, 500)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
+        try:
+            self._socket.bind(self.endpoint)
+        except zmq.ZMQError as error:
+            raise ControlError(
+                f"cannot listen at {self.endpoint}: {error.strerror}; is another daemon there?"
+            ) from error
+        self._task = asyncio.create_task(self._serve(self._socket), name="control")
+
+    async def _serve(self, server: zmq.asyncio.Socket) -> None:
+        while True:
+            client, *frames = await server.recv_multipart()
+            task = asyncio.create_task(self._answer(server, client, frames))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, server: zmq.asyncio.Socket, client: bytes, frames: list[bytes]) -> None:
+        delimiter = frames[:-1]  # a REQ socket puts an empty frame before the request, a DEALER does not
+        reply = await self._reply_to(frames[-1] if frames else b"")
+        with contextlib.suppress(zmq.ZMQError):  # the client may be gone
+            await server.send_multipart([client, *delimiter, encode_reply(reply)])
+
+    async def _reply_to(self, frame: bytes) -> Reply:
+        try:
+            request = decode_request(frame)
+        except MessageError as error:
+            return Reply.refuse("", "bad_request", str(error))
+        try:
+            return Reply(id=request.id, ok=True, result=await self._obey(request.cmd, request.args))
+        except RunControlError as error:
+            return Reply.refuse(request.id, error.code, str(error))
+        except Exception as error:  # a fault of ours must not take the daemon from the operator
+            log.exception("command %s failed", request.cmd)
+            return Reply.refuse(request.id, "internal", f"{type(error).__name__}: {error}")
+
+    async def close(self) -> None:
+        """Stop answering; replies under way are sent."""
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=1.0)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+        self._context.term()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _claim_socket(path: Path) -> IO[str]:
+    """The lock of the socket, held as long as the file is open; `ControlError` where another daemon has it."""
+    import fcntl
+
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.parent.stat()
+        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
+            raise ControlError(
+                f"{path.parent} belongs to somebody else or others may write to it, so others could command the board; "
+                "chmod 700 it or choose another daq.runtime_dir"
+            )
+        lock = path.with_suffix(".lock").open("a")
+    except OSError as error:
+        if isinstance(error, ControlError):
+            raise
+        raise ControlError(f"cannot use the runtime directory {path.parent}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ControlError(
+            f"another daemon is using {path}; end it (daqctl shutdown), or give this one another daq.name"
+        ) from None
+    return lock
+
+
+class ControlClient:
+    """Asks the daemon at `endpoint`; a context manager. One thread at a time."""
+
+    def __init__(self, endpoint: str, timeout_s: float = 10.0) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.connect(endpoint)
+
+    def call(self, command: str, **args: Any) -> dict[str, Any]:
+        """Result of a command; `RunControlError` where it is refused, `ControlError` where nobody answers in time."""
+        request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
+        self._socket.send(encode_request(request))
+        while self._socket.poll(int(self._timeout_s * 1000)):
+            try:
+                reply = decode_reply(self._socket.recv_multipart()[-1])
+            except MessageError as error:
+                raise ControlError(f"{self._endpoint} answers nonsense ({error}); is that a daqd?") from error
+            if reply.id != request.id:
+                continue  # of a call before that was given up
+            if reply.error is not None:
+                raise RunControlError(reply.error.code, reply.error.message)
+            return reply.result or {}
+        raise ControlError(f"no daemon answers at {self._endpoint} within {self._timeout_s:g} s; is daqd running?")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,146 @@
+"""`daqctl`: commands to a running daemon."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from daqd.cli import FAILED, MISUSE, OK
+from daqd.config import default_runtime_dir, load_config
+from daqd.control import ControlClient
+from daqd.errors import ConfigError, DaqError
+from protocol.messages import Stat
+from protocol.version import __version__
+
+_EXAMPLES = """examples:
+  daqctl status                                    what the daemon is doing
+  daqctl start --comment "Cd-109, 40 mV"           the next run
+  daqctl start --duration 600                      a run of ten minutes
+  daqctl rotate                                    finish the current file, go on in the next
+  daqctl stop                                      end the run
+  daqctl -c config/emulated.toml shutdown          end the daemon that uses this configuration
+"""
+
+_STOP_TIMEOUT_S = 65.0
+_TIMEOUT_S = 15.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of `daqctl`."""
+    parser = argparse.ArgumentParser(
+        prog="daqctl",
+        description="Command a running daqd.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"daqctl {__version__}")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-c", "--config", type=Path, help="configuration of the daemon; says where it listens")
+    where.add_argument("--name", default="bench", help="name of the daemon (daq.name; default %(default)s)")
+    where.add_argument("--endpoint", help="its control endpoint, like ipc:///run/astropix-daq/bench.ipc")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("status", "state, run, rates, ledger, queue, disk, board"),
+        ("configure", "connect and configure the board"),
+        ("start", "start a run"),
+        ("stop", "end the run"),
+        ("rotate", "finish the current file, go on in the next"),
+        ("reset", "leave the error state, close the board"),
+        ("shutdown", "end the daemon"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
+        if name == "start":
+            command.add_argument("--run", type=int, help="run number (default: the next one)")
+            command.add_argument("--comment", help="what this run is about")
+            command.add_argument("--duration", dest="duration_s", type=float, metavar="S", help="end it after so long")
+            command.add_argument("--readouts", type=int, metavar="N", help="end it after so many readouts")
+    return parser
+
+
+def endpoint_of(args: argparse.Namespace) -> str:
+    """Where the daemon listens that the command line means."""
+    if args.endpoint:
+        return str(args.endpoint)
+    if args.config:
+        return load_config(args.config).control_endpoint
+    return f"ipc://{default_runtime_dir() / args.name}.ipc"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `daqctl`."""
+    args = build_parser().parse_args(argv)
+    keys = ("run", "comment", "duration_s", "readouts")
+    wishes = {key: getattr(args, key) for key in keys if getattr(args, key, None) is not None}
+    timeout_s = _STOP_TIMEOUT_S if args.command == "stop" else _TIMEOUT_S
+    try:
+        with ControlClient(endpoint_of(args), timeout_s) as client:
+            result = client.call(args.command, **wishes)
+    except DaqError as error:
+        if args.json:
+            code = getattr(error, "code", "unreachable")
+            print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
+        for line in str(error).splitlines():
+            print(f"daqctl: {line}", file=sys.stderr)
+        refused = isinstance(error, ConfigError) or getattr(error, "code", "") == "bad_arguments"
+        return MISUSE if refused else FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        _tell(args.command, result)
+    return OK
+
+
+def _tell(command: str, result: dict[str, Any]) -> None:
+    if command == "status":
+        _tell_status(Stat.model_validate(result["status"]))
+    elif command == "start":
+        print(f"run {result['run']} is being taken, files in {result['directory']}")
+    elif command == "stop":
+        record = result.get("record")
+        if record is None:
+            print("no run is being taken")
+        else:
+            counts = record["counts"]
+            print(
+                f"run {record['run']} {record['state']} ({record['end_reason']}): {counts['readouts']} readouts, "
+                f"{counts['file_bytes']} bytes in {len(record['files'])} files"
+            )
+    elif command == "rotate":
+        print(f"run {result['run']} goes on in its next file")
+    else:
+        print(f"state {result['state']}")
+
+
+def _tell_status(stat: Stat) -> None:
+    run = "no run yet" if stat.run is None else f"run {stat.run}, {stat.elapsed_s:.0f} s"
+    print(f"state      {stat.state}{': ' + stat.reason if stat.reason else ''} ({run})")
+    if stat.file:
+        print(f"file       {stat.file}")
+    counts, rates = stat.counts, stat.rates
+    print(
+        f"readouts   {counts.get('readouts', 0)} ({rates.readouts_hz:.0f}/s), "
+        f"{counts.get('board_bytes', 0)} bytes from the board ({rates.bytes_hz / 1e6:.2f} MB/s)"
+    )
+    ledger = stat.ledger or {}
+    print(f"hits       {ledger.get('hits', 0)} ({rates.hits_hz:.0f}/s)")
+    names = ("idle", "padding", "hit", "carried", "orphan", "dropped")
+    print(f"bytes      {', '.join(f'{name} {ledger.get(name, 0)}' for name in names)}")
+    queue, disk, publisher = stat.queue, stat.disk, stat.publisher
+    print(f"queue      {queue.bytes} of {queue.limit_bytes} bytes, at most {queue.high_water_bytes}")
+    print(f"disk       {disk.free_bytes / 1e9:.1f} GB free at {disk.path}")
+    print(
+        f"board      {stat.board.kind} over {stat.board.transport}, {'connected' if stat.board.connected else 'closed'}"
+    )
+    print(
+        f"publisher  {publisher.subscribers} subscribers, {publisher.messages} messages, {publisher.dropped} dropped, "
+        f"{publisher.lag_bytes} bytes behind, {publisher.restarts} restarts"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""`daqd demo`: the whole chain on an emulated board, for a first look."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import IO
+
+from daqd.config import load_config
+from daqd.control import ControlClient
+from daqd.errors import DaqError
+
+_START_S = 30.0
+_STOP_S = 20.0
+_DEFAULT_PORT = 5556
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `daqd demo`."""
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where the runs go (default ./data)")
+    parser.add_argument(
+        "--rate", type=float, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
+    )
+    parser.add_argument("--chips", type=int, default=4, help="chips in the chain (default %(default)d)")
+    parser.add_argument("--duration", type=float, metavar="S", help="end by itself after so many seconds")
+
+
+def demo_main(args: argparse.Namespace) -> int:
+    """Start daemon, sanity checker and monitor; end them in reverse when the monitor ends or Ctrl-C comes."""
+    with tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder, _signals_restored():
+        return _Demo(args, Path(folder)).run()
+
+
+class _Demo:
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self._args = args
+        self._folder = folder
+        self._interrupted = False
+        self._stream = f"tcp://127.0.0.1:{_free_port()}"
+        self._config = folder / "demo.toml"
+        template = (package_files("daqd") / "demo.toml").read_text()
+        self._config.write_text(
+            template.format(
+                runtime_dir=json.dumps(str(folder)),
+                data_dir=json.dumps(str(args.data_dir.absolute())),
+                bind=json.dumps(self._stream),
+                rate_hz=float(args.rate),
+                chips=args.chips,
+            )
+        )
+        load_config(self._config)  # a wrong --rate or --chips is told before anything starts
+
+    def run(self) -> int:
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._interrupt)
+        log_path = self._args.data_dir.absolute() / "demo.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("a") as log:
+            daemon = self._start(
+                "daqd.cli", "run", "-c", str(self._config), "--autostart", "--comment", "demo", log=log
+            )
+            try:
+                if not self._wait_until_running(daemon):
+                    print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
+                    return 1
+                sanity = self._start("monitor.sanity.cli", "--connect", self._stream, log=log)
+                monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
+                try:
+                    self._wait_for(monitor, daemon)
+                finally:
+                    verdict = self._stop(sanity)
+                    self._stop(monitor)
+            finally:
+                code = self._stop(daemon)
+        self._say_goodbye(verdict, log_path)
+        return code
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+
+    def _start(self, module: str, *arguments: str, log: IO[str] | None = None) -> subprocess.Popen[bytes]:
+        """A program in a process group of its own where it has no business with the terminal."""
+        quiet = log is not None
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL if quiet else None,
+            stdout=log,
+            stderr=subprocess.STDOUT if quiet else None,
+            start_new_session=quiet,
+        )
+
+    def _wait_until_running(self, daemon: subprocess.Popen[bytes]) -> bool:
+        endpoint = load_config(self._config).control_endpoint
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and daemon.poll() is None and not self._interrupted:
+            with contextlib.suppress(DaqError), ControlClient(endpoint, timeout_s=1.0) as client:
+                if client.call("status")["status"]["state"] == "running":
+                    return True
+        return self._interrupted
+
+    def _wait_for(self, monitor: subprocess.Popen[bytes], daemon: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + self._args.duration if self._args.duration else None
+        while not self._interrupted and daemon.poll() is None and (end is None or time.monotonic() < end):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                monitor.wait(0.2)
+                return
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> int:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _say_goodbye(self, verdict: int, log_path: Path) -> None:
+        runs = sorted(self._args.data_dir.glob("run_*"))
+        files = sorted(runs[-1].glob("*.apx")) if runs else []
+        where = os.path.relpath(files[0]) if files else str(self._args.data_dir)
+        content = {0: "is content", 1: "has findings"}.get(verdict, f"ended with {verdict}")
+        print(f"The run is in {os.path.relpath(runs[-1]) if runs else where}; the sanity checker {content}.")
+        print(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
+
+
+def _free_port() -> int:
+    """The usual port of the stream if nobody has it, else any."""
+    for port in (_DEFAULT_PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    return _DEFAULT_PORT
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Put signal handlers back as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

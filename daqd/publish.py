@@ -1,0 +1,271 @@
+"""`daqd-publish`: the child process that follows the files of the runs and publishes them. Started by the daemon."""
+
+import argparse
+import contextlib
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import zmq
+
+from daqd.checkpoint import Checkpoint, CheckpointFile
+from daqd.feed import RunEnded
+from daqd.follower import Follower
+from daqd.notices import Notice, Report, decode_notice, encode_line
+from daqd.run_publisher import RunPublisher
+from daqd.run_store import RunStore
+from daqd.stream import Stream, StreamError
+from protocol.decode import StreamDecoder
+from protocol.messages import PublisherStat, Rates, Stat, Topic, encode_body
+
+_HOUSEKEEPING_S = 0.25
+_REPORT_S = 1.0
+_REJOIN_S = 1.0
+_PATIENCE_AFTER_RESTART_S = 1.0
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """What the daemon tells its publisher at the start; see `--help` of `python -m daqd.publish`."""
+
+    data_dir: Path
+    daq: str
+    bind: str
+    batch_s: float
+    max_hits: int
+    high_water: int
+    raw: bool
+    after_run: int
+    checkpoint: Path
+    restarts: int
+
+
+class NoticePipe:
+    """The lines on standard input, as something that can be polled beside sockets.
+
+    A thread reads them, because not every system can poll a pipe; `wake` becomes readable when something has come. The
+    end of the input means that the daemon wants no more, or is gone.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.wake, self._waker = socket.socketpair()
+        self.wake.setblocking(False)
+        self._descriptor = descriptor
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        # A daemon thread: nothing can end a read of a pipe but its other end, and it holds nothing that matters.
+        self._thread = threading.Thread(target=self._forward, name="notices", daemon=True)
+        self._thread.start()
+
+    def _forward(self) -> None:
+        begun = b""
+        while chunk := os.read(self._descriptor, 1 << 16):
+            *lines, begun = (begun + chunk).split(b"\n")
+            for line in lines:
+                self._lines.put(line)
+            self._wake()
+        self._lines.put(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._waker.send(b"!")
+
+    def take(self) -> tuple[list[Notice], bool]:
+        """Notices that have come, and whether the input has ended."""
+        with contextlib.suppress(BlockingIOError):
+            while len(self.wake.recv(1 << 12)) == 1 << 12:
+                pass
+        notices: list[Notice] = []
+        while True:
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                return notices, False
+            if line is None:
+                return notices, True
+            notice = decode_notice(line)
+            if notice is not None:
+                notices.append(notice)
+
+    def close(self) -> None:
+        """Close the wake-up line; the thread ends with the input."""
+        self.wake.close()
+        self._waker.close()
+
+
+class PublisherProcess:
+    """The loop of the child: follow, decode, publish; tell the daemon how it goes."""
+
+    def __init__(self, options: PublishOptions, stream: Stream, notices: NoticePipe, reports: IO[bytes]) -> None:
+        self._options = options
+        self._stream = stream
+        self._notices = notices
+        self._reports = reports
+        self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
+        self._checkpoints = CheckpointFile(options.checkpoint)
+        self._last_stat: Stat | None = None
+        self._hits_before = 0
+        self._finishing = False
+        self._follower = self._take_up(self._checkpoints.load() if options.restarts else None)
+
+    def _take_up(self, checkpoint: Checkpoint | None) -> Follower:
+        store = RunStore(self._options.data_dir)
+        settled = self._options.after_run
+        if checkpoint is None:
+            return Follower(store, after_run=settled, settled_run=settled)
+        try:
+            decoder = StreamDecoder.from_state(checkpoint.decoder) if checkpoint.decoder else StreamDecoder()
+        except ValueError:
+            return Follower(store, after_run=settled, settled_run=settled)
+        self._publisher.resume(decoder, checkpoint.next_readout)
+        self._publisher.patience_s = _PATIENCE_AFTER_RESTART_S
+        self._stream.wait_for_subscribers(checkpoint.subscribers, _REJOIN_S)
+        return Follower(store, after_run=checkpoint.last_run, settled_run=settled, position=checkpoint.position)
+
+    def run(self) -> None:
+        """Until the daemon says finish, or is gone, and everything is published."""
+        self._report("ready")
+        poller = zmq.Poller()
+        poller.register(self._notices.wake, zmq.POLLIN)
+        poller.register(self._stream.socket, zmq.POLLIN)
+        next_report = next_checkpoint = 0.0
+        last_batch = 0.0
+        more = True
+        while True:
+            idle_s = 0.0 if more else _HOUSEKEEPING_S
+            poller.poll(int(idle_s * 1000))
+            self._stream.take_subscriptions()
+            told = self._take_notices()
+            now = time.monotonic()
+            if told or more or now - last_batch >= _HOUSEKEEPING_S:
+                pause_s = last_batch + self._options.batch_s - now
+                if pause_s > 0 and not more and not self._finishing:
+                    time.sleep(pause_s)  # not for something to happen: to publish at most once in batch_s
+                last_batch = time.monotonic()
+                more = self._publish()
+            now = time.monotonic()
+            if now >= next_checkpoint:
+                next_checkpoint = now + _HOUSEKEEPING_S
+                self._checkpoint(now)
+            if now >= next_report:
+                next_report = now + _REPORT_S
+                self._report("state")
+            if self._finishing and not more:
+                return
+
+    def _publish(self) -> bool:
+        """Publish what is there; whether there is more."""
+        for event in self._follower.poll():
+            self._publisher.handle(event)
+            if isinstance(event, RunEnded):
+                self._report("run_ended", event.record.run)
+        more = self._follower.wait_s() is not None
+        if not more:
+            self._publisher.patience_s = 0.0  # caught up: from now on nobody waits for a subscriber
+        return more
+
+    def _take_notices(self) -> bool:
+        """Obey the daemon; whether it said that there is something to read."""
+        notices, gone = self._notices.take()
+        for notice in notices:
+            if notice.stat is not None:
+                self._publish_stat(notice.stat)
+            if notice.log is not None:
+                self._publisher.log(notice.log.level, notice.log.text)
+        self._finishing = self._finishing or gone
+        return bool(notices) or gone
+
+    def _publish_stat(self, stat: Stat) -> None:
+        """Complete the daemon's state with what only the publisher knows, and publish it."""
+        rates = Rates.model_validate({**stat.rates.model_dump(), "hits_hz": self._publisher.hits_hz})
+        ledger = self._publisher.decoder.ledger.to_dict() if self._publisher.run == stat.run else stat.ledger
+        full = stat.model_copy(update={"rates": rates, "ledger": ledger, "publisher": self._stat()})
+        self._stream.send(Topic.STAT, encode_body(full), run=stat.run)
+
+    def _stat(self) -> PublisherStat:
+        return PublisherStat(
+            messages=self._stream.messages,
+            hits=self._publisher.decoder.ledger.hits,
+            dropped=self._stream.dropped,
+            subscribers=self._stream.subscribers,
+            restarts=self._options.restarts,
+            lag_bytes=self._follower.lag_bytes,
+        )
+
+    def _report(self, kind: str, run: int | None = None) -> None:
+        report = Report.model_validate(
+            {
+                "kind": kind,
+                "endpoint": self._stream.endpoint,
+                "run": self._publisher.run if run is None else run,
+                "ledger": self._publisher.decoder.ledger.to_dict(),
+                "hits_hz": self._publisher.hits_hz,
+                "stat": self._stat(),
+            }
+        )
+        try:
+            self._reports.write(encode_line(report))
+            self._reports.flush()
+        except OSError:
+            self._finishing = True  # the daemon is gone
+
+    def _checkpoint(self, now: float) -> None:
+        position = self._follower.position
+        checkpoint = Checkpoint(
+            last_run=self._follower.last_run,
+            position=position,
+            decoder=None if position is None else self._publisher.decoder.state(),
+            next_readout=self._publisher.next_readout,
+            subscribers=self._stream.subscribers,
+        )
+        try:
+            self._checkpoints.passed(checkpoint, now)
+        except OSError as error:
+            print(f"daqd-publish: cannot write {self._options.checkpoint}: {error}", file=sys.stderr)
+
+
+def parse_options(argv: list[str] | None = None) -> PublishOptions:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="daqd-publish", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="where the runs are")
+    parser.add_argument("--daq", required=True, help="name of the daemon")
+    parser.add_argument("--bind", required=True, help="where to publish")
+    parser.add_argument("--batch-s", type=float, required=True, help="publish at most once in so many seconds")
+    parser.add_argument("--max-hits", type=int, required=True, help="hits in one message")
+    parser.add_argument("--high-water", type=int, required=True, help="messages that may wait for a subscriber")
+    parser.add_argument("--raw", action="store_true", help="publish the readout records, too")
+    parser.add_argument("--after-run", type=int, required=True, help="publish the runs after this one")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="file that says where to go on")
+    parser.add_argument("--restarts", type=int, default=0, help="how often it died before")
+    return PublishOptions(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the child."""
+    options = parse_options(argv)
+    # Terminals and service managers signal the whole group; this process ends with its input, after the last hit.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        stream = Stream(options.bind, options.daq, options.high_water)
+    except StreamError as error:
+        print(f"daqd-publish: {error}", file=sys.stderr)
+        return 1
+    notices = NoticePipe(sys.stdin.fileno())
+    try:
+        PublisherProcess(options, stream, notices, sys.stdout.buffer).run()
+    finally:
+        notices.close()
+        stream.close(linger_s=1.0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

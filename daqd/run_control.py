@@ -1,0 +1,242 @@
+"""Run control: the states of the daemon and the commands that lead from one to another.
+
+`idle → configured → running → configured`, and `error`, which `reset` leaves. Every command is idempotent, or refused
+with a code and the reason (docs/wire.md, "Control").
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from daqd.active_run import ActiveRun, RunHooks, RunWish
+from daqd.boards.board import Board
+from daqd.config import Config
+from daqd.errors import BoardError, DaqError, RunControlError
+from daqd.notices import Report
+from daqd.publisher_handle import PublisherHandle
+from daqd.run_store import RunStore
+from daqd.status import StatusBoard
+from protocol.run_record import RunRecord, one_line
+
+log = logging.getLogger(__name__)
+
+_STOP_S = 60.0
+
+
+class StartArgs(BaseModel):
+    """Arguments of `start`; limits of 0 are none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: int | None = Field(default=None, ge=1, lt=1_000_000_000)
+    comment: str = Field(default="", max_length=10_000)
+    duration_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    readouts: int = Field(default=0, ge=0)
+
+
+class NoArgs(BaseModel):
+    """Arguments of all other commands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunControl:
+    """Obeys commands, one at a time; lives in the event loop, the board's work is done in threads."""
+
+    def __init__(
+        self,
+        config: Config,
+        board: Board,
+        store: RunStore,
+        publisher: PublisherHandle,
+        status: StatusBoard,
+        software: dict[str, str],
+    ) -> None:
+        self._config = config
+        self._board = board
+        self._store = store
+        self._publisher = publisher
+        self._status = status
+        self._software = software
+        self._one_at_a_time = asyncio.Lock()
+        self._active: ActiveRun | None = None
+        self._ended = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last: ActiveRun | None = None
+        self.shutdown_asked = asyncio.Event()
+        self._commands: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
+            "configure": self._configure,
+            "start": self._start,
+            "stop": self._stop,
+            "rotate": self._rotate,
+            "status": self._tell,
+            "reset": self._reset,
+            "shutdown": self._shutdown,
+        }
+
+    @property
+    def state(self) -> str:
+        """State of the daemon."""
+        return self._status.state
+
+    async def obey(self, command: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Result of a command; `RunControlError` with its code where it is refused or fails."""
+        method = self._commands.get(command)
+        if method is None:
+            raise RunControlError("unknown_command", f"{command!r} is none of {', '.join(sorted(self._commands))}")
+        try:
+            parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
+        except ValidationError as error:
+            raise RunControlError("bad_arguments", f"{command}: {one_line(error)}") from None
+        if command == "status":
+            return await self._tell(NoArgs())
+        async with self._one_at_a_time:
+            return await method(parsed)
+
+    async def _tell(self, _: NoArgs) -> dict[str, Any]:
+        return {"status": self._status.stat().model_dump(mode="json", by_alias=True)}
+
+    async def _configure(self, _: NoArgs) -> dict[str, Any]:
+        if self._active is not None:
+            raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
+        try:
+            await asyncio.to_thread(self._board.open)
+            await asyncio.to_thread(self._board.configure)
+        except BoardError as error:
+            self._status.enter("error", str(error))
+            await asyncio.to_thread(self._board.close)
+            raise RunControlError("board", str(error)) from error
+        self._status.enter("configured")
+        return {"state": self.state}
+
+    async def _start(self, args: StartArgs) -> dict[str, Any]:
+        if self._active is not None:
+            raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
+        if self.state == "error":
+            raise RunControlError("error", f"the daemon is in error ({self._status.reason}): mend it, then reset")
+        if self.state == "idle":
+            await self._configure(NoArgs())
+        loop = asyncio.get_running_loop()
+
+        def written() -> None:
+            loop.call_soon_threadsafe(self._publisher.wake)
+
+        def ended() -> None:
+            loop.call_soon_threadsafe(self._run_ended)
+
+        hooks = RunHooks(written, ended)
+        wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
+        try:
+            active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks)
+            active.begin()
+        except ValueError as error:
+            raise RunControlError("run_number", str(error)) from error
+        except OSError as error:
+            self._status.enter("error", str(error))
+            raise RunControlError("disk", str(error)) from error
+        self._active = active
+        self._ended.clear()
+        self._status.run_began(active)
+        log.info("run %d began%s", active.run, f": {args.comment}" if args.comment else "")
+        self._publisher.wake()
+        if args.duration_s:
+            reason = f"{args.duration_s:g} s taken, as asked"
+            self._timer = loop.call_later(args.duration_s, active.stop, reason)
+        return {"state": self.state, "run": active.run, "directory": str(active.files.directory)}
+
+    async def _stop(self, _: NoArgs) -> dict[str, Any]:
+        if self._active is None:
+            return {"state": self.state, "run": None}
+        return await self.stop_run("stopped by command")
+
+    async def stop_run(self, reason: str) -> dict[str, Any]:
+        """End the run and wait until everything read is in the files; `RunControlError` where that takes too long."""
+        active = self._active
+        if active is None:
+            return {"state": self.state, "run": None}
+        active.stop(reason)
+        try:
+            await asyncio.wait_for(self._ended.wait(), _STOP_S)
+        except TimeoutError:
+            raise RunControlError(
+                "timeout", f"run {active.run} is still writing after {_STOP_S:g} s; status tells how it goes"
+            ) from None
+        return {"state": self.state, "run": active.run, "record": active.record.model_dump(mode="json")}
+
+    async def _rotate(self, _: NoArgs) -> dict[str, Any]:
+        if self._active is None:
+            raise RunControlError("not_running", "no run is being taken, so there is no file to rotate")
+        self._active.rotate()
+        return {"state": self.state, "run": self._active.run}
+
+    async def _reset(self, _: NoArgs) -> dict[str, Any]:
+        if self._active is not None:
+            raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
+        await asyncio.to_thread(self._board.close)
+        self._status.enter("idle")
+        return {"state": self.state}
+
+    async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
+        self.shutdown_asked.set()
+        return {"state": "stopping"}
+
+    def _run_ended(self) -> None:
+        """The threads of the run are done: close its record."""
+        active = self._active
+        if active is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            record = active.close_record()
+        except DaqError as error:
+            record = active.record
+            self._status.enter("error", f"run {active.run}: {error}")
+        else:
+            failed = record.state == "failed"
+            self._status.enter("error" if failed else "configured", record.end_reason if failed else "")
+        self._status.run_ended(active)
+        self._active, self._last = None, active
+        _log_end(record)
+        self._publisher.wake()
+        self._ended.set()
+
+    def take_report(self, report: Report) -> None:
+        """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
+        self._status.take_report(report)
+        if report.kind == "run_ended" and report.ledger is not None:
+            finished = self._last
+            if finished is not None and finished.run == report.run:
+                try:
+                    finished.add_ledger(report.ledger)
+                except DaqError as error:
+                    log.error("%s", error)
+
+    async def close(self) -> None:
+        """End the run if there is one, and leave the board safe."""
+        try:
+            await self.stop_run("the daemon was ended")
+        except RunControlError as error:
+            log.error("%s", error)
+        if self._last is not None:
+            await asyncio.to_thread(self._last.join, 1.0)
+        await asyncio.to_thread(self._board.close)
+
+
+def _log_end(record: RunRecord) -> None:
+    counts = record.counts
+    level = logging.ERROR if record.state == "failed" else logging.INFO
+    log.log(
+        level,
+        "run %d %s (%s): %d readouts, %d bytes in %d files",
+        record.run,
+        record.state,
+        record.end_reason,
+        counts.readouts,
+        counts.file_bytes,
+        len(record.files),
+    )

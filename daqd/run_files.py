@@ -1,0 +1,156 @@
+"""The files of one run: records appended, rotated by size and time, named when whole."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from daqd.run_store import RunStore, sync_directory
+from protocol.apx import FileHeader
+from protocol.readout import AbstractAstroPixReadout
+from protocol.run_record import FileRecord
+
+OpenFile = Callable[[Path], int]
+
+
+def create_file(path: Path) -> int:
+    """A descriptor of a new file to append to; `FileExistsError` where there is one."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+
+
+class RunFiles:
+    """Appends records to `run_NNNNNN_SSSS.apx.part`; a finished file loses the `.part`.
+
+    `header`: content of the files' header, to which `file` (its index) is added. `max_size_bytes`, `max_time_s`: a file
+    that would grow beyond, or is older, is finished before the next record; no file is without a record but the first.
+    `OSError` as the disk gives them; `finished` then still says what is whole.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        run: int,
+        readout_class: type[AbstractAstroPixReadout],
+        header: dict[str, Any],
+        *,
+        max_size_bytes: int,
+        max_time_s: float,
+        create: OpenFile = create_file,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._readout_class = readout_class
+        self._header = header
+        self._max_size = max_size_bytes
+        self._max_time_s = max_time_s
+        self._create = create
+        self._clock = clock
+        self._descriptor: int | None = None
+        self._index = -1
+        self.finished: list[FileRecord] = []
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are."""
+        return self._store.run_directory(self._run)
+
+    @property
+    def current(self) -> Path | None:
+        """The file that is being written."""
+        return None if self._descriptor is None else self._store.part_path(self._run, self._index)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files of the run."""
+        open_bytes = 0 if self._descriptor is None else self._size
+        return sum(file.size_bytes for file in self.finished) + open_bytes
+
+    def open_next(self) -> None:
+        """Begin the next file."""
+        self._index += 1
+        header = FileHeader(self._readout_class, {**self._header, "file": self._index})
+        self._descriptor = self._create(self._store.part_path(self._run, self._index))
+        self._sha256 = hashlib.sha256()
+        self._size = 0
+        self._readouts = 0
+        self._first_readout: int | None = None
+        self._last_readout: int | None = None
+        self._begin_ns = time.time_ns()
+        self._opened_at = self._clock()
+        self._append(header.to_bytes())
+        sync_directory(self._store.run_directory(self._run))
+
+    def room_for(self, record_bytes: int, pending_bytes: int) -> bool:
+        """Whether a record, after `pending_bytes` that are about to be appended, still belongs into the open file."""
+        if self._descriptor is None:
+            return False
+        if self._readouts == 0 and pending_bytes == 0:
+            return True
+        too_old = self._clock() - self._opened_at >= self._max_time_s
+        return not too_old and self._size + pending_bytes + record_bytes <= self._max_size
+
+    def append(self, records: bytes, readouts: int, first_readout: int) -> None:
+        """Write whole records, `readouts` of them with ids from `first_readout` on, to the file that is open."""
+        self._append(records)
+        if self._first_readout is None:
+            self._first_readout = first_readout
+        self._last_readout = first_readout + readouts - 1
+        self._readouts += readouts
+
+    @property
+    def readouts_in_current(self) -> int:
+        """Readouts in the open file; 0 where none is open."""
+        return 0 if self._descriptor is None else self._readouts
+
+    def sync(self) -> None:
+        """Make what is written last through a power cut."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def finish(self) -> FileRecord | None:
+        """Close the open file and give it its final name; None where none is open."""
+        if self._descriptor is None:
+            return None
+        self.sync()
+        self.abandon()
+        part, path = self._store.part_path(self._run, self._index), self._store.file_path(self._run, self._index)
+        if path.exists():
+            raise FileExistsError(f"{path} exists; {part.name} keeps its name")
+        part.rename(path)
+        sync_directory(path.parent)
+        record = FileRecord(
+            name=path.name,
+            index=self._index,
+            size_bytes=self._size,
+            sha256=self._sha256.hexdigest(),
+            readouts=self._readouts,
+            first_readout=self._first_readout,
+            last_readout=self._last_readout,
+            begin_ns=self._begin_ns,
+            end_ns=time.time_ns(),
+        )
+        self.finished.append(record)
+        return record
+
+    def abandon(self) -> None:
+        """Close the open file as it is."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _append(self, data: bytes) -> None:
+        """Write all of `data`; where the disk refuses in the middle, take the beginning back: records stay whole."""
+        assert self._descriptor is not None  # noqa: S101 - callers open first
+        view = memoryview(data)
+        written = 0
+        try:
+            while written < len(view):
+                written += os.write(self._descriptor, view[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += written
+        self._sha256.update(data)

@@ -1,0 +1,139 @@
+"""The daemon: everything wired, started in order, stopped in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import platform
+import signal
+from collections.abc import Iterator
+
+from daqd.boards.factory import open_board
+from daqd.config import Config
+from daqd.control import ControlServer
+from daqd.errors import ConfigError, DaqError, RunControlError
+from daqd.logs import OperatorLog
+from daqd.publisher_handle import PublisherHandle
+from daqd.run_control import RunControl
+from daqd.run_store import RunStore
+from daqd.status import StatusBoard
+from protocol.messages import LogLine
+from protocol.version import __version__
+
+log = logging.getLogger(__name__)
+
+_STAT_INTERVAL_S = 1.0
+
+
+def software() -> dict[str, str]:
+    """What took the data, for records and file headers."""
+    return {
+        "name": "astropix-daq",
+        "version": __version__,
+        "python": platform.python_version(),
+        "host": platform.node(),
+    }
+
+
+class Service:
+    """One daemon. `run` returns its exit code: 0 after an orderly end, 1 where it could not start."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_asked = asyncio.Event()
+
+    async def run(self, autostart: dict[str, object] | None = None) -> int:
+        """Serve until told to end; `autostart`: arguments of a run to start at once."""
+        self._loop = asyncio.get_running_loop()
+        config = self._config
+        store = RunStore(config.daq.data_dir.absolute())
+        try:
+            store.prepare()
+            board = open_board(config)
+        except (DaqError, ConfigError) as error:
+            log.error("%s", error)
+            return 1
+        stat_due = asyncio.Event()
+        status = StatusBoard(
+            board, config.board.transport, config.board.chips, store.data_dir, __version__, stat_due.set
+        )
+        publisher = PublisherHandle(
+            config.stream, config.daq.name, store.data_dir, store.last_run(), lambda report: control.take_report(report)
+        )
+        control = RunControl(config, board, store, publisher, status, software())
+        server = ControlServer(config.control_endpoint, control.obey)
+        operator_log = OperatorLog(lambda line: self._send_log(publisher, line))
+        with self._signals():
+            try:
+                await server.start()
+                await publisher.start()
+            except DaqError as error:
+                log.error("%s", error)
+                await server.close()
+                return 1
+            logging.getLogger("daqd").addHandler(operator_log)
+            ticker = asyncio.create_task(self._tick(publisher, status, stat_due), name="stat")
+            log.info("%s publishes at %s, listens at %s", config.daq.name, publisher.endpoint, server.endpoint)
+            if config.stream.insecure:
+                log.warning("stream.insecure is set: every machine that reaches %s can read it", publisher.endpoint)
+            code = 0
+            if autostart is not None:
+                code = await self._start(control, autostart)
+            if code == 0:
+                await self._wait(control)
+            status.enter("stopping")
+            log.info("ending")
+            await control.close()
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+            publisher.send_stat(status.stat())
+            logging.getLogger("daqd").removeHandler(operator_log)
+            await publisher.stop()
+            await server.close()
+        return code
+
+    @staticmethod
+    async def _start(control: RunControl, args: dict[str, object]) -> int:
+        try:
+            await control.obey("start", dict(args))
+        except RunControlError as error:
+            log.error("cannot start a run: %s", error)
+            return 1
+        return 0
+
+    async def _wait(self, control: RunControl) -> None:
+        """Until a signal or a command ends the daemon."""
+        signalled = asyncio.create_task(self._stop_asked.wait())
+        commanded = asyncio.create_task(control.shutdown_asked.wait())
+        await asyncio.wait({signalled, commanded}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (signalled, commanded):
+            task.cancel()
+
+    async def _tick(self, publisher: PublisherHandle, status: StatusBoard, due: asyncio.Event) -> None:
+        """Publish the state once a second, and whenever it changes."""
+        while True:
+            publisher.send_stat(status.stat())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), _STAT_INTERVAL_S)
+            due.clear()
+
+    def _send_log(self, publisher: PublisherHandle, line: LogLine) -> None:
+        """From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(publisher.send_log, line)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            try:
+                loop.add_signal_handler(number, self._stop_asked.set)
+            except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
+                continue
+        try:
+            yield
+        finally:
+            for number in handled:
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)

@@ -1,0 +1,140 @@
+"""What the daemon knows of itself, as it is published and as `daqctl status` shows it."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from daqd.active_run import ActiveRun
+from daqd.boards.board import Board
+from daqd.notices import Report
+from protocol import messages
+from protocol.messages import Disk, PublisherStat, Queue, Rates, Stat
+from protocol.run_record import Counts
+
+log = logging.getLogger(__name__)
+
+State = Literal["idle", "configured", "running", "recovering", "error", "stopping"]
+
+_MIN_RATE_WINDOW_S = 0.5
+
+
+class StatusBoard:
+    """State, counts and rates; `on_change` is called at each change of state."""
+
+    def __init__(
+        self,
+        board: Board,
+        transport: str,
+        chips: int,
+        data_dir: Path,
+        version: str,
+        on_change: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._board = board
+        self._transport = transport
+        self._chips = chips
+        self._data_dir = data_dir
+        self._version = version
+        self._on_change = on_change
+        self._clock = clock
+        self.state: State = "idle"
+        self.reason = ""
+        self._since_ns = time.time_ns()
+        self._run: ActiveRun | None = None
+        self._elapsed_s = 0.0
+        self._report = Report()
+        self._ledger: dict[str, Any] | None = None
+        self._rates = Rates()
+        self._rated_at = clock()
+        self._rated = Counts()
+
+    def enter(self, state: State, reason: str = "") -> None:
+        """Change the state, and tell."""
+        if (state, reason) == (self.state, self.reason):
+            return
+        self.state, self.reason = state, reason
+        self._since_ns = time.time_ns()
+        log.log(
+            logging.ERROR if state == "error" else logging.INFO, "state %s%s", state, f": {reason}" if reason else ""
+        )
+        self._on_change()
+
+    def run_began(self, run: ActiveRun) -> None:
+        """Counts and rates are those of `run` from now on."""
+        self._run = run
+        self._ledger = None
+        self._report = Report(endpoint=self._report.endpoint, stat=self._report.stat)
+        self._rated, self._rated_at, self._rates = Counts(), self._clock(), Rates()
+        self.enter("running")
+
+    def run_ended(self, run: ActiveRun) -> None:
+        """The counts stay, the rates are over."""
+        self._elapsed_s = self._clock() - run.began_at
+        self._rates = Rates()
+
+    def take_report(self, report: Report) -> None:
+        """The publisher's newest report."""
+        self._report = report
+        if self._run is not None and report.run == self._run.run and report.ledger is not None:
+            self._ledger = report.ledger
+
+    def stat(self) -> Stat:
+        """Everything, now."""
+        run = self._run
+        counts = run.counts if run is not None else Counts()
+        running = self.state in ("running", "recovering")
+        if running:
+            self._update_rates(counts)
+        file = run.files.current if run is not None else None
+        return Stat(
+            state=self.state,
+            reason=self.reason,
+            since_ns=self._since_ns,
+            run=run.run if run is not None else None,
+            elapsed_s=0.0 if run is None else self._clock() - run.began_at if running else self._elapsed_s,
+            file="" if file is None else str(file),
+            chips=self._chips,
+            rates=self._rates.model_copy(update={"hits_hz": self._report.hits_hz if running else 0.0}),
+            counts=counts.model_dump(),
+            ledger=self._ledger,
+            queue=Queue(
+                bytes=0 if run is None else run.queue.size_bytes,
+                limit_bytes=0 if run is None else run.queue.limit_bytes,
+                high_water_bytes=0 if run is None else run.queue.high_water_bytes,
+            ),
+            disk=self._disk(),
+            board=self._board_state(),
+            publisher=self._report.stat if self._report.endpoint else PublisherStat(),
+            version=self._version,
+        )
+
+    def _update_rates(self, counts: Counts) -> None:
+        now = self._clock()
+        passed_s = now - self._rated_at
+        if passed_s < _MIN_RATE_WINDOW_S:
+            return
+        self._rates = Rates(
+            readouts_hz=(counts.readouts - self._rated.readouts) / passed_s,
+            bytes_hz=(counts.board_bytes - self._rated.board_bytes) / passed_s,
+        )
+        self._rated, self._rated_at = counts, now
+
+    def _disk(self) -> Disk:
+        try:
+            usage = shutil.disk_usage(self._data_dir)
+        except OSError:
+            return Disk(path=str(self._data_dir))
+        return Disk(path=str(self._data_dir), free_bytes=usage.free, total_bytes=usage.total)
+
+    def _board_state(self) -> messages.Board:
+        status = self._board.status()
+        return messages.Board(
+            kind=status.kind,
+            transport=self._transport,
+            connected=status.connected,
+            counters={**status.counters, "exhausted": int(status.exhausted)},
+        )

@@ -1,0 +1,183 @@
+"""The writer: a thread that appends what the reader queued, flushes, and gives notice. Nothing else."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daqd.boards.board import RawReadout
+from daqd.readout_queue import ReadoutQueue
+from daqd.run_files import RunFiles
+from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.run_record import Counts, FileRecord
+from protocol.stream_bytes import PADDING_BYTE
+
+_PADDING = bytes([PADDING_BYTE])
+_IDLE_WAIT_S = 0.25
+
+
+@dataclass(frozen=True)
+class WriterEnd:
+    """How the writing of a run ended.
+
+    `failure`: what the disk said, empty if all is well; `lost_readouts`: read from the board and not written for it.
+    """
+
+    failure: str = ""
+    lost_readouts: int = 0
+
+
+class Writer:
+    """Writes one run from `queue` into `files`, until the queue is closed and empty.
+
+    Gathers for `flush_s` at most, so that a batch is one write; what is written is handed to the operating system at
+    once, and synced every `fsync_s`. From its own thread it calls `on_written()` after each batch, `on_rotated(file)`
+    after each finished file, and `on_end(WriterEnd)` once.
+    """
+
+    def __init__(
+        self,
+        queue: ReadoutQueue,
+        files: RunFiles,
+        *,
+        flush_s: float,
+        fsync_s: float,
+        on_written: Callable[[], None],
+        on_rotated: Callable[[FileRecord], None],
+        on_end: Callable[[WriterEnd], None],
+    ) -> None:
+        self._queue = queue
+        self._files = files
+        self._flush_s = flush_s
+        self._fsync_s = fsync_s
+        self._on_written = on_written
+        self._on_rotated = on_rotated
+        self._on_end = on_end
+        self._rotate = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer")
+        self._next_readout = 0
+        self._empty_readouts = 0
+        self._board_bytes = 0
+        self._readout_bytes = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def rotate(self) -> None:
+        """Finish the current file before the next record."""
+        self._rotate.set()
+        self._queue.wake()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False where it has not come in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def counts(self) -> Counts:
+        """What has been written so far."""
+        return Counts(
+            readouts=self._next_readout,
+            empty_readouts=self._empty_readouts,
+            board_bytes=self._board_bytes,
+            readout_bytes=self._readout_bytes,
+            padding_bytes=self._board_bytes - self._readout_bytes,
+            file_bytes=self._files.size_bytes,
+        )
+
+    def _run(self) -> None:
+        end = WriterEnd("the writer ended without a reason")
+        try:
+            end = self._write_run()
+        finally:
+            self._on_end(end)
+
+    def _write_run(self) -> WriterEnd:
+        batch: list[RawReadout] = []
+        try:
+            self._write_batches(batch)
+            self._finish_file(also_empty=True)
+        except OSError as error:
+            self._queue.refuse()
+            lost = len(batch)
+            while (rest := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+                lost += len(rest)
+            self._save_what_is_whole()
+            return WriterEnd(f"cannot write {self._files.directory}: {error.strerror or error}", lost)
+        return WriterEnd()
+
+    def _save_what_is_whole(self) -> None:
+        try:
+            self._finish_file(also_empty=True)
+        except OSError:
+            self._files.abandon()
+
+    def _write_batches(self, batch: list[RawReadout]) -> None:
+        """Write until the queue ends; `batch` holds the readouts taken and not yet written."""
+        last_flush = last_sync = time.monotonic()
+        dirty = False
+        while (taken := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+            batch += taken
+            wait_s = last_flush + self._flush_s - time.monotonic()
+            if batch and wait_s > 0:
+                time.sleep(wait_s)  # not for something to happen: to write at most once in flush_s
+                batch += self._queue.take_all(0) or []
+            if batch:
+                self._write(batch)
+                dirty = True
+                last_flush = time.monotonic()
+                self._on_written()
+            if self._rotate.is_set():
+                self._rotate.clear()
+                self._finish_file()
+            if dirty and time.monotonic() - last_sync >= self._fsync_s:
+                self._files.sync()
+                dirty = False
+                last_sync = time.monotonic()
+
+    def _write(self, batch: list[RawReadout]) -> None:
+        """Append the batch, in as few writes as rotation allows; takes out of `batch` what is written."""
+        group = _Group()
+        for readout in tuple(batch):
+            data = readout.data.rstrip(_PADDING)
+            if data:
+                readout_id = self._next_readout + len(group.records)
+                record = RECORD_HEAD.pack(RECORD_MARKER, readout_id, readout.timestamp_ns, len(data)) + data
+                if not self._files.room_for(len(record), group.record_bytes):
+                    self._append(group, batch)
+                    group = _Group()
+                    self._finish_file()
+                    self._files.open_next()
+                group.records.append(record)
+                group.record_bytes += len(record)
+            group.readouts += 1
+            group.board_bytes += len(readout.data)
+            group.readout_bytes += len(data)
+        self._append(group, batch)
+
+    def _append(self, group: "_Group", batch: list[RawReadout]) -> None:
+        if group.records:
+            self._files.append(b"".join(group.records), len(group.records), self._next_readout)
+        self._next_readout += len(group.records)
+        self._empty_readouts += group.readouts - len(group.records)
+        self._board_bytes += group.board_bytes
+        self._readout_bytes += group.readout_bytes
+        del batch[: group.readouts]
+
+    def _finish_file(self, *, also_empty: bool = False) -> None:
+        if also_empty or self._files.readouts_in_current:
+            finished = self._files.finish()
+            if finished is not None:
+                self._on_rotated(finished)
+
+
+@dataclass
+class _Group:
+    """Readouts that go into one file with one write."""
+
+    records: list[bytes] = field(default_factory=list)
+    record_bytes: int = 0
+    readouts: int = 0
+    board_bytes: int = 0
+    readout_bytes: int = 0
