@@ -1,76 +1,113 @@
 """The decoding rules of docs/formats.md once more, byte by byte: slow, plain, and compared with the real decoder."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-IDLE, PADDING, SIZE = 0xBC, 0xFF, 8
+IDLE, PADDING = 0xBC, 0xFF
+
+
+def starts_astropix4_hit(chips: int | None) -> Callable[[int], bool]:
+    """Whether a byte can begin a hit of AstroPix 4 in a chain of `chips` chips (None: not known)."""
+
+    def starts(byte: int) -> bool:
+        chip = int(f"{byte & 0x1F:05b}"[::-1], 2)
+        return byte >> 5 == 0b111 and byte != PADDING and (chips is None or chip < chips)
+
+    return starts
+
+
+@dataclass(frozen=True)
+class FoundHit:
+    """`data`: the wire bytes, restored ones included."""
+
+    readout_id: int
+    decoding_order: int
+    data: bytes
 
 
 @dataclass
-class Sequential:
-    """Decodes whole runs only: `readouts` are (id, bytes) with the trailing padding removed."""
+class SequentialDecoder:
+    """Decodes one whole run; `counts` are those of the ledger by the same names."""
 
-    chips: int | None = None
-    hits: list[tuple[int, int, bytes]] = field(default_factory=list)  # readout id, decoding order, wire bytes
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
-        ("idle", "padding", "hit", "carried", "orphan", "dropped", "restored_hits", "dropped_hits"), 0))
+    starts_hit: Callable[[int], bool]
+    size: int = 8
+    hits: list[FoundHit] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def first(self, byte: int) -> bool:
-        chip = int(f"{byte & 0x1F:05b}"[::-1], 2)
-        return byte >> 5 == 7 and byte != PADDING and (self.chips is None or chip < self.chips)
-
-    def after_hit(self, byte: int) -> bool:
-        return byte in (IDLE, PADDING) or self.first(byte)
-
-    def run(self, readouts: list[tuple[int, bytes]], flush: bool = False) -> "Sequential":
-        full = [(number, data) for number, data in readouts if data]
-        stream = b"".join(data for _, data in full)
-        starts, owner = [], []
-        for index, (_, data) in enumerate(full):
-            starts.append(len(owner))
-            owner += [index] * len(data)
-        ends = [*starts[1:], len(stream)]
-        bounds = {*starts, len(stream)}
-        orders = [0] * len(full)
-
-        def emit(index: int, data: bytes) -> None:
-            self.hits.append((full[index][0], orders[index], data))
-            orders[index] += 1
-
-        at = 0
-        while at < len(stream):
-            byte = stream[at]
-            if not self.first(byte):
-                self.counts["idle" if byte == IDLE else "padding" if byte == PADDING else "orphan"] += 1
-                at += 1
-                continue
-            inner = [s for s in starts if at < s < at + SIZE and (stream[s] == IDLE or self.first(stream[s]))]
-            if inner:
-                end = inner[0]
-                emit(owner[end], stream[at:end].ljust(SIZE, b"\xff"))
-                self.counts["hit"] += end - at
-                self.counts["restored_hits"] += 1
-                at = end
-                continue
-            end = at + SIZE
-            if end > len(stream):
-                rest = stream[at:]
-                if flush:
-                    emit(len(full) - 1, rest.ljust(SIZE, b"\xff"))
-                    self.counts["hit"] += len(rest)
-                    self.counts["restored_hits"] += 1
-                else:
-                    self.counts["carried"] += len(rest)
-                break
-            if end not in bounds and not self.after_hit(stream[end]):
-                limit = ends[owner[end]]
-                other = [q for q in range(at + 1, end) if self.first(stream[q]) and (
-                    q + SIZE >= limit or q + SIZE in bounds or self.after_hit(stream[q + SIZE]))]
-                if other:
-                    self.counts["dropped"] += other[0] - at
-                    self.counts["dropped_hits"] += 1
-                    at = other[0]
-                    continue
-            emit(owner[end - 1], stream[at:end])
-            self.counts["hit"] += SIZE
-            at = end
+    def run(self, readouts: Sequence[tuple[int, bytes]], *, flush: bool) -> "SequentialDecoder":
+        """`readouts`: ids and bytes, trailing padding removed, in order."""
+        self._ids = [readout_id for readout_id, data in readouts if data]
+        chunks = [data for _, data in readouts if data]
+        self._orders = [0] * len(chunks)
+        self._stream = b"".join(chunks)
+        self._owner = [index for index, data in enumerate(chunks) for _ in data]
+        self._bounds = [0]
+        for data in chunks:
+            self._bounds.append(self._bounds[-1] + len(data))
+        position = 0
+        while position < len(self._stream):
+            position = self._step(position, flush)
         return self
+
+    def _step(self, at: int, flush: bool) -> int:
+        """Take what is at `at` for something; the position after it."""
+        byte, end, length = self._stream[at], at + self.size, len(self._stream)
+        if not self.starts_hit(byte):
+            self.counts["idle" if byte == IDLE else "padding" if byte == PADDING else "orphan"] += 1
+            return at + 1
+        settled_at = self._settled_at(at)
+        if settled_at is not None:
+            self._restore(at, settled_at, self._owner[settled_at])
+            return settled_at
+        if end > length and not flush:
+            self.counts["carried"] += length - at
+            return length
+        if end > length:
+            self._restore(at, length, self._owner[-1])
+            return length
+        inner = None if self._sensible(end) else self._inner_hit(at)
+        if inner is not None:
+            self.counts["dropped"] += inner - at
+            self.counts["dropped_hits"] += 1
+            return inner
+        self._emit(self._owner[end - 1], self._stream[at:end])
+        self.counts["rejoined_hits"] += any(at < bound < end for bound in self._bounds)
+        self.counts["hit"] += self.size
+        return end
+
+    def _settled_at(self, at: int) -> int | None:
+        """Rule (a): the begin of a readout that says that the hit at `at` has ended before it."""
+        for bound in self._bounds[:-1]:
+            if at < bound < at + self.size:
+                byte = self._stream[bound]
+                if byte == IDLE or self.starts_hit(byte):
+                    return bound
+        return None
+
+    def _sensible(self, position: int) -> bool:
+        """Whether a hit may end before `position`."""
+        if position in self._bounds:
+            return True
+        byte = self._stream[position]
+        return byte in (IDLE, PADDING) or self.starts_hit(byte)
+
+    def _inner_hit(self, at: int) -> int | None:
+        """Rule (c): the first hit that begins within the one at `at` and is sensible itself, or cut."""
+        readout_end = self._bounds[self._owner[at + self.size] + 1]
+        for inner in range(at + 1, at + self.size):
+            end = inner + self.size
+            if self.starts_hit(self._stream[inner]) and (end >= readout_end or self._sensible(end)):
+                return inner
+        return None
+
+    def _restore(self, at: int, end: int, owner: int) -> None:
+        self._emit(owner, self._stream[at:end].ljust(self.size, bytes([PADDING])))
+        self.counts["hit"] += end - at
+        self.counts["restored_hits"] += 1
+        self.counts["restored_bytes"] += at + self.size - end
+
+    def _emit(self, owner: int, data: bytes) -> None:
+        self.hits.append(FoundHit(self._ids[owner], self._orders[owner], data))
+        self._orders[owner] += 1
+        self.counts["hits"] += 1
