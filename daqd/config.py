@@ -85,10 +85,10 @@ class _PixelEntry(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_list(cls, value: Any) -> Any:
-        if not isinstance(value, list):
+        if isinstance(value, dict | cls):
             return value
         names = list(cls.model_fields)
-        if len(value) != len(names):
+        if not isinstance(value, list) or len(value) != len(names):
             raise ValueError(f"{value!r} should be [{', '.join(names)}]")
         return dict(zip(names, value, strict=True))
 

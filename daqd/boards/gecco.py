@@ -74,7 +74,7 @@ class GeccoBoard(Board):
     def configure(self) -> None:
         """Reset the chips."""
         self._require(self._opened, "open")
-        self._run_or_make_safe(reset_chip())
+        self._run(reset_chip())
         self._configured = True
         _log.info("%s: chips reset", self.name)
 
@@ -83,8 +83,8 @@ class GeccoBoard(Board):
         self._require(self._configured, "configured")
         if self._running:
             return
-        self._run_or_make_safe(reset_chip())
-        self._run_or_make_safe(enable_spi(self._config.spi_divider))
+        self._run(reset_chip())
+        self._run(enable_spi(self._config.spi_divider))
         self._running = True
         _log.info("%s sends data", self.name)
 
@@ -106,8 +106,13 @@ class GeccoBoard(Board):
         if not self._running:
             return
         self._running = False
-        self._dialogue.run(disable_spi())
-        self._dialogue.run(hold_chip())
+        try:
+            self._poller.settle()
+            self._dialogue.run(disable_spi())
+            self._dialogue.run(hold_chip())
+        except BoardError:
+            self._make_safe()
+            raise
         _log.info("%s stopped", self.name)
 
     def close(self) -> None:
@@ -136,14 +141,18 @@ class GeccoBoard(Board):
             },
         )
 
-    def _run_or_make_safe(self, steps: Steps) -> None:
+    def _run(self, steps: Steps) -> None:
         try:
             self._dialogue.run(steps)
         except BoardError:
-            for remedy in (disable_spi(), hold_chip()):
-                with suppress(BoardError):
-                    self._dialogue.run(remedy)
+            self._make_safe()
             raise
+
+    def _make_safe(self) -> None:
+        """After a failure: the same as `stop`, as far as the board can be reached."""
+        for remedy in (disable_spi, hold_chip):
+            with suppress(BoardError):
+                self._dialogue.run(remedy())
 
     def _require(self, condition: bool, state: str) -> None:
         if not condition:

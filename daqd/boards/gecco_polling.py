@@ -18,8 +18,8 @@ _READ_FIFO_FULL = int(SpiConfig.READ_FIFO_FULL)
 class ReadoutPoller:
     """One question, one answer: is the FIFO empty, and if not, what does it hold.
 
-    An answer that came in part is given as it is; before the next question, what comes late is given too, and the
-    scratch register tells whether questions and answers still belong together.
+    An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too),
+    and the scratch register tells whether answers belong to questions again.
     """
 
     def __init__(self, dialogue: Dialogue, readout_bytes: int, now_ns: Callable[[], int]) -> None:
@@ -31,6 +31,7 @@ class ReadoutPoller:
         self._flags_question = self._flags_request.encode()
         self._data_question = self._data_request.encode()
         self._unanswered: ReadRequest | None = None
+        self._late: RawReadout | None = None
         self.polls = 0
         self.readouts = 0
         self.read_bytes = 0
@@ -41,10 +42,29 @@ class ReadoutPoller:
         """Nothing is expected from the board: the link is new."""
         self._unanswered = None
 
+    def settle(self) -> None:
+        """Bring questions and answers together again, where an answer is owed; nothing else may be asked before.
+
+        What comes late of a readout is kept for `poll`.
+        """
+        if self._unanswered is None:
+            return
+        try:
+            late = self._link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
+        except LinkTimeout as error:
+            late = error.partial
+        if late and self._unanswered is self._data_request:
+            self._late = self._stamp(late)
+        self._dialogue.run(check_scratch())
+        self._unanswered = None
+
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now."""
-        if self._unanswered is not None:
-            return self._settle()
+        if self._late is None:
+            self.settle()
+        if self._late is not None:
+            late, self._late = self._late, None
+            return late
         self.polls += 1
         flags = self._ask(self._flags_request, self._flags_question)[0]
         if flags & _READ_FIFO_FULL:
@@ -69,18 +89,6 @@ class ReadoutPoller:
         except LinkTimeout as error:
             self._unanswered = request
             raise self._dialogue.silence(request, error.partial) from error
-
-    def _settle(self) -> RawReadout | None:
-        """What comes late; then bring questions and answers together again."""
-        try:
-            late = self._link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
-        except LinkTimeout as error:
-            late = error.partial
-        if late and self._unanswered is self._data_request:
-            return self._stamp(late)
-        self._dialogue.run(check_scratch())
-        self._unanswered = None
-        return None
 
     def _stamp(self, data: bytes) -> RawReadout:
         readout = RawReadout(data, self._now_ns())

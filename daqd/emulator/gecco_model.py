@@ -36,7 +36,8 @@ class GeccoModel:
     """Answers the register protocol as the board does; `exchange` is all there is to its link.
 
     The chips send nothing before SPI is on with a clock divider, the routing command has come, and the chip is out of
-    reset; what they send then is up to `source`.
+    reset; what they send then is up to `source`. Routing is taken to be lost whenever SPI is switched off, so that a
+    driver that forgets it finds out.
 
     `fifo_bytes`: capacity of the SPI read FIFO. `clock`: seconds, monotonic. `record`: let the FIFO remember all it
     was given (see `ReadFifo`). `answer_filter`: may be set to a function that replaces the answer to a read by another,
@@ -134,6 +135,8 @@ class GeccoModel:
 
     def _write_spi_config(self, value: int) -> None:
         self._registers[Register.SPI_CONFIG] = value & _SPI_WRITABLE
+        if value & _MODULE_RESET:
+            self._routed, self._chip_saw = False, b""
         if value & _WRITE_FIFO_RESET:
             self._write_fifo.clear()
         if value & _READ_FIFO_RESET:

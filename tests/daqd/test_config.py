@@ -1,0 +1,273 @@
+"""The configuration: what is accepted, and what is said of what is not."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daqd.config import Config, EmulatorSection, default_runtime_dir, load_config
+from daqd.endpoints import check_control_endpoint, check_stream_endpoint, is_loopback
+from daqd.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
+BOARD = '[board]\ntransport = "emulated"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/daqd")
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> Config:
+    path = folder / "daq.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path)
+
+
+def mistakes(folder: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return caught.value.mistakes
+
+
+def test_the_shipped_file_has_every_key_with_its_default() -> None:
+    shipped = load_config(SHIPPED)
+    default = Config.model_validate({"board": {"transport": "emulated"}})
+    examples = {"hot_pixels": (), "dead_pixels": ()}
+    assert shipped.model_copy(update={"emulator": shipped.emulator.model_copy(update=examples)}) == default
+
+    text = SHIPPED.read_text(encoding="utf-8")
+    for name in Config.model_fields:
+        assert f"[{name}]" in text
+        for key in type(getattr(default, name)).model_fields:
+            assert f"\n{key} = " in text or f"[{name}.{key}]" in text, f"{name}.{key}"
+
+
+def test_every_value_of_the_shipped_file_is_commented() -> None:
+    commented = False
+    for line in SHIPPED.read_text(encoding="utf-8").splitlines():
+        if " = " in line and not line.startswith("#"):
+            assert commented or " # " in line, line
+        elif not line or line.startswith("["):
+            commented = False
+        else:
+            commented = True
+
+
+def test_the_board_is_all_that_is_needed(folder: Path) -> None:
+    config = load(folder, BOARD)
+    assert (config.board.kind, config.board.chips, config.board.readout_bytes) == ("gecco", 1, 2048)
+    assert config.daq.data_dir == Path("data")
+    assert config.runtime_dir == Path("/run/daqd")
+    assert config.control_endpoint == "ipc:///run/daqd/bench.ipc"
+
+
+def test_a_configuration_survives_being_handed_on(folder: Path) -> None:
+    config = load(folder, BOARD + "chips = 2\n[emulator]\nrate_hz = 'max'\nhot_pixels = [[1, 2, 3, 4]]\n")
+    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert Config.model_validate(config.model_dump()) == config
+
+
+def test_a_configuration_is_frozen(folder: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(folder, BOARD).board.chips = 2
+
+
+def test_whole_numbers_are_numbers(folder: Path) -> None:
+    config = load(folder, BOARD + "poll_interval_ms = 2\n[emulator]\nrate_hz = 10\nspeed = 2\n")
+    assert (config.board.poll_interval_ms, config.emulator.rate_hz, config.emulator.speed) == (2.0, 10.0, 2.0)
+
+
+def test_all_mistakes_at_once(folder: Path) -> None:
+    text = """
+        [daq]
+        name = "two words"
+        colour = "red"
+        [board]
+        kind = "geko"
+        chips = 32
+        transpot = "emulated"
+        readout_bytes = "many"
+        [emulator]
+        source = "file"
+        rate_hz = 0
+        seed = true
+        hot_pixels = [[0, 1, 2], [0, 13, 1, 2.0], [0, 1, 1, 0]]
+        speed = "fast"
+        misbehave = { cut_hits = 2 }
+        [stream]
+        bind = "tcp://0.0.0.0:5556"
+        batch_ms = 25
+        [log]
+        level = "loud"
+        [control]
+        endpoint = "tcp://192.168.1.2:1"
+        [flies]
+        """
+    assert sorted(mistakes(folder, text)) == sorted(
+        [
+            'daq.name: "two words" is not allowed: it must be like ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
+            "daq.colour: unknown key: known here: name, data_dir, runtime_dir",
+            "board.kind: \"geko\" is not known: 'gecco' is",
+            "board.chips: 32 is not allowed: it must be 1 to 31",
+            "board.transport: is missing: it must be given",
+            "board.transpot: unknown key: is transport meant?",
+            'board.readout_bytes: "many" is not a whole number',
+            'emulator.file: source = "file" needs the path of an .apx file here',
+            'emulator.rate_hz: it must be a number above 0, or "max"',
+            "emulator.seed: true is not a whole number",
+            "emulator.hot_pixels[0]: [0, 1, 2] should be [chip, row, column, factor]",
+            "emulator.hot_pixels[1].row: 13 is not allowed: it must be 0 to 12",
+            "emulator.hot_pixels[2].factor: 0 is not allowed: it must be above 0",
+            'emulator.speed: it must be a number above 0, or "max"',
+            "emulator.misbehave.cut_hits: 2 is not allowed: it must be 0 to 1",
+            'stream.bind: "tcp://0.0.0.0:5556" lets every machine on the network read the stream: use '
+            "tcp://127.0.0.1:PORT, or write insecure = true in [stream] if that is meant",
+            "stream.batch_ms: 25 is not allowed: it must be above 0 and at most 20",
+            "log.level: \"loud\" is not known: 'debug', 'info', 'warning' or 'error' is",
+            'control.endpoint: "tcp://192.168.1.2:1" lets other machines command the board: use ipc://PATH or '
+            "tcp://127.0.0.1:PORT",
+            "flies: unknown key: is files meant?",
+        ]
+    )
+
+
+def test_the_error_names_the_file_in_every_line(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, BOARD + "chips = 0\nspi_divider = 0\n")
+    assert str(caught.value).splitlines() == [
+        f"{folder / 'daq.toml'}: board.chips: 0 is not allowed: it must be 1 to 31",
+        f"{folder / 'daq.toml'}: board.spi_divider: 0 is not allowed: it must be 1 to 255",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("", "board: is missing: it must be given"),
+        ("board = 3", "board: 3 is not a table"),
+        (BOARD + "chips = 1.5", "board.chips: 1.5 is not a whole number"),
+        (BOARD + "poll_interval_ms = nan", "board.poll_interval_ms: nan is not allowed: it must be 0 to 1000"),
+        (BOARD + "[emulator]\nrate_hz = -1", 'emulator.rate_hz: it must be a number above 0, or "max"'),
+        (BOARD + "[emulator]\nrate_hz = true", 'emulator.rate_hz: it must be a number above 0, or "max"'),
+        (BOARD + "[emulator]\nrate_hz = inf", 'emulator.rate_hz: it must be a number above 0, or "max"'),
+        (BOARD + "[emulator]\nhot_pixels = 3", "emulator.hot_pixels: 3 is not a list"),
+        (BOARD + "[emulator]\ndead_pixels = [7]", "emulator.dead_pixels[0]: 7 should be [chip, row, column]"),
+        (
+            BOARD + "[emulator]\ndead_pixels = [[1, 0, 0]]",
+            "emulator: dead_pixels[0] names chip 1, but board.chips = 1: chips count from 0 to 0",
+        ),
+        (
+            BOARD + "[emulator]\nfifo_bytes = 1024",
+            "emulator: fifo_bytes = 1024 holds no readout of board.readout_bytes = 2048",
+        ),
+        (BOARD + "[emulator.misbehave]\ngarbage = 1.1", "emulator.misbehave.garbage: 1.1 is not allowed: "),
+        (BOARD + "[stream]\nbatch_ms = 0", "stream.batch_ms: 0 is not allowed: it must be above 0 and at most 20"),
+        (BOARD + "[stream]\nbind = 'tcp://127.0.0.1'", 'stream.bind: "tcp://127.0.0.1" is no endpoint: '),
+        (BOARD + "[stream]\nraw = 1", "stream.raw: 1 is not true or false"),
+        (BOARD + "[daq]\ndata_dir = 1", "daq.data_dir: 1 is not"),
+        (BOARD + "[files]\nmax_size_mb = 0", "files.max_size_mb: 0 is not allowed: it must be above 0"),
+        (f"{BOARD}[daq]\nruntime_dir = '/{'x' * 120}'", f'file: "ipc:///{"x" * 120}/bench.ipc": the path of an ipc'),
+    ],
+)
+def test_each_mistake_in_words(folder: Path, text: str, mistake: str) -> None:
+    found = mistakes(folder, text)
+    assert len(found) == 1
+    assert found[0].startswith(mistake)
+
+
+def test_broken_toml_says_the_line(folder: Path) -> None:
+    (mistake,) = mistakes(folder, BOARD + "chips =\n")
+    assert mistake.startswith("is not valid TOML: ")
+    assert "line 3" in mistake
+
+
+def test_files_that_cannot_be_read(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read: No such file"):
+        load_config(folder / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_config(folder)
+    (folder / "latin.toml").write_bytes(b"# \xe9\n")
+    with pytest.raises(ConfigError, match="is not UTF-8 text: byte 2"):
+        load_config(folder / "latin.toml")
+
+
+def test_the_recording_is_found_beside_the_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "runs").mkdir()
+    (folder / "runs" / "a.apx").write_bytes(b"")
+    monkeypatch.chdir(folder / "runs")
+    config = load(folder, BOARD + '[emulator]\nsource = "file"\nfile = "runs/a.apx"\n')
+    assert Path(config.emulator.file) == folder / "runs" / "a.apx"
+    (mistake,) = mistakes(folder, BOARD + '[emulator]\nsource = "file"\nfile = "a.apx"\n')
+    assert mistake == f"emulator.file: there is no file {folder / 'a.apx'}"
+
+
+def test_a_file_that_is_not_played_need_not_be_there(folder: Path) -> None:
+    assert load(folder, BOARD + '[emulator]\nfile = "later.apx"\n').emulator.file == "later.apx"
+
+
+def test_other_machines_only_where_it_is_written(folder: Path) -> None:
+    text = BOARD + '[stream]\nbind = "tcp://0.0.0.0:5556"\n'
+    assert len(mistakes(folder, text)) == 1
+    assert load(folder, text + "insecure = true\n").stream.bind == "tcp://0.0.0.0:5556"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        *[(host, True) for host in ("localhost", "127.0.0.1", "127.3.2.1", "[::1]", "::1")],
+        *[(host, False) for host in ("*", "0.0.0.0", "[::]", "10.0.0.1", "localhost.example.org", "eth0", "")],
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "tcp://[::1]:5556", "tcp://localhost:0", "ipc:///tmp/x"])
+def test_local_endpoints(endpoint: str) -> None:
+    check_stream_endpoint(endpoint, insecure=False)
+    check_control_endpoint(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "127.0.0.1:5556", "tcp://127.0.0.1:99999", "udp://127.0.0.1:1", "ipc://", "tcp://:1", "inproc://x"]
+)
+def test_what_is_no_endpoint(endpoint: str) -> None:
+    for insecure in (False, True):
+        with pytest.raises(ValueError, match=r"endpoint|ipc socket"):
+            check_stream_endpoint(endpoint, insecure=insecure)
+    with pytest.raises(ValueError, match=r"endpoint|ipc socket"):
+        check_control_endpoint(endpoint)
+
+
+def test_no_way_to_command_from_another_machine() -> None:
+    with pytest.raises(ValueError, match="lets other machines command the board"):
+        check_control_endpoint("tcp://*:5555")
+
+
+def test_where_sockets_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert default_runtime_dir() == Path("/run/a")
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    assert default_runtime_dir() == Path("/run/user/7/astropix-daq")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert default_runtime_dir() == Path(tempfile.gettempdir()) / f"astropix-daq-{os.getuid()}"
+
+
+def test_a_runtime_directory_of_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    config = load(folder, BOARD + '[daq]\nname = "b2"\nruntime_dir = "run"\n')
+    assert config.runtime_dir == folder / "run"
+    assert config.control_endpoint == f"ipc://{folder}/run/b2.ipc"
+    explicit = load(folder, BOARD + '[control]\nendpoint = "tcp://127.0.0.1:5558"\n')
+    assert explicit.control_endpoint == "tcp://127.0.0.1:5558"
+
+
+@pytest.mark.parametrize("keys", [{"seed": -1}, {"hits_limit": -1}, {"tot_mean_us": 0}, {"link_latency_ms": -0.1}])
+def test_impossible_emulators(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(keys))):
+        EmulatorSection.model_validate(keys)

@@ -1,0 +1,134 @@
+"""GECCO register protocol: bytes worked out by hand from the facts of the board, then any bytes in any pieces."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.errors import GeccoError
+from protocol.gecco import (
+    ReadRequest,
+    Register,
+    Request,
+    RequestParser,
+    SpiConfig,
+    WriteRequest,
+    answer_bytes,
+    encode_requests,
+    register_name,
+    split_answer,
+)
+
+requests = st.one_of(
+    st.builds(WriteRequest, st.integers(0, 255), st.binary(min_size=1, max_size=300)),
+    st.builds(ReadRequest, st.integers(0, 255), st.integers(1, 65535)),
+)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "wire"),
+    [
+        (WriteRequest(Register.SCRATCH, b"\x55"), "01 09 0001 55"),
+        (ReadRequest(Register.SCRATCH), "00 09 0001"),
+        (ReadRequest(Register.SPI_READ_FIFO, 2048), "00 18 0800"),
+        (ReadRequest(Register.SPI_READ_FIFO, 65535), "00 18 ffff"),
+        (ReadRequest(Register.INTERRUPT), "00 46 0001"),
+        (WriteRequest(Register.SPI_WRITE_FIFO, bytes.fromhex("0400000000000000")), "01 17 0008 0400000000000000"),
+        (WriteRequest(Register.CHIP, bytes(258)), "01 00 0102" + 258 * "00"),
+    ],
+)
+def test_golden_bytes(request_: Request, wire: str) -> None:
+    assert request_.encode() == bytes.fromhex(wire)
+    assert RequestParser().feed(bytes.fromhex(wire)) == [request_]
+
+
+def test_registers_and_bits_are_those_of_the_board() -> None:
+    assert [int(register) for register in Register] == [
+        0x00, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x09, 0x0C, 0x15, 0x16, 0x17, 0x18, 0x3C, 0x3D, 0x46,
+    ]  # fmt: skip
+    assert [int(bit) for bit in SpiConfig] == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert SpiConfig.READ_FIFO_EMPTY == 1 << 4
+    assert SpiConfig.MODULE_RESET == 1 << 7
+
+
+@pytest.mark.parametrize(("size", "headers"), [(65535, 1), (65536, 2), (131070, 2), (131071, 3)])
+def test_a_long_write_is_split_and_no_byte_lost(size: int, headers: int) -> None:
+    data = bytes(index * 7 % 251 for index in range(size))
+    wire = WriteRequest(Register.CHIP, data).encode()
+    assert len(wire) == size + 4 * headers
+    assert wire[:4] == bytes.fromhex("0100") + min(size, 65535).to_bytes(2, "big")
+    written = RequestParser().feed(wire)
+    assert {request.register for request in written} == {Register.CHIP}
+    assert b"".join(request.data for request in written if isinstance(request, WriteRequest)) == data
+
+
+def test_queued_requests_and_their_answer() -> None:
+    queue = [ReadRequest(Register.SPI_CONFIG), WriteRequest(Register.SCRATCH, b"\x01"), ReadRequest(0x18, 3)]
+    assert encode_requests(queue) == bytes.fromhex("00150001 0109000101 00180003")
+    assert answer_bytes(queue) == 4
+    assert split_answer(queue, b"abcd") == [b"a", b"bcd"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"abc", b"abcde"])
+def test_an_answer_of_another_length_is_refused(answer: bytes) -> None:
+    with pytest.raises(GeccoError, match=f"answered {len(answer)} bytes to requests for 4"):
+        split_answer([ReadRequest(0x15), ReadRequest(0x18, 3)], answer)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (ReadRequest(0x18, 0), r"0 bytes cannot be read from register 0x18 \(SPI_READ_FIFO\) at once: 1 to 65535 can"),
+        (ReadRequest(0x18, 65536), "65536 bytes cannot"),
+        (ReadRequest(256), "no register 256"),
+        (WriteRequest(-1, b"x"), "no register -1"),
+        (WriteRequest(0x99, b""), "write to register 0x99 needs at least one byte"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(request_: Request, message: str) -> None:
+    with pytest.raises(GeccoError, match=message):
+        request_.encode()
+
+
+def test_register_names() -> None:
+    assert register_name(0x15) == "0x15 (SPI_CONFIG)"
+    assert register_name(0xAB) == "0xAB"
+
+
+def test_why_is_for_people_only() -> None:
+    assert ReadRequest(0x15, 1, "is it empty") == ReadRequest(0x15)
+
+
+@given(st.lists(requests, max_size=8), st.lists(st.integers(0), max_size=12))
+def test_any_pieces_give_the_same_requests(said: list[Request], cuts: list[int]) -> None:
+    parser = RequestParser()
+    heard = [request for piece in cut(encode_requests(said), cuts) for request in parser.feed(piece)]
+    assert heard == said
+    assert parser.skipped_bytes == parser.pending_bytes == 0
+
+
+@given(st.lists(requests, min_size=1, max_size=3))
+def test_byte_by_byte(said: list[Request]) -> None:
+    parser = RequestParser()
+    assert [request for byte in encode_requests(said) for request in parser.feed(bytes((byte,)))] == said
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0), max_size=6))
+def test_any_bytes_are_requests_skipped_or_pending(noise: bytes, cuts: list[int]) -> None:
+    whole, pieces = RequestParser(), RequestParser()
+    heard = whole.feed(noise)
+    assert [request for piece in cut(noise, cuts) for request in pieces.feed(piece)] == heard
+    understood = sum(4 + (len(item.data) if isinstance(item, WriteRequest) else 0) for item in heard)
+    assert understood + whole.skipped_bytes + whole.pending_bytes == len(noise)
+
+
+def test_bytes_that_begin_nothing_are_skipped() -> None:
+    parser = RequestParser()
+    assert parser.feed(bytes.fromhex("ff02 00150001")) == [ReadRequest(0x15)]
+    assert parser.skipped_bytes == 2

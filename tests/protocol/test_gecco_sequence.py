@@ -1,0 +1,97 @@
+"""Sequences from power-up to data: every byte worked out by hand from the facts of the board."""
+
+import pytest
+
+from protocol.errors import GeccoError
+from protocol.gecco import ReadRequest
+from protocol.gecco_sequence import (
+    Pause,
+    Steps,
+    UnexpectedAnswerError,
+    check_scratch,
+    disable_spi,
+    enable_spi,
+    hold_chip,
+    reset_chip,
+    reset_fifos,
+    send_routing,
+)
+
+
+def carry_out(steps: Steps, answers: str = "") -> list[str]:
+    """What `steps` sends, in hex, and its pauses, when the board answers `answers` byte for byte."""
+    replies = iter(bytes.fromhex(answers))
+    said = []
+    answer = b""
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Pause):
+                said.append(f"{step.seconds} s")
+            else:
+                said.append(step.encode().hex())
+            answer = bytes((next(replies),)) if isinstance(step, ReadRequest) else b""
+            step = steps.send(answer)
+    except StopIteration:
+        assert next(replies, None) is None, "the board was asked less than expected"
+    return said
+
+
+def test_scratch() -> None:
+    assert carry_out(check_scratch(), "55") == ["0109000155", "00090001"]
+
+
+def test_wrong_scratch_value_names_everything() -> None:
+    with pytest.raises(UnexpectedAnswerError) as caught:
+        carry_out(check_scratch(), "00")
+    assert caught.value.register == 0x09
+    assert (caught.value.expected, caught.value.got) == ("0x55", "0x00")
+    assert "firmware" in caught.value.advice
+    assert str(caught.value).startswith("register 0x09 (SCRATCH): expected 0x55, got 0x00: ")
+
+
+def test_fifo_resets_change_only_their_bit() -> None:
+    # 0xC2: readback enable, SPI module in reset, write FIFO empty; 0x13 has what a read-back FIFO says.
+    assert carry_out(reset_fifos(), "c2 c3 c2 ca 12 13") == [
+        *("00150001", "01150001c3", "00150001", "01150001c2"),
+        *("00150001", "01150001ca", "00150001", "01150001c2"),
+        *("003d0001", "013d000113", "003d0001", "013d000112"),
+    ]
+
+
+def test_chip_reset() -> None:
+    assert carry_out(reset_chip(), "00 10") == ["00000001", "0100000110", "0.1 s", "00000001", "0100000100"]
+
+
+def test_chip_on_hold() -> None:
+    assert carry_out(hold_chip(), "20") == ["00000001", "0100000130"]
+
+
+def test_enable_spi() -> None:
+    assert carry_out(enable_spi(40), "92 12 13 12 1a 12") == [
+        *("00150001", "0115000112"),
+        *("00150001", "0115000113", "00150001", "0115000112"),
+        *("00150001", "011500011a", "00150001", "0115000112"),
+        "0116000128",
+        *("00150001", "011700080400000000000000"),
+    ]
+
+
+def test_routing_waits_for_an_empty_write_fifo() -> None:
+    said = carry_out(send_routing(), "10 14 12")
+    assert said == ["00150001", "0.005 s", "00150001", "0.005 s", "00150001", "011700080400000000000000"]
+
+
+def test_a_write_fifo_that_never_empties_is_an_error() -> None:
+    with pytest.raises(UnexpectedAnswerError, match=r"register 0x15 \(SPI_CONFIG\): expected the SPI write FIFO empty"):
+        carry_out(send_routing(), "14" * 20)
+
+
+def test_disable_spi() -> None:
+    assert carry_out(disable_spi(), "12") == ["00150001", "0115000192"]
+
+
+@pytest.mark.parametrize("divider", [0, 256, -1])
+def test_impossible_divider(divider: int) -> None:
+    with pytest.raises(GeccoError, match="divider"):
+        carry_out(enable_spi(divider))
