@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
                 recording.header.readout_class().__name__,
                 recording.header.content,
             )
-            decoder = StreamDecoder(arguments.chips, recording.hit_class)
+            decoder = StreamDecoder(recording.chips(arguments.chips), recording.hit_class)
             for block in recording.blocks():
                 summary.add(block)
                 decoder.decode(block)

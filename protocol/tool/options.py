@@ -49,7 +49,7 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
         "--chips",
         type=_chips,
         metavar="N",
-        help=f"chips in the chain, 1…{MAX_CHIPS}: fewer bytes are mistaken for the begin of a hit (default: not known)",
+        help=f"chips in the chain, 1…{MAX_CHIPS}: bytes that begin no hit of theirs are refused (default: as the header says)",
     )
 
 

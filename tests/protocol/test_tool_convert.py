@@ -99,6 +99,15 @@ def test_known_chips_refuse_false_starts(tmp_path: Path) -> None:
     assert path.with_suffix(".csv").read_text().endswith("chip_id\n")
 
 
+@pytest.mark.parametrize(("chips", "hits"), [(1, 0), (2, 1), (31, 1), (32, 1), (0, 1), ("1", 1), (None, 1), (True, 1)])
+def test_the_header_may_say_how_many_chips(tmp_path: Path, chips: object, hits: int) -> None:
+    path = write(tmp_path / "x.apx", [bytes.fromhex("bcf05042030620d701bc")], chips=chips)
+    assert to_csv(path, "--columns", "chip_id") == 0
+    assert path.with_suffix(".csv").read_text().count("\n") == 2 + hits
+    assert to_csv(path, "--columns", "chip_id", "--chips", "2", "--force") == 0
+    assert path.with_suffix(".csv").read_text().endswith("chip_id\n1\n")
+
+
 def test_report_as_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert to_csv(recording, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
