@@ -49,7 +49,7 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
         "--chips",
         type=_chips,
         metavar="N",
-        help=f"chips in the chain, 1…{MAX_CHIPS}: bytes that begin no hit of theirs are refused (default: as the header says)",
+        help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
     )
 
 
