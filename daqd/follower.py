@@ -72,20 +72,30 @@ class Follower(Feed):
         """One step: a run's beginning, a chunk of its readouts, or its end."""
         if self._record is None:
             return self._begin()
+        events = self._read()
+        if events is not None:
+            return events
         # Asked before the last read: what is written after that comes with the next call.
-        over = self._is_over()
+        over, finished = self._is_over(), self._file.is_finished()
+        events = self._read()
+        if events is not None:
+            return events
+        if finished:
+            return self._next_file()
+        return self._end() if over else []
+
+    def _read(self) -> list[FeedEvent] | None:
+        """What the open file has to give; None for nothing."""
         try:
             block = self._file.read()
         except ApxFormatError as error:
             self._file.skip_rest()
             self._more = True
             return [Complaint(f"{error}; the rest of this file is not on the stream")]
-        self._more = block is not None
-        if block is not None:
-            return [ReadoutsRead(block)] if len(block) else []
-        if self._file.finished:
-            return self._next_file()
-        return self._end() if over else []
+        self._more = self._file.filled_chunk
+        if block is None:
+            return None
+        return [ReadoutsRead(block)] if len(block) else []
 
     def _begin(self) -> list[FeedEvent]:
         self._more = False
@@ -162,7 +172,7 @@ class _OpenFile:
         self._offset = offset
         self._scanner: RecordScanner | None = None
         self._skipping = False
-        self.finished = False
+        self.filled_chunk = False
 
     @property
     def path(self) -> Path:
@@ -188,13 +198,14 @@ class _OpenFile:
 
     def read(self) -> ReadoutBlock | None:
         """The next readouts (perhaps none of them whole yet), or None where there is nothing to read now."""
-        self.finished = self._final.exists()
+        self.filled_chunk = False
         if self._descriptor is None and not self._open():
             return None
         if self._scanner is None and not self._pass_header():
             return None
         assert self._descriptor is not None and self._scanner is not None  # noqa: S101 - just opened
         chunk = os.read(self._descriptor, _CHUNK_BYTES)
+        self.filled_chunk = len(chunk) == _CHUNK_BYTES
         if self._skipping:
             return ReadoutBlock.empty() if chunk else None
         try:
@@ -202,6 +213,10 @@ class _OpenFile:
         except ApxFormatError as error:
             raise ApxFormatError(error.reason, error.offset, self._final.name) from None
         return block if chunk else None
+
+    def is_finished(self) -> bool:
+        """Whether the writer has left it: nothing will be added any more."""
+        return self._final.exists()
 
     def skip_rest(self) -> None:
         """Give nothing more out of this file."""

@@ -162,11 +162,12 @@ class PublisherProcess:
 
     def _publish(self) -> bool:
         """Publish what is there; whether there is more."""
-        for event in self._follower.poll():
+        events = self._follower.poll()
+        for event in events:
             self._publisher.handle(event)
             if isinstance(event, RunEnded):
                 self._report("run_ended", event.record.run)
-        more = self._follower.wait_s() is not None
+        more = self._follower.wait_s() is not None or (self._finishing and bool(events))
         if not more:
             self._publisher.patience_s = 0.0  # caught up: from now on nobody waits for a subscriber
         return more
