@@ -50,9 +50,9 @@ def hits(chips: int | None) -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def runs(draw: Draw) -> Run:
+def runs(draw: Draw, chain: st.SearchStrategy[int | None] = CHIPS) -> Run:
     """Any hits, cut and interleaved with idles and padding in any way that the facts allow."""
-    chips = draw(CHIPS)
+    chips = draw(chain)
     fill = st.one_of(
         st.integers(1, 4).map(lambda number: bytes([IDLE]) * number),
         st.integers(1, 4).map(lambda number: bytes([PADDING]) * number),
