@@ -65,6 +65,8 @@ class Reader:
         finally:
             try:
                 self._board.stop()
+                if self._stop.is_set() and not end.failure:
+                    self._drain()
             except BoardError as error:
                 if not end.failure:
                     end = ReaderEnd(f"board could not be stopped: {error}", failure=True)
@@ -89,3 +91,9 @@ class Reader:
             if self.readouts == self._limit:
                 return ReaderEnd(f"{self._limit} readouts read, as asked", failure=False)
         return ReaderEnd(self._stop_reason, failure=False)
+
+    def _drain(self) -> None:
+        """Take what the stopped board still holds: it was measured within the run."""
+        while (readout := self._board.read_readout(0)) is not None:
+            self._queue.put(readout)
+            self.readouts += 1

@@ -70,6 +70,7 @@ class ActiveRun:
             software=software,
             readout_uid=board.readout_class.uid(),
             chips=config.board.chips,
+            full_readout_bytes=config.board.readout_bytes,
             configuration=configuration,
         )
         header = {
@@ -78,6 +79,7 @@ class ActiveRun:
             "comment": wish.comment,
             "begin_ns": self.record.begin_ns,
             "chips": config.board.chips,
+            "full_readout_bytes": config.board.readout_bytes,
             "software": software,
             "configuration": configuration,
         }

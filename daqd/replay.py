@@ -140,7 +140,6 @@ class Replay(Feed):
 
     def _record(self, recorded: RecordedRun) -> RunRecord:
         header = recorded.header
-        chips = header.get("chips")
         comment = header.get("comment")
         daq = header.get("daq")
         return RunRecord(
@@ -151,7 +150,8 @@ class Replay(Feed):
             begin_ns=time.time_ns(),
             software={"replay": recorded.files[0].name},
             readout_uid=header.readout_uid(),
-            chips=self._chips or (chips if type(chips) is int and 1 <= chips <= 31 else None),
+            chips=self._chips or header.chips(),
+            full_readout_bytes=header.full_readout_bytes(),
             configuration=header.content,
         )
 

@@ -65,7 +65,7 @@ class RunPublisher:
             case RunBegan(record, pass_, resumed):
                 self.run, self.pass_ = record.run, pass_
                 if not resumed:
-                    self.decoder = StreamDecoder(record.chips)
+                    self.decoder = StreamDecoder(record.chips, full_readout_bytes=record.full_readout_bytes)
                     self.next_readout = None
                 self._send_run("begin", record)
             case ReadoutsRead(block):

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
 
 from protocol.block import ReadoutBlock
+from protocol.decode import StreamDecoder
 from protocol.errors import ApxFormatError
-from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
+from protocol.readout import MAX_READOUT_BYTES, AbstractAstroPixReadout, uid_to_readout_class
 from protocol.records import RecordScanner
+from protocol.stream_bytes import MAX_CHIPS
 
 MAGIC = b"%APXDF"
 HEADER_LENGTH = struct.Struct("<I")
@@ -41,6 +43,22 @@ class FileHeader:
     def readout_class(self) -> type[AbstractAstroPixReadout]:
         """The class of the readouts in the file."""
         return self._readout_class
+
+    def chips(self) -> int | None:
+        """Chips in the chain, 1…31; None where the header does not say."""
+        return self._number("chips", MAX_CHIPS)
+
+    def full_readout_bytes(self) -> int | None:
+        """Length of a readout with its padding; None where the header does not say."""
+        return self._number("full_readout_bytes", MAX_READOUT_BYTES)
+
+    def _number(self, key: str, largest: int) -> int | None:
+        value = self._content.get(key)
+        return value if type(value) is int and 1 <= value <= largest else None
+
+    def decoder(self, chips: int | None = None) -> StreamDecoder:
+        """A decoder for the readouts of this file, or of all files of its run; `chips` overrides the header."""
+        return StreamDecoder(chips or self.chips(), self._readout_class.hit_class(), self.full_readout_bytes())
 
     @property
     def content(self) -> dict[str, Any]:

@@ -32,21 +32,31 @@ class StreamDecoder:
 
     `chips`: number of chips in the chain, ids 0…chips-1 (1…31); None where it is not known, which takes any first byte
     for that of a hit and so mistakes more garbage for hits. `ValueError` outside that range.
+    `full_readout_bytes`: length of a readout as the board sends it, padding included; None where it is not known. A
+    readout of that length had no padding that could have taken bytes of a hit, so a hit that it cuts goes on in the
+    next one, whatever that begins with; without it, a rest that looks like idle or a first byte is mistaken.
 
     `ledger` counts every byte and hit so far. A hit cut by the end of a readout is carried to the next; how the calls
     are cut makes no difference.
     """
 
-    def __init__(self, chips: int | None = None, hit_class: type[AbstractAstroPixHit] = AstroPix4Hit) -> None:
+    def __init__(
+        self,
+        chips: int | None = None,
+        hit_class: type[AbstractAstroPixHit] = AstroPix4Hit,
+        full_readout_bytes: int | None = None,
+    ) -> None:
         if chips is not None and not 1 <= chips <= MAX_CHIPS:
             raise ValueError(f"{chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
         self.chips = chips
         self.hit_class = hit_class
+        self.full_readout_bytes = full_readout_bytes
         self.ledger = Ledger()
         self._first_bytes = hit_class.first_bytes(chips)
         self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE)
         self._carry = b""
         self._last_readout = (0, 0, 0)  # id, time stamp and hits of the last readout that had bytes
+        self._last_full = False  # whether that one had no padding
 
     @property
     def carried(self) -> bytes:
@@ -74,12 +84,15 @@ class StreamDecoder:
     def flush(self) -> HitTable:
         """End of the run: what is carried is a hit whose last bytes were 0xFF. Zero or one row, as from `decode`.
 
-        The hit belongs to the last readout that had bytes and comes last in it.
+        The hit belongs to the last readout that had bytes and comes last in it. Where that one is known to have had no
+        padding, the hit's rest was never read, and it is dropped.
         """
         if not self._carry:
             return np.zeros(0, self.hit_class.DTYPE)
         stream = np.frombuffer(self._carry, np.uint8)
         length = len(stream)
+        if self._last_full:
+            return self._drop_carried(stream)
         everything = np.ones(1, np.bool_)
         words = self._words(_padded(stream), np.zeros(1, np.int64), np.full(1, length), everything)
         readout_id, timestamp, hits = self._last_readout
@@ -91,12 +104,25 @@ class StreamDecoder:
         self._last_readout = (readout_id, timestamp, hits + 1)
         return table
 
+    def _drop_carried(self, carried: npt.NDArray[np.uint8]) -> HitTable:
+        ledger = self.ledger
+        words = self._words(_padded(carried), np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.bool_))
+        table = self.hit_class.table(words)
+        _add(ledger.chip_dropped, table["chip_id"])
+        ledger.dropped_hits += 1
+        ledger.dropped += len(carried)
+        ledger.carried = 0
+        self._carry = b""
+        return table[:0]
+
     def state(self) -> dict[str, Any]:
         """All that the decoder remembers, as JSON can carry it; `from_state` goes on from there."""
         return {
             "chips": self.chips,
             "carry": self._carry.hex(),
+            "full_readout_bytes": self.full_readout_bytes,
             "last_readout": list(self._last_readout),
+            "last_full": self._last_full,
             "ledger": self.ledger.to_dict(),
         }
 
@@ -104,10 +130,11 @@ class StreamDecoder:
     def from_state(cls, state: dict[str, Any], hit_class: type[AbstractAstroPixHit] = AstroPix4Hit) -> Self:
         """A decoder that goes on where the one that gave `state` was; `ValueError` where it is not a state."""
         try:
-            decoder = cls(state["chips"], hit_class)
+            decoder = cls(state["chips"], hit_class, state["full_readout_bytes"])
             decoder.carry_over(bytes.fromhex(state["carry"]))
             readout_id, timestamp, hits = (int(value) for value in state["last_readout"])
             decoder._last_readout = (readout_id, timestamp, hits)
+            decoder._last_full = bool(state["last_full"])
             decoder.ledger = Ledger.from_dict(state["ledger"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the state of a decoder: {error!r}") from error
@@ -125,9 +152,10 @@ class StreamDecoder:
         carried = len(self._carry)
         padded = _padded(np.frombuffer(self._carry + block.data, np.uint8))
         stream = padded[: carried + len(block.data)]
-        filled = np.flatnonzero(np.diff(block.offsets))
+        lengths = np.diff(block.offsets)
+        filled = np.flatnonzero(lengths)
         starts = block.offsets[filled] + carried
-        spans = self._scanner.scan(stream, starts)
+        spans = self._scanner.scan(stream, starts, self._settles(lengths[filled]))
         whole = ~spans.dropped
         if spans.carried:
             whole[-1] = False
@@ -151,6 +179,14 @@ class StreamDecoder:
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
         classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
         return Decoded(table, words, classes)
+
+    def _settles(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether the readout before each of those of `lengths` bytes can have lost padding; notes it of the last."""
+        if self.full_readout_bytes is None:
+            return np.ones(len(lengths), np.bool_)
+        full = np.append(self._last_full, lengths >= self.full_readout_bytes)
+        self._last_full = bool(full[-1])
+        return ~full[:-1]
 
     def _words(
         self,

@@ -81,9 +81,7 @@ class HitLayout:
     same bits, of which derived quantities are made.
     """
 
-    def __init__(
-        self, size_bytes: int, fields: tuple[Field, ...], composites: tuple[Field, ...] = ()
-    ) -> None:
+    def __init__(self, size_bytes: int, fields: tuple[Field, ...], composites: tuple[Field, ...] = ()) -> None:
         if not 1 <= size_bytes <= 8:
             raise ValueError(f"a hit of {size_bytes} bytes: only 1 to 8 are possible")
         for field in fields + composites:

@@ -73,8 +73,7 @@ class AbstractAstroPixReadout:
 
     def __init__(self, readout_data: bytes | bytearray, readout_id: int, timestamp: int | None = None) -> None:
         self.timestamp = time.time_ns() if timestamp is None else timestamp
-        if type(self).HIT_CLASS is None:
-            raise TypeError(f"{type(self).__name__} is abstract; use the class of the chip, like AstroPix4Readout")
+        self.hit_class()  # an abstract class refuses here
         self.readout_id = readout_id
         self._data = bytes(readout_data).rstrip(_PADDING)
         self._status = DecodingStatus()
@@ -87,6 +86,13 @@ class AbstractAstroPixReadout:
         if cls._UID is None:
             raise TypeError(f"{cls.__name__} has no _UID and cannot be written to files; give it one of its own")
         return cls._UID
+
+    @classmethod
+    def hit_class(cls) -> type[AbstractAstroPixHit]:
+        """`HIT_CLASS`; `TypeError` for the abstract class."""
+        if cls.HIT_CLASS is None:
+            raise TypeError(f"{cls.__name__} is abstract; use the class of the chip, like AstroPix4Readout")
+        return cls.HIT_CLASS
 
     def data(self) -> bytes:
         """The readout's bytes, trailing padding removed."""
@@ -142,7 +148,6 @@ class AbstractAstroPixReadout:
         decoder = self._decoder(extra_bytes, status)
         given = decoder.carried
         before = len(given)
-        assert self.HIT_CLASS is not None  # noqa: S101 - __init__ has seen to it; this tells the type checker
         decoded = decoder.examine([self])
         ledger = decoder.ledger
         used = ledger.rejoined_hits > 0 or ledger.carried == before + len(self._data)
@@ -159,12 +164,11 @@ class AbstractAstroPixReadout:
                 status.set(bit)
         self._extra_bytes = decoder.carried
         self._status = status
-        self._hits = list(self.HIT_CLASS.from_table(decoded.table, decoded.words))
+        self._hits = list(self.hit_class().from_table(decoded.table, decoded.words))
         return self._hits
 
     def _decoder(self, extra_bytes: bytes | None, status: DecodingStatus) -> StreamDecoder:
-        assert self.HIT_CLASS is not None  # noqa: S101 - as above
-        decoder = StreamDecoder(hit_class=self.HIT_CLASS)
+        decoder = StreamDecoder(hit_class=self.hit_class())
         try:
             decoder.carry_over(bytes(extra_bytes or b""))
         except ValueError:

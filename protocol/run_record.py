@@ -53,6 +53,7 @@ class Counts(_Model):
 class RunRecord(_Model):
     """All that is known about a run. `state` is "running" until the daemon has closed it.
 
+    `chips` in the chain; `full_readout_bytes`, the length of a readout with its padding: what a decoder wants to know.
     `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
     """
 
@@ -67,6 +68,7 @@ class RunRecord(_Model):
     software: dict[str, str]
     readout_uid: int
     chips: int | None = None
+    full_readout_bytes: int | None = None
     configuration: dict[str, Any]
     counts: Counts = Counts()
     ledger: dict[str, Any] | None = None

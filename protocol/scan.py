@@ -39,8 +39,8 @@ class Spans:
 class Scanner:
     """Finds hits of `size` bytes that begin with one of `first_bytes` (bool, 256).
 
-    `quiet_bytes` (bool, 256) are those that may stand between hits: idle and padding; `idle_byte` is the one that, like
-    a first byte, says that a hit cut by the end of the readout before will not go on.
+    `idle_byte` and `padding_byte` may stand between hits; a readout that begins with `idle_byte` or with a first byte
+    says that a hit cut by the end of the readout before will not go on.
     """
 
     def __init__(self, size: int, first_bytes: Flags, idle_byte: int, padding_byte: int) -> None:
@@ -51,10 +51,11 @@ class Scanner:
         self._after_hit = self._settling.copy()
         self._after_hit[padding_byte] = True
 
-    def scan(self, stream: npt.NDArray[np.uint8], starts: Positions) -> Spans:
+    def scan(self, stream: npt.NDArray[np.uint8], starts: Positions, settles: Flags) -> Spans:
         """Begun hits in `stream`, bytes carried over first; `starts`: where non-empty readouts begin, ascending.
 
         Bytes before `starts[0]` were carried over: they begin with a first byte and are shorter than a hit.
+        `settles`, one for each start: whether padding may have been stripped before it.
         """
         length = len(stream)
         candidate = self._first.take(stream)
@@ -64,7 +65,7 @@ class Scanner:
             return Spans(at, at, nothing, nothing, False)
         bounds = np.append(starts, length)
         end = at + self.size
-        restored = self._settle(stream, starts, at, end)
+        restored = self._settle(stream, starts[settles], at, end)
         beyond = end > length
         end[beyond] = length
         dropped = np.zeros(len(at), np.bool_)

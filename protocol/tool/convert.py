@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from protocol.decode import StreamDecoder
 from protocol.tool.errors import MisuseError
 from protocol.tool.export import EXPORT_FORMATS, ExportFormat
 from protocol.tool.new_file import new_file, output_paths
@@ -65,7 +64,7 @@ def _opened(output: Path, force: bool) -> Iterator[BinaryIO]:
 def _convert(path: Path, output: Path, form: ExportFormat, arguments: argparse.Namespace) -> bool:
     with open_recording(path) as recording:
         columns = chosen_columns(arguments.columns, recording.hit_class)
-        decoder = StreamDecoder(recording.chips(arguments.chips), recording.hit_class)
+        decoder = recording.header.decoder(arguments.chips)
         with _opened(output, arguments.force) as file, form.writer(file, recording.header, columns) as write_hits:
             for block in recording.blocks():
                 write_hits(decoder.decode(block))

@@ -107,7 +107,7 @@ def _parts(recording: Recording, decoder: StreamDecoder, part: _Part) -> Iterato
 def _dump_hits(recording: Recording, arguments: argparse.Namespace) -> bool:
     """Print the hits; whether the file was read to its end."""
     columns = chosen_columns(arguments.columns, recording.hit_class)
-    decoder = StreamDecoder(recording.chips(arguments.chips), recording.hit_class)
+    decoder = recording.header.decoder(arguments.chips)
     part = _Part(arguments.first, arguments.count)
     # one %-format for the whole line is the fastest that Python has
     line = " ".join(f"%{max(len(name), _WIDTHS.get(name, 0))}s" for name in columns) + "\n"
@@ -132,7 +132,7 @@ def _dump_hits(recording: Recording, arguments: argparse.Namespace) -> bool:
 
 def _dump_hex(recording: Recording, arguments: argparse.Namespace) -> bool:
     """Print the bytes; whether the file was read to its end."""
-    decoder = StreamDecoder(recording.chips(arguments.chips), recording.hit_class)
+    decoder = recording.header.decoder(arguments.chips)
     part = _Part(arguments.first, arguments.count)
     view = HexView(decoder, colour=wants_colour(arguments.color, sys.stdout))
     if not arguments.json:

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
 from protocol.ledger import Ledger
 from protocol.tool.options import add_chips, add_files, add_parser
 from protocol.tool.recording import for_each, open_recording
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                 recording.header.readout_class().__name__,
                 recording.header.content,
             )
-            decoder = StreamDecoder(recording.chips(arguments.chips), recording.hit_class)
+            decoder = recording.header.decoder(arguments.chips)
             for block in recording.blocks():
                 summary.add(block)
                 decoder.decode(block)

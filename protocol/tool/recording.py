@@ -8,7 +8,6 @@ from protocol.apx import ApxReader, FileHeader
 from protocol.block import ReadoutBlock
 from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
-from protocol.stream_bytes import MAX_CHIPS
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.terminal import complain, progress
 
@@ -31,12 +30,6 @@ class Recording:
         if hit_class is None:
             raise ToolError(f"{self.path}: {self.header.readout_class().__name__} does not say what its hits are")
         return hit_class
-
-    def chips(self, given: int | None) -> int | None:
-        """Chips in the chain: the number `given`, else the one that the header has under `chips`, else None."""
-        said = self.header.get("chips")
-        known = type(said) is int and 1 <= said <= MAX_CHIPS
-        return given if given is not None else said if known else None
 
     @property
     def leftover_bytes(self) -> int:

@@ -32,6 +32,7 @@ class SequentialDecoder:
 
     starts_hit: Callable[[int], bool]
     size: int = 8
+    readout_bytes: int | None = None
     hits: list[FoundHit] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -63,6 +64,10 @@ class SequentialDecoder:
         if end > length and not flush:
             self.counts["carried"] += length - at
             return length
+        if end > length and self._full(self._owner[-1]):
+            self.counts["dropped"] += length - at
+            self.counts["dropped_hits"] += 1
+            return length
         if end > length:
             self._restore(at, length, self._owner[-1])
             return length
@@ -78,12 +83,17 @@ class SequentialDecoder:
 
     def _settled_at(self, at: int) -> int | None:
         """Rule (a): the begin of a readout that says that the hit at `at` has ended before it."""
-        for bound in self._bounds[:-1]:
-            if at < bound < at + self.size:
+        for index, bound in enumerate(self._bounds[:-1]):
+            if at < bound < at + self.size and not self._full(index - 1):
                 byte = self._stream[bound]
                 if byte == IDLE or self.starts_hit(byte):
                     return bound
         return None
+
+    def _full(self, index: int) -> bool:
+        """Whether a readout is known to have had no padding."""
+        size = self._bounds[index + 1] - self._bounds[index]
+        return self.readout_bytes is not None and size >= self.readout_bytes
 
     def _sensible(self, position: int) -> bool:
         """Whether a hit may end before `position`."""

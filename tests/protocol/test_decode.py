@@ -184,11 +184,15 @@ def found_in(decoded: Decoded) -> list[FoundHit]:
 
 
 def check_against_sequential(
-    chips: int | None, readouts: list[AstroPix4Readout], parts: list[list[AstroPix4Readout]], flush: bool
+    chips: int | None,
+    readouts: list[AstroPix4Readout],
+    parts: list[list[AstroPix4Readout]],
+    flush: bool,
+    readout_bytes: int | None = None,
 ) -> None:
     plain = [(readout.readout_id, readout.data()) for readout in readouts]
-    expected = SequentialDecoder(starts_astropix4_hit(chips)).run(plain, flush=flush)
-    decoder = StreamDecoder(chips)
+    expected = SequentialDecoder(starts_astropix4_hit(chips), readout_bytes=readout_bytes).run(plain, flush=flush)
+    decoder = StreamDecoder(chips, full_readout_bytes=readout_bytes)
     found: list[FoundHit] = []
     for part in parts:
         found += found_in(decoder.examine(part))
@@ -209,13 +213,41 @@ def check_against_sequential(
 
 
 @settings(max_examples=400)
-@given(any_runs(), st.booleans(), st.data())
+@given(any_runs(), st.booleans(), st.none() | st.integers(1, 24), st.data())
 def test_any_bytes_in_any_batches_decode_as_one_by_one(
-    run: tuple[int | None, list[bytes]], flush: bool, data: st.DataObject
+    run: tuple[int | None, list[bytes]], flush: bool, readout_bytes: int | None, data: st.DataObject
 ) -> None:
     chips, raw = run
     readouts = numbered(raw)
-    check_against_sequential(chips, readouts, [list(batch) for batch in batches(data.draw, readouts)], flush)
+    parts = [list(batch) for batch in batches(data.draw, readouts)]
+    check_against_sequential(chips, readouts, parts, flush, readout_bytes)
+
+
+@given(st.binary(min_size=1, max_size=400), st.integers(1, 16), st.integers(1, 64), st.booleans())
+def test_with_a_known_readout_length_every_cut_is_healed(
+    seed: bytes, hits: int, readout_bytes: int, idles: bool
+) -> None:
+    """Whatever the hits are: where no readout had padding, their cuts make no difference."""
+    random = np.random.default_rng(list(seed))
+    wire = random.choice(np.frombuffer(b"\xe0\xbc\xff\x01", np.uint8), (hits, 8))
+    wire[:, 0] = 0xE0
+    stream = b"".join((b"\xbc" if idles else b"") + hit.tobytes() for hit in wire)
+    whole = len(stream) // readout_bytes * readout_bytes
+    raw = [stream[start : start + readout_bytes] for start in range(0, whole, readout_bytes)]
+    raw = [chunk for chunk in (*raw, stream[whole:] + b"\xbc") if chunk]
+    if any(chunk.endswith(b"\xff") for chunk in raw):
+        return  # 0xFF at the end of a full readout is taken for padding: no length can tell
+    decoder = StreamDecoder(1, full_readout_bytes=readout_bytes)
+    found = found_in(decoder.examine(numbered(raw)))
+    assert [hit.data for hit in found] == [hit.tobytes() for hit in wire]
+
+
+def test_a_cut_hit_after_a_full_readout_is_dropped_at_the_end_of_the_run() -> None:
+    decoder = StreamDecoder(1, full_readout_bytes=10)
+    assert len(decoder.decode(numbered([b"\xbc" * 7 + b"\xe0\x50\x42"]))) == 0
+    assert len(decoder.flush()) == 0
+    assert (decoder.ledger.dropped_hits, decoder.ledger.dropped, decoder.ledger.chip_dropped[0]) == (1, 3, 1)
+    assert decoder.ledger.balanced
 
 
 @pytest.mark.parametrize("chips", [None, 1, 4])

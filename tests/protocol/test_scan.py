@@ -13,7 +13,8 @@ from tests.protocol.golden import A, B
 
 def scan(stream: bytes, starts: list[int] | None = None, chips: int | None = 1) -> Spans:
     scanner = Scanner(8, AstroPix4Hit.first_bytes(chips), IDLE_BYTE, PADDING_BYTE)
-    return scanner.scan(np.frombuffer(stream, np.uint8), np.array([0] if starts is None else starts, np.int64))
+    begins = np.array([0] if starts is None else starts, np.int64)
+    return scanner.scan(np.frombuffer(stream, np.uint8), begins, np.ones(len(begins), np.bool_))
 
 
 def described(spans: Spans) -> list[tuple[int, int, str]]:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.apx import FileHeader, apx_open
+from protocol.decode import StreamDecoder
 from protocol.hit import HIT_DTYPE, AstroPix4Hit, HitTable
 from protocol.readout import AstroPix4Readout
 from protocol.tool import cli, convert, export
@@ -199,13 +200,10 @@ def test_the_same_file_by_another_name_is_an_input_too(recording: Path, capsys: 
 def test_ctrl_c_leaves_nothing_behind(
     recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Interrupted:
-        def __init__(self, *_: object) -> None: ...
+    def interrupted(*_: object) -> HitTable:
+        raise KeyboardInterrupt
 
-        def decode(self, _: object) -> HitTable:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(convert, "StreamDecoder", Interrupted)
+    monkeypatch.setattr(StreamDecoder, "decode", interrupted)
     monkeypatch.setattr(cli, "_discard_output", lambda: None)  # the test run's own stdout goes on
     assert to_csv(recording) == 130
     assert capsys.readouterr().err == "apx: interrupted\n"
