@@ -6,7 +6,7 @@ passed some seconds before it died, and publishes that stretch again; subscriber
 
 import json
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,7 +61,10 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Keeps in a file the youngest checkpoint that is at least `OVERLAP_S` old, or the oldest there is."""
+    """Keeps in a file the youngest checkpoint that is at least `OVERLAP_S` old, or the oldest there is.
+
+    Its `subscribers` are those of the newest: they are who will come back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,10 +83,10 @@ class CheckpointFile:
         self._passed.append((now, checkpoint))
         while len(self._passed) > 1 and self._passed[1][0] <= now - OVERLAP_S:
             self._passed.popleft()
-        oldest = self._passed[0][1]
-        if oldest is not self._kept:
-            self._kept = oldest
+        kept = replace(self._passed[0][1], subscribers=checkpoint.subscribers)
+        if kept != self._kept:
+            self._kept = kept
             # Only a killed publisher reads it, and that needs no sync; a half-written one must never be seen.
             draft = self._path.with_name(self._path.name + ".new")
-            draft.write_text(oldest.to_json())
+            draft.write_text(kept.to_json())
             draft.replace(self._path)

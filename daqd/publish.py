@@ -27,7 +27,8 @@ from protocol.messages import PublisherStat, Rates, Stat, Topic, encode_body
 
 _HOUSEKEEPING_S = 0.25
 _REPORT_S = 1.0
-_REJOIN_S = 1.0
+_REJOIN_S = 3.0
+"""How long those who were listening are waited for; they try to connect again once a second."""
 _PATIENCE_AFTER_RESTART_S = 1.0
 
 
