@@ -58,7 +58,7 @@ class StreamClient:
         except zmq.ZMQError as error:
             self.close()
             raise EndpointError(
-                f"cannot connect to {endpoint!r}: {error.strerror}; give tcp://host:port or ipc://path"
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give tcp://host:port or ipc://path"
             ) from None
         except BaseException:
             self.close()
@@ -91,6 +91,11 @@ class StreamClient:
     def counters(self) -> StreamCounters:
         """What has been received and missed so far."""
         return self._reader.counters
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt()` was called, or the client is closed."""
+        return self._interrupted
 
     @property
     def last_error(self) -> str:

@@ -1,10 +1,11 @@
 """What comes out of a stream: one typed object for each message, with what its numbering said."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from monitor.continuity import HitArray, HitsStep, SequenceStep
 from protocol.ledger import Ledger
-from protocol.messages import Header, LogLine, RunEvent, Stat
+from protocol.messages import Header, LogLine, RunEvent, Stat, Topic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -14,6 +15,8 @@ class HitBatch:
     `hits`: structured array (n,) of the columns as published (`protocol.HIT_DTYPE`, perhaps more), read-only where
     nothing was left out; n may be 0. `step` says which readouts are new, and what is missing before them.
     """
+
+    topic: ClassVar[Topic] = Topic.HITS
 
     header: Header
     sequence: SequenceStep
@@ -50,6 +53,8 @@ class HitBatch:
 class StatMessage:
     """The daemon's state; `ledger` is the one in it, read."""
 
+    topic: ClassVar[Topic] = Topic.STAT
+
     header: Header
     sequence: SequenceStep
     stat: Stat
@@ -59,6 +64,8 @@ class StatMessage:
 @dataclass(frozen=True, slots=True, eq=False)
 class RunMessage:
     """Begin or end of a run; `epoch` as in `HitBatch`. `ledger` is that of the record, read."""
+
+    topic: ClassVar[Topic] = Topic.RUN
 
     header: Header
     sequence: SequenceStep
@@ -71,6 +78,8 @@ class RunMessage:
 class LogMessage:
     """A line that the operator should read."""
 
+    topic: ClassVar[Topic] = Topic.LOG
+
     header: Header
     sequence: SequenceStep
     line: LogLine
@@ -79,6 +88,8 @@ class LogMessage:
 @dataclass(frozen=True, slots=True, eq=False)
 class RawMessage:
     """Readout records as in the file; only for who asked for that topic."""
+
+    topic: ClassVar[Topic] = Topic.RAW
 
     header: Header
     sequence: SequenceStep

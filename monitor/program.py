@@ -1,0 +1,65 @@
+"""What the programs of this package have in common on the command line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from protocol.version import __version__
+
+
+class ProgramParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and whose help keeps the lines of its examples."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def add_version(self) -> None:
+        """`--version`."""
+        self.add_argument("--version", action="version", version=f"{self.prog} (astropix-daq) {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def positive(text: str) -> float:
+    """An argument: a number above 0."""
+    if not (number := _number(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def not_negative(text: str) -> float:
+    """An argument: a number that is 0 or more."""
+    if not (number := _number(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def whole(most: int) -> Callable[[str], int]:
+    """An argument: a whole number from 1 to `most`."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return parse
+
+
+def drop_output() -> None:
+    """Whoever read our output has seen enough: send what is left nowhere, so that the interpreter does not complain."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,1 @@
+"""Sanity checks of streams and recorded files: the program `apx-sanity`."""
