@@ -9,188 +9,53 @@ import os
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from daqd.config_mistakes import describe_mistakes
-from daqd.endpoints import check_control_endpoint, check_stream_endpoint
+from daqd.config_sections import (
+    CONFIG_FOLDER,
+    MAX_CHIP_COLUMN,
+    MAX_CHIP_ROW,
+    AcquisitionSection,
+    AstepSection,
+    BoardSection,
+    ControlSection,
+    DaqSection,
+    EmulatorSection,
+    FilesSection,
+    FtdiSection,
+    LogSection,
+    MisbehaveSection,
+    Section,
+    SerialSection,
+    StreamSection,
+)
+from daqd.endpoints import check_control_endpoint
 from daqd.errors import ConfigError
-from protocol.stream_bytes import MAX_CHIPS
 
-MAX_CHIP_ROW = 12
-MAX_CHIP_COLUMN = 15
+__all__ = [
+    "MAX_CHIP_COLUMN",
+    "MAX_CHIP_ROW",
+    "AcquisitionSection",
+    "AstepSection",
+    "BoardSection",
+    "Config",
+    "ControlSection",
+    "DaqSection",
+    "EmulatorSection",
+    "FilesSection",
+    "FtdiSection",
+    "LogSection",
+    "MisbehaveSection",
+    "SerialSection",
+    "StreamSection",
+    "default_runtime_dir",
+    "load_config",
+]
+
 RUNTIME_FOLDER = "astropix-daq"
-
-CONFIG_FOLDER = "config_folder"
-"""Key of the validation context: the folder that relative paths of `emulator.file` start from."""
-
-
-def _number_or_max(value: Any) -> Any:
-    if value == "max":
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError('it must be a number above 0, or "max"')
-    return float(value)
-
-
-FilePath = Annotated[Path, Field(strict=False)]
-Pace = Annotated[float | Literal["max"], BeforeValidator(_number_or_max)]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys refused, values never converted from another type, frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
-
-
-class DaqSection(Section):
-    """`[daq]`: who this daemon is and where it keeps things.
-
-    `data_dir` is relative to the working directory of the daemon. An empty `runtime_dir` stands for
-    `default_runtime_dir()`.
-    """
-
-    name: str = Field("bench", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    data_dir: FilePath = Path("data")
-    runtime_dir: str = ""
-
-
-class BoardSection(Section):
-    """`[board]`: which board, how it is reached, how it is read."""
-
-    kind: Literal["gecco"] = "gecco"
-    transport: Literal["emulated"]
-    chips: int = Field(1, ge=1, le=MAX_CHIPS)
-    readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
-    spi_divider: int = Field(40, ge=1, le=255)
-    poll_interval_ms: float = Field(1.0, ge=0, le=1000)
-
-
-class _PixelEntry(Section):
-    chip: int = Field(ge=0, lt=MAX_CHIPS)
-    row: int = Field(ge=0, le=MAX_CHIP_ROW)
-    column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_list(cls, value: Any) -> Any:
-        if isinstance(value, dict | cls):
-            return value
-        names = list(cls.model_fields)
-        if not isinstance(value, list) or len(value) != len(names):
-            raise ValueError(f"{value!r} should be [{', '.join(names)}]")
-        return dict(zip(names, value, strict=True))
-
-
-class DeadPixel(_PixelEntry):
-    """`[chip, row, column]` of a pixel that never fires."""
-
-
-class HotPixel(_PixelEntry):
-    """`[chip, row, column, factor]` of a pixel that fires `factor` times as often as the others."""
-
-    factor: float = Field(gt=0, allow_inf_nan=False)
-
-
-class MisbehaveSection(Section):
-    """`[emulator.misbehave]`: probabilities per hit, each 0…1."""
-
-    cut_hits: Probability = 0.0
-    lost_bytes: Probability = 0.0
-    garbage: Probability = 0.0
-    padding: Probability = 0.0
-
-
-class EmulatorSection(Section):
-    """`[emulator]`: what the emulated board does. `file` is relative to the configuration file."""
-
-    source: Literal["hits", "file"] = "hits"
-    seed: int = Field(1, ge=0)
-    rate_hz: Pace = 1000.0
-    hits_limit: int = Field(0, ge=0)
-    tot_mean_us: float = Field(235.0, gt=0, le=6500)
-    tot_sigma_us: float = Field(20.0, ge=0, le=6500)
-    hot_pixels: Annotated[tuple[HotPixel, ...], Field(strict=False)] = ()
-    dead_pixels: Annotated[tuple[DeadPixel, ...], Field(strict=False)] = ()
-    misbehave: MisbehaveSection = MisbehaveSection()
-    file: str = ""
-    speed: Pace = 1.0
-    fifo_bytes: int = Field(65536, ge=64, le=1 << 30)
-    link_latency_ms: float = Field(0.0, ge=0, le=10_000)
-
-    @field_validator("file")
-    @classmethod
-    def _file_is_there(cls, file: str, info: ValidationInfo) -> str:
-        if info.data.get("source") != "file":
-            return file
-        if not file:
-            raise ValueError('source = "file" needs the path of an .apx file here')
-        path = (info.context or {}).get(CONFIG_FOLDER, Path()) / Path(file).expanduser()
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
-        return str(path)
-
-
-class FilesSection(Section):
-    """`[files]`: when a run's file is full and the next one begins."""
-
-    max_size_mb: float = Field(512.0, gt=0, le=1 << 20)
-    max_time_s: float = Field(3600.0, gt=0, le=31 * 86400)
-
-
-class AcquisitionSection(Section):
-    """`[acquisition]`: between the reader and the disk."""
-
-    queue_mb: float = Field(64.0, gt=0, le=65536)
-    flush_ms: float = Field(5.0, ge=0, le=1000)
-    fsync_s: float = Field(1.0, gt=0, le=3600)
-
-
-class StreamSection(Section):
-    """`[stream]`: the ZeroMQ stream of decoded hits."""
-
-    insecure: bool = False
-    bind: str = "tcp://127.0.0.1:5556"
-    batch_ms: float = Field(5.0, gt=0, le=20)
-    max_hits: int = Field(8192, ge=1, le=1 << 20)
-    high_water: int = Field(1000, ge=1, le=1 << 24)
-    raw: bool = False
-
-    @field_validator("bind")
-    @classmethod
-    def _safe(cls, bind: str, info: ValidationInfo) -> str:
-        check_stream_endpoint(bind, insecure=info.data.get("insecure", False))
-        return bind
-
-
-class ControlSection(Section):
-    """`[control]`: where commands come in; empty stands for a socket in the runtime directory."""
-
-    endpoint: str = ""
-
-    @field_validator("endpoint")
-    @classmethod
-    def _local(cls, endpoint: str) -> str:
-        if endpoint:
-            check_control_endpoint(endpoint)
-        return endpoint
-
-
-class LogSection(Section):
-    """`[log]`: how much the daemon says."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Config(Section):
@@ -198,12 +63,23 @@ class Config(Section):
 
     daq: DaqSection = DaqSection()
     board: BoardSection
+    ftdi: FtdiSection = FtdiSection()
+    serial: SerialSection = SerialSection()
+    astep: AstepSection = AstepSection()
     emulator: EmulatorSection = EmulatorSection()
     files: FilesSection = FilesSection()
     acquisition: AcquisitionSection = AcquisitionSection()
     stream: StreamSection = StreamSection()
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
+
+    @field_validator("serial")
+    @classmethod
+    def _names_a_port(cls, serial: SerialSection, info: ValidationInfo) -> SerialSection:
+        board: BoardSection | None = info.data.get("board")
+        if board is not None and board.transport == "serial" and not serial.url:
+            raise ValueError('board.transport = "serial" needs url: a device path, or socket://HOST:PORT')
+        return serial
 
     @field_validator("emulator")
     @classmethod

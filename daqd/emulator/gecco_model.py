@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.read_fifo import ReadFifo
 from protocol.gecco import (
@@ -32,7 +33,7 @@ _SPI_WRITABLE = _WRITE_FIFO_RESET | _READ_FIFO_RESET | int(SpiConfig.READBACK_EN
 AnswerFilter = Callable[[ReadRequest, bytes], bytes]
 
 
-class GeccoModel:
+class GeccoModel(BoardModel):
     """Answers the register protocol as the board does; `exchange` is all there is to its link.
 
     The chips send nothing before SPI is on with a clock divider, the routing command has come, and the chip is out of

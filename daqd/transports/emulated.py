@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from daqd.emulator.gecco_model import GeccoModel
+from daqd.emulator.board_model import BoardModel
 from daqd.errors import BoardLost, LinkTimeout
 from daqd.transports.link import Link
 
@@ -21,7 +21,7 @@ class EmulatedLink(Link):
 
     def __init__(
         self,
-        model: GeccoModel,
+        model: BoardModel,
         latency_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,

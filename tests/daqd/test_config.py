@@ -46,9 +46,11 @@ def test_the_shipped_file_has_every_key_with_its_default() -> None:
             assert f"\n{key} = " in text or f"[{name}.{key}]" in text, f"{name}.{key}"
 
 
-def test_every_value_of_the_shipped_file_is_commented() -> None:
+@pytest.mark.parametrize("path", sorted(SHIPPED.parent.glob("*.toml")), ids=lambda path: path.name)
+def test_every_value_of_the_shipped_files_is_commented(path: Path) -> None:
+    load_config(path)
     commented = False
-    for line in SHIPPED.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if " = " in line and not line.startswith("#"):
             assert commented or " # " in line, line
         elif not line or line.startswith("["):
@@ -111,7 +113,7 @@ def test_all_mistakes_at_once(folder: Path) -> None:
         [
             'daq.name: "two words" is not allowed: it must be like ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
             "daq.colour: unknown key: known here: name, data_dir, runtime_dir",
-            "board.kind: \"geko\" is not known: 'gecco' is",
+            "board.kind: \"geko\" is not known: 'gecco' or 'astep' is",
             "board.chips: 32 is not allowed: it must be 1 to 31",
             "board.transport: is missing: it must be given",
             "board.transpot: unknown key: is transport meant?",
@@ -170,6 +172,12 @@ def test_the_error_names_the_file_in_every_line(folder: Path) -> None:
         (BOARD + "[stream]\nraw = 1", "stream.raw: 1 is not true or false"),
         (BOARD + "[daq]\ndata_dir = 1", "daq.data_dir: 1 is not"),
         (BOARD + "[files]\nmax_size_mb = 0", "files.max_size_mb: 0 is not allowed: it must be above 0"),
+        (
+            '[board]\ntransport = "serial"',
+            'serial: board.transport = "serial" needs url: a device path, or socket://HOST:PORT',
+        ),
+        (BOARD + "[ftdi]\nlatency_ms = 0", "ftdi.latency_ms: 0 is not allowed: it must be 1 to 255"),
+        (BOARD + "[astep]\ntimestamp_bits = 24", "astep.timestamp_bits: 24 is not known: 16, 32, 48 or 64 is"),
         (f"{BOARD}[daq]\nruntime_dir = '/{'x' * 120}'", f'file: "ipc:///{"x" * 120}/bench.ipc": the path of an ipc'),
     ],
 )

@@ -1,0 +1,25 @@
+"""What every emulated board is to the link that carries its bytes."""
+
+from abc import ABC, abstractmethod
+
+
+class BoardModel(ABC):
+    """A board at byte level. It speaks only when asked: what it has to say is the answer to what it is sent."""
+
+    @abstractmethod
+    def exchange(self, data: bytes) -> bytes:
+        """Act on `data` from the host, in any pieces; returns the answers to the reads that it completed."""
+
+    @abstractmethod
+    def power_up(self) -> None:
+        """The state after power was switched on. What the chips see goes on where it was."""
+
+    @property
+    @abstractmethod
+    def exhausted(self) -> bool:
+        """Whether the board will never have data any more, and everything it had was read."""
+
+    @property
+    @abstractmethod
+    def counters(self) -> dict[str, int]:
+        """What the emulated board counts, for the status; the names begin with `emulator_`."""

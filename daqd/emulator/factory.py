@@ -1,0 +1,28 @@
+"""From the configuration to the emulated board it describes."""
+
+from pathlib import Path
+
+from daqd.config import Config
+from daqd.emulator.board_model import BoardModel
+from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.gecco_model import GeccoModel
+from daqd.emulator.recorded_readouts import RecordedReadouts
+from daqd.emulator.seeded_hits import SeededHits
+from daqd.errors import ConfigError
+
+
+def emulated_board(config: Config) -> BoardModel:
+    """The emulated board of `board.kind`, as `[emulator]` says.
+
+    Raises `ConfigError` where it cannot play its file.
+    """
+    if config.board.kind == "astep":
+        raise ConfigError(["board.kind: there is no emulated A-STEP board"])
+    return GeccoModel(_source(config), config.emulator.fifo_bytes)
+
+
+def _source(config: Config) -> ByteSource:
+    settings = config.emulator
+    if settings.source == "file":
+        return RecordedReadouts([Path(settings.file)], config.board.readout_bytes, settings.speed)
+    return SeededHits(settings, config.board.chips)
