@@ -70,6 +70,9 @@ class Reader:
             except BoardError as error:
                 if not end.failure:
                     end = ReaderEnd(f"board could not be stopped: {error}", failure=True)
+            except Exception as error:
+                end = ReaderEnd(f"board could not be stopped: {type(error).__name__}: {error}", failure=True)
+                raise
             finally:
                 self._queue.close()
                 self._on_end(end)
@@ -77,6 +80,8 @@ class Reader:
     def _read(self) -> ReaderEnd:
         self._board.start()
         while not self._stop.is_set():
+            if self._queue.refusing:
+                return ReaderEnd("what is read cannot be kept", failure=True)
             readout = self._board.read_readout(_POLL_TIMEOUT_S)
             if readout is None:
                 continue

@@ -69,6 +69,11 @@ class ReadoutQueue:
         """From now on say that there is no room: what takes the readouts cannot keep them."""
         self._refusing = True
 
+    @property
+    def refusing(self) -> bool:
+        """Whether that was said: there is no point in reading on."""
+        return self._refusing
+
     def close(self) -> None:
         """No more readouts will come."""
         with self._change:

@@ -1,9 +1,12 @@
 """The files of one run: records appended, rotated by size and time, named when whole."""
 
+import bisect
+import contextlib
 import hashlib
+import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ class RunFiles:
 
     `header`: content of the files' header, to which `file` (its index) is added. `max_size_bytes`, `max_time_s`: a file
     that would grow beyond, or is older, is finished before the next record; no file is without a record but the first.
-    `OSError` as the disk gives them; `finished` then still says what is whole.
+    `OSError` as the disk gives them; `finished` then still says what is whole. `readouts`: in all files together.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RunFiles:
         self._clock = clock
         self._descriptor: int | None = None
         self._index = -1
+        self.readouts = 0
         self.finished: list[FileRecord] = []
 
     @property
@@ -71,8 +75,9 @@ class RunFiles:
     def open_next(self) -> None:
         """Begin the next file."""
         self._index += 1
-        header = FileHeader(self._readout_class, {**self._header, "file": self._index})
-        self._descriptor = self._create(self._store.part_path(self._run, self._index))
+        part = self._store.part_path(self._run, self._index)
+        header = FileHeader(self._readout_class, {**self._header, "file": self._index}).to_bytes()
+        descriptor = self._create(part)
         self._sha256 = hashlib.sha256()
         self._size = 0
         self._readouts = 0
@@ -80,7 +85,14 @@ class RunFiles:
         self._last_readout: int | None = None
         self._begin_ns = time.time_ns()
         self._opened_at = self._clock()
-        self._append(header.to_bytes())
+        self._descriptor = descriptor
+        _, refusal = self._write(header)
+        if refusal is not None:
+            self.abandon()
+            with contextlib.suppress(OSError):
+                part.unlink()  # without its whole header it opens nowhere
+            raise refusal
+        self._count(header)
         sync_directory(self._store.run_directory(self._run))
 
     def room_for(self, record_bytes: int, pending_bytes: int) -> bool:
@@ -92,13 +104,25 @@ class RunFiles:
         too_old = self._clock() - self._opened_at >= self._max_time_s
         return not too_old and self._size + pending_bytes + record_bytes <= self._max_size
 
-    def append(self, records: bytes, readouts: int, first_readout: int) -> None:
-        """Write whole records, `readouts` of them with ids from `first_readout` on, to the file that is open."""
-        self._append(records)
-        if self._first_readout is None:
-            self._first_readout = first_readout
-        self._last_readout = first_readout + readouts - 1
-        self._readouts += readouts
+    def append(self, records: Sequence[bytes], first_readout: int) -> None:
+        """Write whole records, with ids from `first_readout` on, to the file that is open.
+
+        Where the disk refuses in the middle, the records that are whole stay, `readouts` counts them, and its `OSError`
+        is raised.
+        """
+        data = b"".join(records)
+        written, refusal = self._write(data)
+        whole, size = (len(records), len(data)) if refusal is None else _whole_records(records, written)
+        self._count(data[:size])
+        if whole:
+            if self._first_readout is None:
+                self._first_readout = first_readout
+            self._last_readout = first_readout + whole - 1
+            self._readouts += whole
+            self.readouts += whole
+        if refusal is not None:
+            self._take_back_rest()
+            raise refusal
 
     @property
     def readouts_in_current(self) -> int:
@@ -141,16 +165,33 @@ class RunFiles:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
 
-    def _append(self, data: bytes) -> None:
-        """Write all of `data`; where the disk refuses in the middle, take the beginning back: records stay whole."""
+    def _write(self, data: bytes) -> tuple[int, OSError | None]:
+        """Write `data`; how many bytes of it were written, and what the disk said where that is not all of them."""
         assert self._descriptor is not None  # noqa: S101 - callers open first
         view = memoryview(data)
         written = 0
         try:
             while written < len(view):
                 written += os.write(self._descriptor, view[written:])
-        except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            raise
-        self._size += written
+        except OSError as error:
+            return written, error
+        return written, None
+
+    def _count(self, data: bytes) -> None:
+        self._size += len(data)
         self._sha256.update(data)
+
+    def _take_back_rest(self) -> None:
+        """Cut off the beginning of a record that could not be written to its end."""
+        assert self._descriptor is not None  # noqa: S101 - it was just written to
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            self.abandon()  # it keeps its torn end, and with that the name of an unfinished file
+
+
+def _whole_records(records: Sequence[bytes], size_bytes: int) -> tuple[int, int]:
+    """How many of `records` fit whole into `size_bytes`, and their size."""
+    ends = list(itertools.accumulate(map(len, records)))
+    whole = bisect.bisect_right(ends, size_bytes)
+    return whole, ends[whole - 1] if whole else 0

@@ -1,5 +1,6 @@
 """The writer: a thread that appends what the reader queued, flushes, and gives notice. Nothing else."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from daqd.run_files import RunFiles
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from protocol.run_record import Counts, FileRecord
 from protocol.stream_bytes import PADDING_BYTE
+
+log = logging.getLogger(__name__)
 
 _PADDING = bytes([PADDING_BYTE])
 _IDLE_WAIT_S = 0.25
@@ -99,19 +102,26 @@ class Writer:
             self._write_batches(batch)
             self._finish_file(also_empty=True)
         except OSError as error:
-            self._queue.refuse()
-            lost = len(batch)
-            while (rest := self._queue.take_all(_IDLE_WAIT_S)) is not None:
-                lost += len(rest)
-            self._save_what_is_whole()
-            return WriterEnd(f"cannot write {self._files.directory}: {error.strerror or error}", lost)
+            return self._give_up(batch, f"cannot write {self._files.directory}: {error.strerror or error}")
+        except Exception as error:  # whatever it is, the reader must hear of it, and the run must say why it ended
+            log.exception("the writer failed")
+            return self._give_up(batch, f"writer: {type(error).__name__}: {error}")
         return WriterEnd()
 
-    def _save_what_is_whole(self) -> None:
+    def _give_up(self, batch: list[RawReadout], failure: str) -> WriterEnd:
+        """Stop the reader, count what cannot be written any more, keep the files that there are."""
+        self._queue.refuse()
+        lost = len(batch)
+        while (rest := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+            lost += len(rest)
         try:
-            self._finish_file(also_empty=True)
+            finished = self._files.finish()
         except OSError:
             self._files.abandon()
+        else:
+            if finished is not None:
+                self._on_rotated(finished)
+        return WriterEnd(failure, lost)
 
     def _write_batches(self, batch: list[RawReadout]) -> None:
         """Write until the queue ends; `batch` holds the readouts taken and not yet written."""
@@ -150,20 +160,24 @@ class Writer:
                     self._finish_file()
                     self._files.open_next()
                 group.records.append(record)
+                group.places.append(group.readouts)
                 group.record_bytes += len(record)
             group.readouts += 1
-            group.board_bytes += len(readout.data)
-            group.readout_bytes += len(data)
         self._append(group, batch)
 
     def _append(self, group: "_Group", batch: list[RawReadout]) -> None:
-        if group.records:
-            self._files.append(b"".join(group.records), len(group.records), self._next_readout)
-        self._next_readout += len(group.records)
-        self._empty_readouts += group.readouts - len(group.records)
-        self._board_bytes += group.board_bytes
-        self._readout_bytes += group.readout_bytes
-        del batch[: group.readouts]
+        before = self._files.readouts
+        try:
+            if group.records:
+                self._files.append(group.records, self._next_readout)
+        finally:
+            written = self._files.readouts - before
+            done = group.readouts if written == len(group.records) else group.places[written]
+            self._next_readout += written
+            self._empty_readouts += done - written
+            self._board_bytes += sum(len(readout.data) for readout in batch[:done])
+            self._readout_bytes += sum(map(len, group.records[:written])) - written * RECORD_HEAD.size
+            del batch[:done]
 
     def _finish_file(self, *, also_empty: bool = False) -> None:
         if also_empty or self._files.readouts_in_current:
@@ -174,10 +188,12 @@ class Writer:
 
 @dataclass
 class _Group:
-    """Readouts that go into one file with one write."""
+    """Readouts that go into one file with one write.
 
-    records: list[bytes] = field(default_factory=list)
-    record_bytes: int = 0
+    `readouts`: how many, also those that are padding alone and make no record; `places`: which of them make `records`.
+    """
+
     readouts: int = 0
-    board_bytes: int = 0
-    readout_bytes: int = 0
+    records: list[bytes] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    record_bytes: int = 0
