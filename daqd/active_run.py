@@ -112,6 +112,7 @@ class ActiveRun:
             self._store.write_record(self.record)
         except OSError:
             self.files.abandon()
+            self._store.release(self.run)
             raise
         self._writer.start()
         self._reader.start()
@@ -156,11 +157,6 @@ class ActiveRun:
         self._store.release(self.run)
         self._store.write_record(self.record)
         return self.record
-
-    def add_ledger(self, ledger: dict[str, Any]) -> None:
-        """Complete the record with what the publisher found when it had decoded the whole run."""
-        self.record = self.record.model_copy(update={"ledger": ledger})
-        self._store.write_record(self.record)
 
     def _rotated(self, _: FileRecord) -> None:
         self._hooks.on_written()

@@ -5,8 +5,10 @@ with a code and the reason (docs/wire.md, "Control").
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +26,7 @@ from protocol.run_record import RunRecord, one_line
 log = logging.getLogger(__name__)
 
 _STOP_S = 60.0
+_ALSO_WHILE_ENDING = ("stop", "shutdown")
 
 
 class StartArgs(BaseModel):
@@ -66,6 +69,7 @@ class RunControl:
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._last: ActiveRun | None = None
+        self._closing = False
         self.shutdown_asked = asyncio.Event()
         self._commands: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
             "configure": self._configure,
@@ -94,6 +98,8 @@ class RunControl:
         if command == "status":
             return await self._tell(NoArgs())
         async with self._one_at_a_time:
+            if (self._closing or self.shutdown_asked.is_set()) and command not in _ALSO_WHILE_ENDING:
+                raise RunControlError("stopping", f"{command}: the daemon is ending; start it again first")
             return await method(parsed)
 
     async def _tell(self, _: NoArgs) -> dict[str, Any]:
@@ -121,13 +127,11 @@ class RunControl:
             await self._configure(NoArgs())
         loop = asyncio.get_running_loop()
 
-        def written() -> None:
-            loop.call_soon_threadsafe(self._publisher.wake)
+        def tell(what: Callable[[], None]) -> None:
+            with contextlib.suppress(RuntimeError):  # a slow disk can keep the writer beyond the end of the loop
+                loop.call_soon_threadsafe(what)
 
-        def ended() -> None:
-            loop.call_soon_threadsafe(self._run_ended)
-
-        hooks = RunHooks(written, ended)
+        hooks = RunHooks(partial(tell, self._publisher.wake), partial(tell, self._run_ended))
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
         try:
             active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks)
@@ -197,8 +201,10 @@ class RunControl:
             record = active.record
             self._status.enter("error", f"run {active.run}: {error}")
         else:
-            failed = record.state == "failed"
-            self._status.enter("error" if failed else "configured", record.end_reason if failed else "")
+            if record.state == "failed":
+                self._status.enter("error", record.end_reason)
+            else:
+                self._status.enter("stopping" if self._closing else "configured")
         self._status.run_ended(active)
         self._active, self._last = None, active
         _log_end(record)
@@ -208,16 +214,15 @@ class RunControl:
     def take_report(self, report: Report) -> None:
         """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
         self._status.take_report(report)
-        if report.kind == "run_ended" and report.ledger is not None:
-            finished = self._last
-            if finished is not None and finished.run == report.run:
-                try:
-                    finished.add_ledger(report.ledger)
-                except DaqError as error:
-                    log.error("%s", error)
+        if report.kind == "run_ended" and report.run is not None and report.ledger is not None:
+            try:
+                self._store.add_ledger(report.run, report.ledger)
+            except (DaqError, OSError, ValueError) as error:
+                log.error("the ledger of run %d is not in its record: %s", report.run, error)
 
     async def close(self) -> None:
-        """End the run if there is one, and leave the board safe."""
+        """End the run if there is one, and leave the board safe; nothing is begun any more."""
+        self._closing = True
         try:
             await self.stop_run("the daemon was ended")
         except RunControlError as error:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from daqd.errors import DiskError
 from protocol.run_record import RunRecord, file_name, run_name
@@ -38,12 +39,17 @@ class RunStore:
         return sorted(int(match[1]) for name in names if (match := _RUN_DIRECTORY.fullmatch(name)))
 
     def last_run(self) -> int:
-        """The largest run number ever given, 0 for none: from the counter and from what is there."""
+        """The largest run number ever given, 0 for none: from the counter and from what is there.
+
+        `DiskError` where the counter cannot be read; one that is lost or damaged counts as 0.
+        """
         try:
             counted = int((self.data_dir / _COUNTER).read_text())
         except (FileNotFoundError, ValueError):
             counted = 0
-        return max([counted, *self.runs()[-1:]])
+        except OSError as error:
+            raise DiskError(f"cannot read {self.data_dir / _COUNTER}: {error.strerror or error}") from error
+        return max([0, counted, *self.runs()[-1:]])
 
     def claim(self, run: int | None = None) -> int:
         """Make the directory of a new run, the next one or the one given, and count it; never one that was there.
@@ -103,11 +109,20 @@ class RunStore:
         except FileNotFoundError:
             return None
 
+    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+        """Complete the record of a run that has ended with what the publisher found when it had decoded all of it.
+
+        Raises as `read_record` and `write_record` do; does nothing where there is no such record.
+        """
+        record = self.read_record(run)
+        if record is not None and record.state != "running":
+            self.write_record(record.model_copy(update={"ledger": ledger}))
+
 
 def replace_text(path: Path, text: str) -> None:
     """Put a file in the place of another, so that a reader sees the old or the new one, also after a power cut."""
     draft = path.with_name(path.name + ".new")
-    with draft.open("w") as file:
+    with draft.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
