@@ -48,16 +48,24 @@ class Checkpoint:
         """Inverse of `to_json`; `ValueError` for anything else."""
         try:
             content = json.loads(text)
-            position = content["position"]
+            position, decoder, next_readout = content["position"], content["decoder"], content["next_readout"]
+            if not isinstance(decoder, dict | None):
+                raise TypeError("the decoder's state is no object")
             return cls(
-                last_run=int(content["last_run"]),
-                position=None if position is None else Position(*(int(value) for value in position)),
-                decoder=content["decoder"],
-                next_readout=content["next_readout"],
-                subscribers=int(content["subscribers"]),
+                last_run=_count(content["last_run"]),
+                position=None if position is None else Position(*map(_count, position)),
+                decoder=decoder,
+                next_readout=None if next_readout is None else _count(next_readout),
+                subscribers=_count(content["subscribers"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"not a checkpoint: {error!r}") from None
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"not a checkpoint: {value!r} is no count")
+    return value
 
 
 class CheckpointFile:
@@ -78,6 +86,10 @@ class CheckpointFile:
         except (OSError, ValueError):
             return None
 
+    def forget(self) -> None:
+        """Remove what a daemon before this one may have left: its runs are none of ours."""
+        self._path.unlink(missing_ok=True)
+
     def passed(self, checkpoint: Checkpoint, now: float) -> None:
         """Note a place; `now`: monotonic, in seconds."""
         self._passed.append((now, checkpoint))
@@ -85,8 +97,8 @@ class CheckpointFile:
             self._passed.popleft()
         kept = replace(self._passed[0][1], subscribers=checkpoint.subscribers)
         if kept != self._kept:
-            self._kept = kept
             # Only a killed publisher reads it, and that needs no sync; a half-written one must never be seen.
             draft = self._path.with_name(self._path.name + ".new")
             draft.write_text(kept.to_json())
             draft.replace(self._path)
+            self._kept = kept

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from daqd.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
 from daqd.run_store import RunStore
-from protocol.apx import HEADER_LENGTH, MAGIC
+from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
 from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
 from protocol.records import RecordScanner
@@ -92,9 +92,10 @@ class Follower(Feed):
             self._file.skip_rest()
             self._more = True
             return [Complaint(f"{error}; the rest of this file is not on the stream")]
-        self._more = self._file.filled_chunk
         if block is None:
+            self._more = False
             return None
+        self._more = self._file.filled_chunk or not len(block)  # what brought nothing may have more behind it
         return [ReadoutsRead(block)] if len(block) else []
 
     def _begin(self) -> list[FeedEvent]:
@@ -106,8 +107,9 @@ class Follower(Feed):
             return []
         try:
             record = self._store.read_record(run)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             self._last_run = run
+            self._more = True
             return [Complaint(f"run {run} is not on the stream: {error}")]
         if record is None:
             if run <= self._settled_run or later[-1:] > [run]:
@@ -123,19 +125,22 @@ class Follower(Feed):
         return [RunBegan(record, resumed=position is not None)]
 
     def _next_file(self) -> list[FeedEvent]:
-        left_over = self._file.leftover_bytes
-        self._file.close()
-        complaint: list[FeedEvent] = []
-        if left_over:
-            complaint = [Complaint(f"{self._file.path.name}: {left_over} bytes after the last whole readout")]
+        complaints = self._leave_file()
         self._file = _OpenFile(self._store, self._file.run, self._file.index + 1)
         self._more = True
-        return complaint
+        return complaints
+
+    def _leave_file(self) -> list[FeedEvent]:
+        left_over = self._file.leftover_bytes
+        self._file.close()
+        if not left_over:
+            return []
+        return [Complaint(f"{self._file.path.name}: {left_over} bytes after the last whole readout")]
 
     def _end(self) -> list[FeedEvent]:
         record = self._record
         assert record is not None  # noqa: S101 - only called within a run
-        self._file.close()
+        complaints = self._leave_file()
         self._file = _OpenFile(self._store, 0, 0)
         self._record = None
         self._more = True
@@ -143,7 +148,11 @@ class Follower(Feed):
             record = record.model_copy(
                 update={"state": "interrupted", "end_reason": "the daemon ended without closing it"}
             )
-        return [RunEnded(record)]
+        return [*complaints, RunEnded(record)]
+
+    def close(self) -> None:
+        """Close the file that is open, where it is not to be followed to its end."""
+        self._file.close()
 
     def _is_over(self) -> bool:
         """Whether the writer has left this run; reads the record again where it has changed."""
@@ -153,11 +162,13 @@ class Follower(Feed):
             status = self._store.record_path(record.run).stat()
             stamp = (status.st_mtime_ns, status.st_ino)
             if stamp != self._record_stamp:
+                self._record = record = self._store.read_record(record.run) or record
                 self._record_stamp = stamp
-                self._record = self._store.read_record(record.run) or record
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return True  # the run was taken away
-        return self._record is not None and (self._record.state != "running" or record.run <= self._settled_run)
+        except (OSError, ValueError):
+            return self._store.runs()[-1:] > [record.run]  # perhaps it can be read the next time
+        return record.state != "running" or record.run <= self._settled_run
 
 
 class _OpenFile:
@@ -186,8 +197,12 @@ class _OpenFile:
 
     @property
     def leftover_bytes(self) -> int:
-        """Bytes read after the last whole record."""
-        return 0 if self._scanner is None or self._skipping else self._scanner.leftover_bytes
+        """Bytes after the last whole record, of a file that was read to its end; all of one with half a header."""
+        if self._descriptor is None or self._skipping:
+            return 0
+        if self._scanner is None:
+            return os.fstat(self._descriptor).st_size
+        return self._scanner.leftover_bytes
 
     @property
     def lag_bytes(self) -> int:
@@ -197,18 +212,22 @@ class _OpenFile:
         return max(0, os.fstat(self._descriptor).st_size - self.offset)
 
     def read(self) -> ReadoutBlock | None:
-        """The next readouts (perhaps none of them whole yet), or None where there is nothing to read now."""
+        """The next readouts (perhaps none of them whole yet), or None where there is nothing to read now.
+
+        `ApxFormatError` where the header or a record is damaged; the whole records before are given first.
+        """
         self.filled_chunk = False
         if self._descriptor is None and not self._open():
             return None
-        if self._scanner is None and not self._pass_header():
-            return None
-        assert self._descriptor is not None and self._scanner is not None  # noqa: S101 - just opened
-        chunk = os.read(self._descriptor, _CHUNK_BYTES)
-        self.filled_chunk = len(chunk) == _CHUNK_BYTES
+        assert self._descriptor is not None  # noqa: S101 - just opened
         if self._skipping:
-            return ReadoutBlock.empty() if chunk else None
+            return None
         try:
+            if self._scanner is None and not self._pass_header():
+                return None
+            assert self._scanner is not None  # noqa: S101 - made when the header is passed
+            chunk = os.read(self._descriptor, _CHUNK_BYTES)
+            self.filled_chunk = len(chunk) == _CHUNK_BYTES
             block = self._scanner.feed(chunk)
         except ApxFormatError as error:
             raise ApxFormatError(error.reason, error.offset, self._final.name) from None
@@ -238,14 +257,17 @@ class _OpenFile:
         return False
 
     def _pass_header(self) -> bool:
-        """Find the first record; False while the header is not whole."""
+        """Find the first record; False while the header is not whole, `ApxFormatError` where it is none."""
         assert self._descriptor is not None  # noqa: S101 - callers open first
         if self._offset == 0:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             head = os.read(self._descriptor, len(MAGIC) + HEADER_LENGTH.size)
             if len(head) < len(MAGIC) + HEADER_LENGTH.size:
                 return False
-            self._offset = len(head) + HEADER_LENGTH.unpack_from(head, len(MAGIC))[0]
+            (length,) = HEADER_LENGTH.unpack_from(head, len(MAGIC))
+            if not head.startswith(MAGIC) or length > MAX_HEADER_BYTES:
+                raise ApxFormatError("no header of an .apx file", 0)
+            self._offset = len(head) + length
         if os.fstat(self._descriptor).st_size < self._offset:
             return False
         os.lseek(self._descriptor, self._offset, os.SEEK_SET)

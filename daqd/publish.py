@@ -111,10 +111,10 @@ class PublisherProcess:
         self._reports = reports
         self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
         self._checkpoints = CheckpointFile(options.checkpoint)
-        self._last_stat: Stat | None = None
-        self._hits_before = 0
         self._finishing = False
-        self._follower = self._take_up(self._checkpoints.load() if options.restarts else None)
+        if not options.restarts:
+            self._checkpoints.forget()
+        self._follower = self._take_up(self._checkpoints.load())
 
     def _take_up(self, checkpoint: Checkpoint | None) -> Follower:
         store = RunStore(self._options.data_dir)
