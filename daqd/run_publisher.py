@@ -123,7 +123,7 @@ class RunPublisher:
         if len(hits) <= self._max_hits:
             yield 0, len(hits)
             return
-        begins = np.append(np.flatnonzero(np.diff(hits["readout_id"])) + 1, len(hits))
+        begins = np.concatenate(([0], np.flatnonzero(np.diff(hits["readout_id"])) + 1, [len(hits)]))
         start = 0
         while start < len(hits):
             within = begins[np.searchsorted(begins, start + self._max_hits, side="right") - 1]
