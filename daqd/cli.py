@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daqd.config import load_config
 from daqd.demo import add_demo_arguments, demo_main
+from daqd.endpoints import check_stream_endpoint
 from daqd.errors import ConfigError, DaqError
 from daqd.logs import set_up_logging
 from daqd.replayer import Replayer, ReplayOptions
@@ -94,6 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--loop", action="store_true", help="begin again at the end")
     replay.add_argument("--bind", default="tcp://127.0.0.1:5556", help="where to publish (default %(default)s)")
     replay.add_argument(
+        "--insecure", action="store_true", help="let --bind be an address that other machines can reach"
+    )
+    replay.add_argument(
         "--wait-for", type=_count, default=1, metavar="N", help="begin when N subscribers are there (default 1)"
     )
     replay.add_argument("--chips", type=_chips, metavar="N", help="chips in the chain, where the files do not say")
@@ -137,6 +141,11 @@ async def _serve(service: Service, autostart: dict[str, object] | None) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
+    try:
+        check_stream_endpoint(args.bind, args.insecure, "add --insecure if that is meant")
+    except ValueError as error:
+        print(f"daqd replay: --bind {error}", file=sys.stderr)
+        return MISUSE
     set_up_logging("info")
     options = ReplayOptions(
         files=tuple(args.files),

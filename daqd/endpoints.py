@@ -19,14 +19,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_stream_endpoint(endpoint: str, insecure: bool) -> None:
-    """Raise `ValueError` for an endpoint that cannot be bound, or that others can reach while not `insecure`."""
+def check_stream_endpoint(
+    endpoint: str, insecure: bool, consent: str = "write insecure = true in [stream] if that is meant"
+) -> None:
+    """Raise `ValueError` for an endpoint that cannot be bound, or that others can reach while not `insecure`.
+
+    `consent`: how to say that others may reach it.
+    """
     if endpoint.startswith("ipc://"):
         _check_ipc(endpoint)
     elif not insecure and not is_loopback(_tcp_host(endpoint)):
         raise ValueError(
-            f'"{endpoint}" lets every machine on the network read the stream: use tcp://127.0.0.1:PORT, '
-            "or write insecure = true in [stream] if that is meant"
+            f'"{endpoint}" lets every machine on the network read the stream: use tcp://127.0.0.1:PORT, or {consent}'
         )
     else:
         _tcp_host(endpoint)

@@ -14,6 +14,7 @@ from daqd.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnd
 from protocol.apx import ApxReader, FileHeader
 from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
+from protocol.messages import encode_body
 from protocol.run_record import RunRecord
 
 Speed = float | Literal["max"]
@@ -44,22 +45,28 @@ def recorded_runs(files: Sequence[Path]) -> list[RecordedRun]:
                 header = reader.header
         except (OSError, ApxFormatError) as error:
             raise ReplayError(f"cannot replay {path}: {error}") from error
-        number = header.get("run")
-        ours = type(number) is int and number > 0
-        if runs and ours and runs[-1].run == number and runs[-1].header.get("daq") == header.get("daq"):
-            last = runs.pop()
-            runs.append(RecordedRun(last.run, last.header, (*last.files, path)))
+        number = _run_number(header)
+        last = runs[-1] if runs else None
+        if last and number and (number, header.get("daq")) == (_run_number(last.header), last.header.get("daq")):
+            runs[-1] = RecordedRun(last.run, last.header, (*last.files, path))
         else:
-            runs.append(RecordedRun(number if ours and number is not None else place, header, (path,)))
+            runs.append(RecordedRun(number or place, header, (path,)))
     return runs
+
+
+def _run_number(header: FileHeader) -> int | None:
+    """The run that a file of ours says it belongs to."""
+    number = header.get("run")
+    return number if type(number) is int and 0 < number < 1 << 63 else None
 
 
 class Replay(Feed):
     """Gives out recorded runs, paced by the time stamps of their readouts.
 
-    `speed`: 1.0 as it was, N times as fast, or "max"; `loop`: begin again at the end, each pass with its number;
-    `chips`: chips in the chain, where the files do not say. A damaged file is given out up to the damage, with a
-    complaint; `damaged` says that there was one.
+    `speed`: 1.0 as it was, N times as fast, or "max"; a readout without a time stamp (0) comes with the one before.
+    `loop`: begin again at the end, each pass with its number, unless a whole pass had no readout. `chips`: chips in the
+    chain, where the files do not say. A damaged file is given out up to the damage, with a complaint; `damaged` says
+    that there was one.
     """
 
     def __init__(
@@ -114,9 +121,10 @@ class Replay(Feed):
 
     def _play(self) -> Iterator[FeedEvent | ReadoutBlock]:
         while True:
+            before = self.readouts
             for recorded in self._runs:
                 yield from self._play_run(recorded)
-            if not self._loop:
+            if not self._loop or self.readouts == before:
                 return
             self.pass_ += 1
 
@@ -142,7 +150,7 @@ class Replay(Feed):
         header = recorded.header
         comment = header.get("comment")
         daq = header.get("daq")
-        return RunRecord(
+        record = RunRecord(
             daq=daq if isinstance(daq, str) else recorded.files[0].name,
             run=recorded.run,
             state="running",
@@ -154,17 +162,33 @@ class Replay(Feed):
             full_readout_bytes=header.full_readout_bytes(),
             configuration=header.content,
         )
+        try:
+            encode_body(record)
+        except (ValueError, OverflowError, RecursionError):
+            # JSON can carry what MessagePack cannot: numbers beyond 64 bits, halves of characters, very deep nesting.
+            plain = {"daq": _plain(record.daq), "comment": _plain(record.comment)}
+            software = {"replay": _plain(recorded.files[0].name)}
+            content = {"header": header.serialize()}
+            return record.model_copy(update={**plain, "software": software, "configuration": content})
+        return record
 
     def _pace(self, block: ReadoutBlock) -> "_Paced":
         now = self._clock()
         if self._speed == "max":
             return _Paced(block, np.full(len(block), now))
-        if self._origin is None:
-            self._origin = (now, int(block.timestamp[0]))
-        begin, first_ns = self._origin
-        passed_ns = block.timestamp.astype(np.int64) - np.int64(first_ns)
-        # A time stamp that goes back is due with the readout before it.
+        stamp = block.timestamp
+        known = np.flatnonzero(stamp)
+        if self._origin is None and len(known):
+            self._origin = (now, int(stamp[known[0]]))
+        begin, first_ns = self._origin or (now, 0)
+        passed_ns = np.where(stamp > first_ns, stamp - np.uint64(first_ns), np.uint64(0))
+        # A readout whose time stamp is not known or goes back is due with the one before it.
         return _Paced(block, np.maximum.accumulate(begin + passed_ns / (1e9 * self._speed)))
+
+
+def _plain(text: str) -> str:
+    """`text` with a question mark in the place of each half of a character."""
+    return text.encode(errors="replace").decode()
 
 
 class _Paced:
