@@ -124,8 +124,12 @@ def _claim_socket(path: Path) -> IO[str]:
         raise ControlError(f"cannot use the runtime directory {path.parent}: {error.strerror or error}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         lock.close()
+        if not isinstance(error, BlockingIOError):
+            raise ControlError(
+                f"cannot lock {lock.name}: {error.strerror or error}; choose a local daq.runtime_dir"
+            ) from None
         raise ControlError(
             f"another daemon is using {path}; end it (daqctl shutdown), or give this one another daq.name"
         ) from None
@@ -141,18 +145,28 @@ class ControlClient:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
-        self._socket.connect(endpoint)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ControlError(
+                f"cannot connect to {endpoint!r}: {error.strerror}; give ipc://PATH or tcp://127.0.0.1:PORT"
+            ) from None
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
         """Result of a command; `RunControlError` where it is refused, `ControlError` where nobody answers in time."""
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
-        self._socket.send(encode_request(request))
+        try:
+            frame = encode_request(request)
+        except (ValueError, OverflowError) as error:
+            raise RunControlError("bad_arguments", f"{command}: cannot be sent: {error}") from None
+        self._socket.send(frame)
         while self._socket.poll(int(self._timeout_s * 1000)):
             try:
                 reply = decode_reply(self._socket.recv_multipart()[-1])
             except MessageError as error:
                 raise ControlError(f"{self._endpoint} answers nonsense ({error}); is that a daqd?") from error
-            if reply.id != request.id:
+            if reply.id not in (request.id, ""):  # without an id: to a request that could not be read
                 continue  # of a call before that was given up
             if reply.error is not None:
                 raise RunControlError(reply.error.code, reply.error.message)

@@ -30,4 +30,7 @@ class OperatorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
-        self._send(LogLine.model_validate({"level": record.levelname.lower(), "text": record.getMessage()}))
+        try:
+            self._send(LogLine.model_validate({"level": record.levelname.lower(), "text": record.getMessage()}))
+        except Exception:  # saying something must never be what stops the daemon
+            self.handleError(record)
