@@ -10,7 +10,7 @@ import numpy.typing as npt
 from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
-from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
+from protocol.ledger import ByteClass, Ledger
 from protocol.scan import Scanner, Spans
 from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
@@ -89,28 +89,26 @@ class StreamDecoder:
         """
         if not self._carry:
             return np.zeros(0, self.hit_class.DTYPE)
-        stream = np.frombuffer(self._carry, np.uint8)
-        length = len(stream)
         if self._last_full:
-            return self._drop_carried(stream)
-        everything = np.ones(1, np.bool_)
-        words = self._words(_padded(stream), np.zeros(1, np.int64), np.full(1, length), everything)
+            return self._drop_carried()
+        everything, length = np.ones(1, np.bool_), np.full(1, len(self._carry))
+        words = self._words(_padded(self._carry), np.zeros(1, np.int64), length, everything)
         readout_id, timestamp, hits = self._last_readout
         table = self.hit_class.table(words)
         table["readout_id"], table["timestamp"], table["decoding_order"] = readout_id, timestamp, hits
-        self._count_hits(table, everything, np.full(1, length))
+        self._count_hits(table, everything, length)
         self.ledger.carried = 0
         self._carry = b""
         self._last_readout = (readout_id, timestamp, hits + 1)
         return table
 
-    def _drop_carried(self, carried: npt.NDArray[np.uint8]) -> HitTable:
+    def _drop_carried(self) -> HitTable:
         ledger = self.ledger
-        words = self._words(_padded(carried), np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.bool_))
+        words = self._words(_padded(self._carry), np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.bool_))
         table = self.hit_class.table(words)
         _add(ledger.chip_dropped, table["chip_id"])
         ledger.dropped_hits += 1
-        ledger.dropped += len(carried)
+        ledger.dropped += len(self._carry)
         ledger.carried = 0
         self._carry = b""
         return table[:0]
@@ -150,10 +148,10 @@ class StreamDecoder:
 
     def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
         carried = len(self._carry)
-        padded = _padded(np.frombuffer(self._carry + block.data, np.uint8))
+        padded = _padded(self._carry, block.data)
         stream = padded[: carried + len(block.data)]
-        lengths = np.diff(block.offsets)
-        filled = np.flatnonzero(lengths)
+        lengths = block.offsets[1:] - block.offsets[:-1]
+        filled = lengths.nonzero()[0]
         starts = block.offsets[filled] + carried
         spans = self._scanner.scan(stream, starts, self._settles(lengths[filled]))
         whole = ~spans.dropped
@@ -163,17 +161,20 @@ class StreamDecoder:
         words = self._words(padded, start, end, restored)
         table = self.hit_class.table(words)
         # A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
-        first_hit = np.searchsorted(end - ~restored, starts)
-        hits = np.diff(np.append(first_hit, len(table)))
-        table["readout_id"] = np.repeat(block.readout_id[filled], hits)
-        table["timestamp"] = np.repeat(block.timestamp[filled], hits)
-        table["decoding_order"] = np.arange(len(table)) - np.repeat(first_hit, hits)
+        first_hit = (end - ~restored).searchsorted(starts)
+        hits = np.empty_like(first_hit)
+        hits[:-1] = first_hit[1:]
+        hits[-1:] = len(table)
+        hits -= first_hit
+        table["readout_id"] = block.readout_id[filled].repeat(hits)
+        table["timestamp"] = block.timestamp[filled].repeat(hits)
+        table["decoding_order"] = np.arange(len(table)) - first_hit.repeat(hits)
         if len(filled):
             last = filled[-1]
             self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
         self.ledger.readouts += len(block)
         self.ledger.bytes_read += len(block.data)
-        self.ledger.rejoined_hits += _crossed(start[~restored], end[~restored], starts)
+        self.ledger.rejoined_hits += _rejoined(start, restored, first_hit, starts)
         self._count_hits(table, restored, end - start)
         self._count_rest(padded, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
@@ -201,8 +202,8 @@ class StreamDecoder:
         size = self.hit_class.LAYOUT.size_bytes
         if size < 8:
             words &= np.uint64((1 << 8 * size) - 1)
-        cut = np.flatnonzero(restored)
-        if len(cut):
+        if restored.any():
+            cut = restored.nonzero()[0]
             present = (8 * (end[cut] - start[cut])).astype(np.uint64)
             missing = np.uint64((1 << 8 * size) - 1) & ~((np.uint64(1) << present) - np.uint64(1))
             words[cut] |= missing
@@ -215,35 +216,38 @@ class StreamDecoder:
         present = int(present_bytes.sum())
         ledger.hits += len(table)
         ledger.hit += present
-        ledger.restored_hits += int(np.count_nonzero(restored))
-        ledger.restored_bytes += len(table) * size - present
         _add(ledger.chip_hits, table["chip_id"])
-        _add(ledger.chip_restored, table["chip_id"][restored])
+        if restored.any():
+            ledger.restored_hits += int(np.count_nonzero(restored))
+            ledger.restored_bytes += len(table) * size - present
+            _add(ledger.chip_restored, table["chip_id"][restored])
 
     def _count_rest(
         self, padded: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], spans: Spans, hit_words: Words
     ) -> None:
         """Bytes that are in no hit: dropped, carried, and what lies between, which is the stream less all these."""
         ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
-        start, end = spans.start[spans.dropped], spans.end[spans.dropped]
-        dropped = int((end - start).sum())
+        inside = int((spans.end - spans.start).sum())
         carried = stream[spans.start[-1] :] if spans.carried else stream[:0]
-        words = self._words(padded, start, end, np.ones(len(start), np.bool_))
-        if len(words):
-            _add(ledger.chip_dropped, self.hit_class.table(words)["chip_id"])
-        filled = (len(hit_words) + len(words)) * size - int((spans.end - spans.start).sum()) + len(carried)
+        # Words are always full: missing bytes are 0xFF in them, and must not be taken from those of the stream.
+        missing = len(hit_words) * size + len(carried) - inside
         idle, padding = (
-            _count(stream, byte) - _count(hit_words, byte) - _count(words, byte) - _count(carried, byte)
-            for byte in (IDLE_BYTE, PADDING_BYTE)
+            _count(stream, byte) - _count(hit_words, byte) - _count(carried, byte) for byte in (IDLE_BYTE, PADDING_BYTE)
         )
-        padding += filled
-        between = len(stream) - int((spans.end - spans.start).sum())
-        ledger.dropped_hits += len(words)
-        ledger.dropped += dropped
+        if spans.dropped.any():
+            start, end = spans.start[spans.dropped], spans.end[spans.dropped]
+            words = self._words(padded, start, end, np.ones(len(start), np.bool_))
+            missing += len(words) * size
+            idle -= _count(words, IDLE_BYTE)
+            padding -= _count(words, PADDING_BYTE)
+            ledger.dropped_hits += len(words)
+            ledger.dropped += int((end - start).sum())
+            _add(ledger.chip_dropped, self.hit_class.table(words)["chip_id"])
+        padding += missing
         ledger.carried = len(carried)
         ledger.idle += idle
         ledger.padding += padding
-        ledger.orphan += between - idle - padding
+        ledger.orphan += len(stream) - inside - idle - padding
 
     @staticmethod
     def _classify(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
@@ -257,27 +261,31 @@ class StreamDecoder:
         return classes
 
 
-def _padded(stream: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """`stream` with eight more bytes, so that a word can be taken at each of its positions."""
-    padded = np.zeros(len(stream) + 8, np.uint8)
-    padded[: len(stream)] = stream
-    return padded
+def _padded(*pieces: bytes) -> npt.NDArray[np.uint8]:
+    """The bytes of `pieces` and eight more, so that a word can be taken at each of their positions."""
+    return np.frombuffer(b"".join((*pieces, bytes(8))), np.uint8)
 
 
-def _crossed(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> int:
-    """How many of the hits have one of `bounds` inside."""
-    before = np.searchsorted(start, bounds) - 1
-    before = before[before >= 0]
-    bounds = bounds[len(bounds) - len(before) :]
-    return len(np.unique(before[end[before] > bounds]))
+def _rejoined(
+    start: npt.NDArray[np.int64],
+    restored: npt.NDArray[np.bool_],
+    first_hit: npt.NDArray[np.int64],
+    bounds: npt.NDArray[np.int64],
+) -> int:
+    """How many hits were begun before one of `bounds` and end after it; `first_hit`: the first that ends after each."""
+    if not len(start):
+        return 0
+    cut = (start.take(first_hit, mode="clip") < bounds) & ~restored.take(first_hit, mode="clip")
+    cut &= first_hit < len(start)
+    cut[:-1] &= first_hit[1:] != first_hit[:-1]  # a hit that is cut twice counts once, at its last cut
+    return int(np.count_nonzero(cut))
 
 
 def _count(values: npt.NDArray[Any], byte: int) -> int:
     """How many bytes of an array are `byte`."""
-    return int(np.count_nonzero(values.view(np.uint8) == byte))
+    return int(np.count_nonzero(values.view(np.uint8) == byte)) if len(values) else 0
 
 
 def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:
-    if len(chip_ids):
-        for chip, number in enumerate(np.bincount(chip_ids, minlength=CHIP_SLOTS).tolist()):
-            counts[chip] += number
+    for chip, number in enumerate(np.bincount(chip_ids).tolist()):
+        counts[chip] += number

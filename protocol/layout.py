@@ -56,6 +56,14 @@ class Field:
             raise ValueError(f"field {self.name}: {self.width} bits wide, not within 1…{MAX_TABLE_BITS}")
 
     @cached_property
+    def _shift(self) -> np.uint64:
+        return np.uint64(self.first_bit)
+
+    @cached_property
+    def _mask(self) -> np.uint64:
+        return np.uint64((1 << self.width) - 1)
+
+    @cached_property
     def table(self) -> npt.NDArray[np.uint32]:
         """Value of the field for each pattern of its bits as they lie in the word; 2^width entries."""
         patterns = reverse_bits(np.arange(1 << self.width, dtype=np.uint64), self.width)
@@ -63,15 +71,15 @@ class Field:
 
     def extract(self, words: Words) -> npt.NDArray[np.uint32]:
         """The field of each hit."""
-        bits = (words >> np.uint64(self.first_bit)) & np.uint64((1 << self.width) - 1)
+        bits = (words >> self._shift) & self._mask
         return self.table.take(bits.view(np.int64), mode="clip")
 
     def insert(self, words: Words, values: npt.ArrayLike) -> None:
         """Set the field of each hit, which must be zero before; `values` are cut to `width` bits."""
-        bits = np.asarray(values).astype(np.uint64) & np.uint64((1 << self.width) - 1)
+        bits = np.asarray(values).astype(np.uint64) & self._mask
         if self.gray:
             bits = binary_to_gray(bits)
-        words |= reverse_bits(bits, self.width) << np.uint64(self.first_bit)
+        words |= reverse_bits(bits, self.width) << self._shift
 
 
 class HitLayout:

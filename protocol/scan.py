@@ -59,7 +59,7 @@ class Scanner:
         """
         length = len(stream)
         candidate = self._first.take(stream)
-        at = np.flatnonzero(candidate)
+        at = candidate.nonzero()[0]
         if not len(at):
             nothing = np.zeros(0, np.bool_)
             return Spans(at, at, nothing, nothing, False)
@@ -81,10 +81,10 @@ class Scanner:
         """Rule (a): a readout that begins with idle or first byte ends a hit that was cut before it; adapts `end`."""
         restored = np.zeros(len(at), np.bool_)
         settling = starts[self._settling.take(stream.take(starts))]
-        first = np.searchsorted(at, settling - self.size + 1)
-        stop = np.searchsorted(at, settling)
+        first = at.searchsorted(settling - self.size + 1)
+        stop = at.searchsorted(settling)
         # Backwards, so that of several readouts that could settle a hit the first one does.
-        for index in np.flatnonzero(first < stop)[::-1].tolist():
+        for index in (first < stop).nonzero()[0][::-1].tolist():
             restored[first[index] : stop[index]] = True
             end[first[index] : stop[index]] = settling[index]
         return restored
@@ -92,9 +92,10 @@ class Scanner:
     def _followed(self, stream: npt.NDArray[np.uint8], bounds: Positions, end: Positions) -> Flags:
         """Whether something sensible comes at each `end`: idle, padding, a first byte, or the end of a readout."""
         followed = self._after_hit.take(stream.take(end, mode="clip"))
-        others = np.flatnonzero(~followed)
-        ends = end[others]
-        followed[others] = bounds.take(np.searchsorted(bounds, ends), mode="clip") == ends
+        if not followed.all():
+            others = np.flatnonzero(~followed)
+            ends = end[others]
+            followed[others] = bounds.take(bounds.searchsorted(ends), mode="clip") == ends
         return followed
 
     def _lose(
@@ -125,7 +126,7 @@ class Scanner:
     @staticmethod
     def _next(candidate: Flags, end: Positions) -> Positions:
         """Index of the first candidate at or after each end."""
-        up_to = np.cumsum(candidate, dtype=np.int32)
+        up_to = candidate.cumsum(dtype=np.int32)
         return up_to.take(end - 1).astype(np.int64)
 
 
@@ -136,7 +137,7 @@ def _follow(following: Positions) -> Positions:
     visited[0] = True
     # No candidate before this one leads past it: the chain cannot miss it.
     visited[1:] = np.maximum.accumulate(following[:-1]) <= np.arange(1, count)
-    front = np.flatnonzero(visited)
+    front = visited.nonzero()[0]
     while len(front) >= _FEW:
         front = following[front]
         front = front[front < count]
@@ -147,4 +148,4 @@ def _follow(following: Positions) -> Positions:
         while link < count and not visited[link]:
             visited[link] = True
             link = int(following[link])
-    return np.flatnonzero(visited)
+    return visited.nonzero()[0]
