@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from protocol.version import __version__
@@ -55,6 +56,29 @@ def whole(most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+@contextmanager
+def ended_by_signals(end: Callable[[], None], within_s: int = 0) -> Iterator[None]:
+    """SIGINT and SIGTERM call `end`, which lets the program end in good order; handlers are put back afterwards.
+
+    Where that takes longer than `within_s` (0: no matter how long), the program is ended without order.
+    """
+
+    def handle(*_: object) -> None:
+        if hasattr(signal, "alarm"):
+            signal.alarm(within_s)
+        end()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield
+    finally:
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def drop_output() -> None:

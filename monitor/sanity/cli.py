@@ -2,17 +2,15 @@
 
 import argparse
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.errors import EndpointError
 from monitor.histograms import Geometry
-from monitor.program import ProgramParser, drop_output, not_negative, positive, whole
+from monitor.program import ProgramParser, drop_output, ended_by_signals, not_negative, positive, whole
 from monitor.sanity import catalogue
 from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
@@ -139,7 +137,7 @@ def check_files(arguments: argparse.Namespace) -> int:
 def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
     report = Report(as_json=arguments.json)
-    with StreamClient(arguments.connect or DEFAULT_ENDPOINT) as client, _ended_by_signals(client):
+    with StreamClient(arguments.connect or DEFAULT_ENDPOINT) as client, ended_by_signals(client.interrupt):
         began = now = time.monotonic()
         end = None if arguments.duration_s is None else began + arguments.duration_s
         checks = LiveChecks(limits_of(arguments), began, arguments.chips)
@@ -164,18 +162,6 @@ def check_stream(arguments: argparse.Namespace) -> int:
         {"messages": messages, "runs": checks.runs_ended, "readouts": counters.readouts, "hits": counters.hits}
     )
     return report.exit_code
-
-
-@contextmanager
-def _ended_by_signals(client: StreamClient) -> Iterator[None]:
-    """SIGINT and SIGTERM end the waiting of `client`, and with it the program, in good order."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: client.interrupt()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""`apx-monitor`: looks at the stream of a daemon or a replay."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.errors import EndpointError, MonitorError, NothingReceivedError
+from monitor.events import StatMessage
+from monitor.histograms import Geometry
+from monitor.program import ProgramParser, drop_output, ended_by_signals, positive, whole
+from monitor.state import DetectorState
+from monitor.terminal.status_lines import one_line
+
+_EXAMPLES = """\
+examples:
+  apx-monitor watch                                  the daemon on this computer; on a terminal, a screen of plots
+  apx-monitor watch --connect tcp://daq-pc:5556      another computer's
+  apx-monitor watch --once --json | jq .hits_hz      the state now, for scripts
+  apx-monitor watch | tee watch.log                  one line a second
+
+keys of the screen:
+  c C  next, previous chip     l  logarithmic or linear     f  freeze     r  empty the histograms     q  quit
+
+exit codes:
+  0  fine
+  1  nothing was received (--once)
+  2  the command cannot be meant so
+"""
+
+
+_END_WITHIN_S = 5
+"""A terminal that takes no more output would keep us for ever."""
+
+
+def build_parser() -> ProgramParser:
+    """The command line."""
+    parser = ProgramParser(prog="apx-monitor", description="Look at the stream of a detector.", epilog=_EXAMPLES)
+    parser.add_version()
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    watch = commands.add_parser(
+        "watch",
+        help="rates, losses, hit maps and spectra in the terminal",
+        description="Show rates, losses, hit maps and spectra; one line a second where the output is no terminal.",
+        epilog=_EXAMPLES,
+    )
+    watch.add_argument(
+        "--connect", metavar="ENDPOINT", default=DEFAULT_ENDPOINT, help="stream to watch (default %(default)s)"
+    )
+    watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
+    watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
+    watch.add_argument(
+        "--timeout", type=positive, default=5.0, metavar="S", help="with --once: wait at most so long (default 5)"
+    )
+    pixels = Geometry()
+    watch.add_argument("--chips", type=whole(32), default=pixels.chips, help="chips in the chain (default: any)")
+    watch.add_argument("--rows", type=whole(32), default=pixels.rows, help="rows of a chip (default %(default)s)")
+    watch.add_argument("--columns", type=whole(32), default=pixels.columns, help="columns (default %(default)s)")
+    watch.set_defaults(run=run_watch)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `apx-monitor`; returns the exit code. `SystemExit` for --help, --version and what argparse refuses."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.json and not arguments.once:
+        parser.error("--json goes with --once")
+    try:
+        code: int = arguments.run(arguments)
+    except EndpointError as error:
+        parser.error(str(error))
+    except MonitorError as error:
+        print(f"apx-monitor: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        drop_output()
+        return 0
+    return code
+
+
+def run_watch(arguments: argparse.Namespace) -> int:
+    """`apx-monitor watch`."""
+    geometry = Geometry(arguments.chips, arguments.rows, arguments.columns)
+    client = StreamClient(arguments.connect)
+    if arguments.once:
+        with client:
+            print_once(client, geometry, arguments.timeout, as_json=arguments.json)
+        return 0
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        return show_screen(client, geometry)
+    with client:
+        print_lines(client, geometry)
+    return 0
+
+
+def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as_json: bool) -> None:
+    """Print the state as soon as the daemon has told its own, or what has come until the time is over.
+
+    `NothingReceivedError` where that is nothing.
+    """
+    state = DetectorState(geometry)
+    deadline = time.monotonic() + timeout_s
+    with ended_by_signals(client.interrupt):
+        while state.stat is None and (left_s := deadline - time.monotonic()) > 0:
+            event = client.receive(left_s)
+            if event is None:
+                break
+            state.feed(event)
+    if state.age_s() is None:
+        told = f" ({client.counters.malformed} messages that are none of ours)" if client.counters.malformed else ""
+        raise NothingReceivedError(
+            f"nothing came from {client.endpoint} within {timeout_s:g} s{told}: "
+            "is the daemon running, and is it this address?"
+        )
+    snapshot = state.snapshot(client.counters)
+    print(snapshot.model_dump_json() if as_json else one_line(snapshot, client.endpoint), flush=True)
+
+
+def print_lines(client: StreamClient, geometry: Geometry) -> None:
+    """Print a line each time that the daemon tells its state, until a signal comes."""
+    state = DetectorState(geometry)
+    with ended_by_signals(client.interrupt):
+        for event in client.events():
+            state.feed(event)
+            if isinstance(event, StatMessage):
+                print(one_line(state.summary(client.counters), client.endpoint), flush=True)
+
+
+def show_screen(client: StreamClient, geometry: Geometry) -> int:
+    """Draw on the terminal until q, Ctrl-C or a signal."""
+    # Textual takes a quarter of a second to import: not for --once.
+    from monitor.terminal.app import WatchApp
+    from monitor.terminal.receiver import Receiver
+
+    with Receiver(client, geometry) as receiver:
+        app = WatchApp(receiver)
+        with ended_by_signals(app.end, within_s=_END_WITHIN_S):
+            app.run()
+    return app.return_code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

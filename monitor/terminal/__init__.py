@@ -1,0 +1,1 @@
+"""The detector in a terminal: what `apx-monitor watch` draws."""

@@ -1,0 +1,140 @@
+"""The screen of `apx-monitor watch`."""
+
+import asyncio
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.geometry import Size
+from textual.widgets import Footer, Static
+
+from monitor.terminal import status_lines
+from monitor.terminal.figures import grouped
+from monitor.terminal.hit_map import HitMap
+from monitor.terminal.receiver import Receiver
+from monitor.terminal.spectrum import Spectrum
+
+_REDRAW_S = 0.25
+_MAP_SHARE = 0.6
+
+
+class WatchApp(App[None]):
+    """Draws what `receiver` has, four times a second. Ends with q or Ctrl-C, exit code 0; or by `end`."""
+
+    CSS_PATH = "watch.tcss"
+    TITLE = "apx-monitor"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "quit", priority=True),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
+        Binding("c", "chip(1)", "next chip"),
+        Binding("C", "chip(-1)", "previous chip", key_display="C"),
+        Binding("l", "toggle_scale", "log/lin"),
+        Binding("f", "toggle_freeze", "freeze"),
+        Binding("r", "reset", "reset"),
+    ]
+
+    def __init__(self, receiver: Receiver) -> None:
+        super().__init__()
+        self._receiver = receiver
+        self._chip = 0
+        self._logarithmic = False
+        self._frozen = False
+        self._ending = False
+        self._loop_to_wake: asyncio.AbstractEventLoop | None = None
+        geometry = receiver.geometry
+        self._map = HitMap(geometry.rows, geometry.columns, name="map")
+        self._spectrum = Spectrum(receiver.tot_bin_us, "µs", name="spectrum")
+        self._plots = Horizontal(id="plots")
+        self._headline = Static(id="headline")
+        self._facts = Static(id="facts")
+        self._log_lines = Static(id="log")
+
+    def compose(self) -> ComposeResult:
+        """Headline, facts, plots, log, keys."""
+        yield self._headline
+        yield self._facts
+        with self._plots:
+            yield self._map
+            yield self._spectrum
+        yield self._log_lines
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to draw."""
+        self._loop_to_wake = asyncio.get_running_loop()
+        if self._ending:
+            self.exit()
+        self.draw()
+        self.set_interval(_REDRAW_S, self.draw)
+
+    def end(self) -> None:
+        """End, from a signal handler."""
+        self._ending = True
+        if self._loop_to_wake is not None:
+            self._loop_to_wake.call_soon_threadsafe(self.exit)
+
+    def on_resize(self) -> None:
+        """Give the map as much of the width as its height can use, and the log as many lines as there is room for."""
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        width, height = self._plots.size
+        border = 2
+        room = Size(int(width * _MAP_SHARE) - border, height - border)
+        self._map.styles.width = self._map.fitting_width(room) + border
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the present state; when frozen, only that it is."""
+        summary = self._receiver.summary()
+        _fill(self._headline, [status_lines.headline(summary, self._receiver.endpoint, frozen=self._frozen)])
+        if self._frozen:
+            return
+        _fill(self._facts, status_lines.facts(summary))
+        room = max(self._log_lines.content_size.height, 1)
+        _fill(self._log_lines, [status_lines.log_line(entry) for entry in summary.log[-room:]])
+        self._draw_plots()
+
+    def _draw_plots(self) -> None:
+        chips = self._receiver.chips()
+        if self._chip not in chips:
+            self._chip = chips[0]
+        hit_map, tot = self._receiver.chip(self._chip)
+        of = f" of {len(chips)}" if len(chips) > 1 else ""
+        self._map.show(
+            hit_map, f"chip {self._chip}{of} · {grouped(int(hit_map.sum()))} hits", logarithmic=self._logarithmic
+        )
+        scale = " · log" if self._logarithmic else ""
+        self._spectrum.show(tot[:-1], f"ToT · chip {self._chip}{scale}", logarithmic=self._logarithmic)
+
+    def action_chip(self, step: int) -> None:
+        """Show the next chip, or the one before."""
+        chips = self._receiver.chips()
+        place = chips.index(self._chip) if self._chip in chips else 0
+        self._chip = chips[(place + step) % len(chips)]
+        self._draw_plots()
+
+    def action_toggle_scale(self) -> None:
+        """Logarithmic or linear."""
+        self._logarithmic = not self._logarithmic
+        self._draw_plots()
+
+    def action_toggle_freeze(self) -> None:
+        """Stop drawing, or go on; receiving goes on all the time."""
+        self._frozen = not self._frozen
+        self.draw()
+
+    def action_reset(self) -> None:
+        """Empty the histograms."""
+        self._receiver.reset()
+        self._draw_plots()
+
+
+def _fill(widget: Static, lines: list[Text]) -> None:
+    """Show one line each, cut where there is no room for more."""
+    for line in lines:
+        line.truncate(max(widget.content_size.width, 1), overflow="ellipsis")
+    widget.update(Text("\n").join(lines))

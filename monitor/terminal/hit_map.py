@@ -1,0 +1,105 @@
+"""The hit map of one chip, drawn in half blocks: each character cell shows two square dots."""
+
+import numpy as np
+import numpy.typing as npt
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from monitor.terminal import colour_map
+from monitor.terminal.figures import grouped
+
+_MARGIN = 3
+_LABEL = Style(dim=True)
+MAX_SCALE = 8
+
+
+class HitMap(Widget):
+    """Hits per pixel: rows downwards from 0, columns from 0. As large as whole dots per pixel allow.
+
+    `show` takes what is to be drawn; lines are composed once and kept until then.
+    """
+
+    def __init__(self, rows: int, columns: int, *, name: str) -> None:
+        super().__init__(id=name)
+        self._rows = rows
+        self._columns = columns
+        self._counts: npt.NDArray[np.int64] = np.zeros((rows, columns), np.int64)
+        self._logarithmic = False
+        self._strips: list[Strip] | None = None
+        self.border_title = "hit map"
+
+    def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> None:
+        """Draw `counts`, shape (rows, columns), from now on."""
+        changed = logarithmic != self._logarithmic or not np.array_equal(counts, self._counts)
+        self.border_title = title
+        if not changed:
+            return
+        self._counts, self._logarithmic = counts, logarithmic
+        self.border_subtitle = self._legend(int(counts.max(initial=0)))
+        self._strips = None
+        self.refresh()
+
+    def fitting_width(self, size: Size) -> int:
+        """Columns of the map, without its border, at the largest scale that fits into `size`."""
+        return _MARGIN + self._columns * self.scale(size)
+
+    def scale(self, size: Size) -> int:
+        """Dots per pixel, each a column wide and half a line high, that fit into `size` with a line for the axis."""
+        across = (size.width - _MARGIN) // self._columns
+        down = 2 * (size.height - 1) // self._rows
+        return max(1, min(across, down, MAX_SCALE))
+
+    def _legend(self, largest: int) -> str:
+        steps = (1, colour_map.LEVELS // 4, colour_map.LEVELS // 2, 3 * colour_map.LEVELS // 4, colour_map.LEVELS)
+        shades = "".join(f"[{colour_map.colour(level).get_truecolor().hex}]██[/]" for level in steps)
+        return f"1 {shades} {grouped(largest)}{' log' if self._logarithmic else ''}" if largest else "no hits"
+
+    def notify_style_update(self) -> None:
+        """The theme has changed: compose anew."""
+        self._strips = None
+        super().notify_style_update()
+
+    def on_resize(self) -> None:
+        """Another size: compose anew."""
+        self._strips = None
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of the map."""
+        if self._strips is None:
+            self._strips = self._compose_lines()
+        if y >= len(self._strips):
+            return Strip.blank(self.size.width, self.rich_style)
+        return self._strips[y]
+
+    def _compose_lines(self) -> list[Strip]:
+        scale, plain = self.scale(self.size), self.rich_style
+        label = plain + _LABEL
+        levels = colour_map.levels(self._counts, logarithmic=self._logarithmic)
+        nothing = plain.bgcolor
+        dots = self._rows * scale
+        strips = []
+        for line in range((dots + 1) // 2):
+            upper, lower = 2 * line // scale, (2 * line + 1) // scale
+            begun = [row for row in (upper, lower) if row < self._rows and row * scale in (2 * line, 2 * line + 1)]
+            segments = [Segment(f"{begun[0]:>{_MARGIN - 1}} " if begun else " " * _MARGIN, label)]
+            for column in range(self._columns):
+                if lower < self._rows:
+                    style = colour_map.style(int(levels[upper, column]), int(levels[lower, column]))
+                else:
+                    style = Style(color=colour_map.colour(int(levels[upper, column])), bgcolor=nothing)
+                segments.append(Segment("▀" * scale, style))
+            strips.append(self._fitted(segments, plain))
+        strips.append(self._fitted([Segment(self._axis(scale), label)], plain))
+        return strips
+
+    def _axis(self, scale: int) -> str:
+        step = next(step for step in (1, 2, 4, 8) if step * scale > len(str(self._columns - 1)))
+        marks = (f"{column:<{step * scale}}" for column in range(0, self._columns, step))
+        return " " * _MARGIN + "".join(marks)
+
+    def _fitted(self, segments: list[Segment], style: Style) -> Strip:
+        return Strip(segments).adjust_cell_length(self.size.width, style)

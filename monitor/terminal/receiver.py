@@ -1,0 +1,73 @@
+"""The thread that receives while the screen is drawn."""
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.client import StreamClient
+from monitor.histograms import Geometry
+from monitor.state import DetectorState, MonitorSummary
+
+_TURN_S = 1.0
+_JOIN_S = 5.0
+
+
+class Receiver:
+    """Owns the client and the state, in a thread of its own; a context manager.
+
+    `client` is closed at the end, by that thread.
+    """
+
+    def __init__(self, client: StreamClient, geometry: Geometry) -> None:
+        self.endpoint = client.endpoint
+        self._client = client
+        self._state = DetectorState(geometry)
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="receiver")
+
+    def __enter__(self) -> "Receiver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.interrupt()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        with self._client as client:
+            while not client.interrupted:
+                event = client.receive(_TURN_S)
+                if event is not None:
+                    with self._lock:
+                        self._state.feed(event)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The pixels of the maps."""
+        return self._state.histograms.geometry
+
+    @property
+    def tot_bin_us(self) -> float:
+        """Width of the bins of the spectrum."""
+        return self._state.histograms.binning.width_us
+
+    def summary(self) -> MonitorSummary:
+        """The state as it is now, without histograms."""
+        with self._lock:
+            return self._state.summary(self._client.counters)
+
+    def chips(self) -> list[int]:
+        """Chips to show."""
+        with self._lock:
+            return self._state.chips()
+
+    def chip(self, chip: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,)."""
+        with self._lock:
+            return self._state.histograms.hit_map[chip].copy(), self._state.histograms.tot[chip].copy()
+
+    def reset(self) -> None:
+        """Empty the histograms."""
+        with self._lock:
+            self._state.reset()

@@ -1,0 +1,168 @@
+"""The screen, without a terminal, on a real stream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from textual.pilot import Pilot
+
+from monitor.client import StreamClient
+from monitor.histograms import Geometry
+from monitor.terminal.app import WatchApp
+from monitor.terminal.hit_map import HitMap
+from monitor.terminal.receiver import Receiver
+from monitor.terminal.spectrum import Spectrum
+from protocol.ledger import Ledger
+from tests.monitor.publishing import TestPublisher, make_hits, run_record
+
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def watching(publisher: TestPublisher) -> Iterator[WatchApp]:
+    with Receiver(StreamClient(publisher.endpoint), Geometry()) as receiver:
+        publisher.wait_for_subscription()
+        yield WatchApp(receiver)
+
+
+def play(app: WatchApp, script: Callable[[Pilot[None]], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            await script(pilot)
+
+    asyncio.run(run())
+
+
+def lines(app: WatchApp) -> list[str]:
+    """The screen as text."""
+    width, height = app.size
+    return [
+        "".join(segment.text for segment in strip).ljust(width)
+        for strip in app.screen._compositor.render_strips()[:height]
+    ]
+
+
+async def until(pilot: Pilot[None], app: WatchApp, *texts: str) -> list[str]:
+    """Wait until all of `texts` are on the screen."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            await pilot.pause(0.02)
+            app.draw()
+            await pilot.pause()
+            screen = lines(app)
+            if all(any(text in line for line in screen) for text in texts):
+                return screen
+
+
+def send_run(publisher: TestPublisher, chips: int = 4) -> None:
+    messages = publisher.messages
+    hits = make_hits(
+        [(readout, order) for readout in range(10) for order in range(3)],
+        chip_id=[0, 0, 2] * 10,
+        row=5,
+        column=[7, 7, 15] * 10,
+        tot_us=200.0,
+    )
+    ledger = Ledger(hit=240, idle=60, bytes_read=300, hits=30)
+    publisher.send(
+        messages.run("begin", run_record(1, comment="cosmics")),
+        messages.hits(hits, (0, 9)),
+        messages.stat(chips=chips, ledger=ledger, file="/data/run_000001_0000.apx.part", elapsed_s=61),
+        messages.log("warning", "disk getting full\x1b[2J"),
+    )
+
+
+def test_everything_is_on_a_screen_of_80_by_24(publisher: TestPublisher) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            await until(pilot, app, "waiting", publisher.endpoint)
+            send_run(publisher)
+            screen = await until(pilot, app, "RUNNING", "run 1", "disk getting full")
+            assert "0:01:01" in screen[0]
+            assert "run_000001_0000.apx.part" in screen[0]
+            assert "gaps 0" in screen[2]
+            assert "hit 80.0 %" in screen[3]
+            assert "chip 0 of 4 · 20 hits" in screen[5]
+            assert "\x1b" not in "".join(screen)
+            assert any("median 20" in line for line in screen)
+            assert "quit" in screen[23]
+            assert app.query_one(HitMap).size.width == 3 + 16 * 2
+            assert app.query_one(Spectrum).size.width >= 38
+
+        play(app, script)
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60), (300, 20)])
+def test_any_size_is_drawn(publisher: TestPublisher, size: tuple[int, int]) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            send_run(publisher)
+            await until(pilot, app, "RUNNING")
+
+        play(app, script, size)
+
+
+def test_the_keys(publisher: TestPublisher) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            send_run(publisher, chips=3)
+            await until(pilot, app, "chip 0 of 3 · 20 hits")
+            await pilot.press("c")
+            await until(pilot, app, "chip 1 of 3 · 0 hits")
+            await pilot.press("c")
+            await until(pilot, app, "chip 2 of 3 · 10 hits")
+            await pilot.press("c")
+            await until(pilot, app, "chip 0 of 3")
+            await pilot.press("C")
+            await until(pilot, app, "chip 2 of 3")
+            await pilot.press("l")
+            await until(pilot, app, "ToT · chip 2 · log", "10 log")
+            await pilot.press("r")
+            await until(pilot, app, "chip 2 of 3 · 0 hits", "no hits")
+            await pilot.press("f")
+            await until(pilot, app, "FROZEN")
+            publisher.send(publisher.messages.log("info", "seen later"))
+            await pilot.press("f")
+            screen = await until(pilot, app, "seen later")
+            assert "FROZEN" not in screen[0]
+
+        play(app, script)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+def test_quitting_is_exit_code_0(publisher: TestPublisher, key: str) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            await pilot.press(key)
+
+        play(app, script)
+        assert app.return_code == 0
+
+
+def test_ending_by_a_signal_handler(publisher: TestPublisher) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            app.end()
+            await pilot.pause()
+
+        play(app, script)
+        assert app.return_code == 0
+
+
+def test_losses_and_a_stream_gone_quiet_cannot_be_overlooked(publisher: TestPublisher) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            send_run(publisher)
+            publisher.messages.seq["hits"] += 2
+            publisher.send(publisher.messages.hits(make_hits([(15, 0)], row=20), (15, 15)))
+            await until(pilot, app, "gaps 2  missed readouts 5", "impossible 1")
+            await until(pilot, app, "NO DATA for 0:00:03")
+
+        play(app, script)
