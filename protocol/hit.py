@@ -55,6 +55,10 @@ class AbstractAstroPixHit(ABC):
     DTYPE: ClassVar[np.dtype[np.void]]
     ATTRIBUTE_NAMES: ClassVar[tuple[str, ...]] = ()
 
+    readout_id: int
+    timestamp: int
+    decoding_order: int
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "DTYPE" in cls.__dict__:
@@ -191,9 +195,6 @@ class AstroPix4Hit(AbstractAstroPixHit):
 
     chip_id: int
     payload: int
-    readout_id: int
-    timestamp: int
-    decoding_order: int
     row: int
     column: int
     ts_neg1: int

@@ -134,7 +134,7 @@ def any_runs(draw: Draw) -> tuple[int | None, list[bytes]]:
     return draw(CHIPS), draw(st.lists(readout, max_size=20))
 
 
-def batches(draw: Draw, items: Sequence[T]) -> list[Sequence[T]]:
+def batches(data: st.DataObject, items: Sequence[T]) -> list[Sequence[T]]:
     """`items` in order, cut into any number of batches; some are empty."""
-    cuts = sorted(draw(st.lists(st.integers(0, len(items)), max_size=6)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(items)), max_size=6)))
     return [items[start:stop] for start, stop in itertools.pairwise([0, *cuts, len(items)])]

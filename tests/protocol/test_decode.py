@@ -18,7 +18,7 @@ from tests.protocol.sequential import FoundHit, SequentialDecoder, starts_astrop
 from tests.protocol.streams import FIRST_READOUT, Run, any_runs, batches, first_byte, numbered, runs
 
 
-def rows_of(found: list[FoundHit]) -> list[tuple[object, ...]]:
+def rows_of(found: list[FoundHit]) -> list[list[object]]:
     """What the table must hold, from one hit at a time."""
     return [
         AstroPix4Hit(reverse_bit_order(hit.data), hit.readout_id, 10 * hit.readout_id, hit.decoding_order)
@@ -155,7 +155,7 @@ def test_a_lost_part_is_counted_for_the_chip_that_began_the_hit() -> None:
 @given(runs(), st.data())
 def test_hits_come_back_whichever_way_they_are_cut_and_interleaved(run: Run, data: st.DataObject) -> None:
     decoder = StreamDecoder(run.chips)
-    tables = [decoder.decode(batch) for batch in batches(data.draw, run.readouts())]
+    tables = [decoder.decode(batch) for batch in batches(data, run.readouts())]
     tables.append(decoder.flush())
     assert table_rows(np.concatenate(tables)) == rows_of(run.hits)
     ledger = decoder.ledger
@@ -219,7 +219,7 @@ def test_any_bytes_in_any_batches_decode_as_one_by_one(
 ) -> None:
     chips, raw = run
     readouts = numbered(raw)
-    parts = [list(batch) for batch in batches(data.draw, readouts)]
+    parts = [list(batch) for batch in batches(data, readouts)]
     check_against_sequential(chips, readouts, parts, flush, readout_bytes)
 
 

@@ -98,7 +98,8 @@ def test_encoded_hits_decode_to_what_they_were(hits: list[tuple[int, ...]]) -> N
     names = ("chip_id", "row", "column", "ts_dec1", "ts_dec2", "ts_neg1", "ts_tdc1", "ts_neg2", "ts_tdc2")
     columns = dict(zip(names, np.array(hits).T, strict=True))
     wire = AstroPix4Hit.encode(**columns)
-    assert (wire.shape, wire.dtype) == ((len(hits), 8), np.uint8)
+    assert wire.shape == (len(hits), 8)
+    assert wire.dtype == np.uint8
     table = AstroPix4Hit.table(AstroPix4Hit.LAYOUT.words(wire))
     assert (table["payload"] == 7).all()
     table["ts_dec2"] %= 1 << 17

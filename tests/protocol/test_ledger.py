@@ -22,11 +22,12 @@ def test_the_classes_of_bytes_add_up() -> None:
 
 def test_each_class_of_bytes_has_its_count() -> None:
     for byte_class in ByteClass:
-        assert Ledger(**{byte_class.name.lower(): 1}).classified == 1
+        one: dict[str, Any] = {byte_class.name.lower(): 1}
+        assert Ledger(**one).classified == 1
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(NAMES, COUNT)), st.lists(COUNT, min_size=CHIP_SLOTS, max_size=CHIP_SLOTS))
-def test_dictionary_there_and_back(counts: dict[str, int], per_chip: list[int]) -> None:
+def test_dictionary_there_and_back(counts: dict[str, Any], per_chip: list[int]) -> None:
     ledger = Ledger(**counts, chip_hits=per_chip)
     again = Ledger.from_dict(ledger.to_dict())
     assert again == ledger

@@ -120,7 +120,7 @@ def test_topics() -> None:
 def test_columns_of_hits() -> None:
     halves = [row[:3] for row in table("hits")] + [row[4:] for row in table("hits")]
     described = [(name, kind, int(offset)) for name, kind, offset in halves]
-    fields = HIT_DTYPE.fields or {}
+    fields: dict[str, Any] = dict(HIT_DTYPE.fields or {})
     assert described == [(name, kind, fields[name][1]) for name, kind in HIT_DESCRIPTION]
     assert f"{HIT_DTYPE.itemsize} bytes a row" in section("hits")
 
