@@ -1,11 +1,11 @@
 """A link to an emulated board in this process."""
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from daqd.emulator.board_model import BoardModel
+from daqd.emulator.cable import Cable
 from daqd.errors import BoardLost, LinkTimeout
 from daqd.transports.link import Link
 
@@ -14,7 +14,7 @@ class EmulatedLink(Link):
     """Carries bytes to `model` and its answers back, each `latency_s` seconds after the request for it.
 
     `disconnect` is the cable pulled out, from any thread: whatever is going on ends in `BoardLost`. After `reconnect`,
-    `open` finds the board again, fresh from power-up.
+    `open` finds the board again, fresh from power-up. `cable` may be one that does both by itself.
 
     `clock` (seconds, monotonic) and `sleep` (seconds) are there for tests to bring their own.
     """
@@ -25,34 +25,33 @@ class EmulatedLink(Link):
         latency_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
+        cable: Cable | None = None,
     ) -> None:
         self.model = model
         self.name = "emulated"
+        self.cable = cable or Cable(model)
         self._latency_s = latency_s
         self._clock = clock
-        self._unplugged = threading.Event()
-        self._sleep = sleep or self._unplugged.wait
+        self._sleep = sleep or self.cable.wait
         self._answers: deque[tuple[float, bytes]] = deque()
         self._arrived = bytearray()
-        self._opened = False
+        self._plug = 0
 
     def disconnect(self) -> None:
         """Pull the cable out."""
-        self._unplugged.set()
+        self.cable.unplug()
 
     def reconnect(self) -> None:
         """Put the cable back in; the board comes up from power-up, and nothing is connected before `open`."""
-        self._opened = False
-        self.model.power_up()
-        self._unplugged.clear()
+        self.cable.plug_in()
 
     def open(self) -> None:
         """Connect; `BoardLost` while the cable is out."""
-        if self._unplugged.is_set():
+        if not self.cable.plugged:
             raise BoardLost("no emulated board: its cable is out; plug it in again")
         self._answers.clear()
         self._arrived.clear()
-        self._opened = True
+        self._plug = self.cable.plug
 
     def write(self, data: bytes) -> None:
         """Let the board act on `data`."""
@@ -61,7 +60,7 @@ class EmulatedLink(Link):
         if answer:
             self._answers.append((self._clock() + self._latency_s, answer))
 
-    def read(self, length: int, timeout_s: float) -> bytes:
+    def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
         """Exactly `length` bytes of the board's answers."""
         deadline = self._clock() + timeout_s
         while True:
@@ -88,12 +87,12 @@ class EmulatedLink(Link):
 
     def close(self) -> None:
         """Disconnect."""
-        self._opened = False
+        self._plug = 0
 
     def _check(self) -> None:
-        if self._unplugged.is_set():
+        if not self.cable.plugged:
             raise BoardLost("the emulated board is gone: its cable is out; plug it in again")
-        if not self._opened:
+        if self._plug != self.cable.plug:
             raise BoardLost("the link to the emulated board is not open")
 
     @property

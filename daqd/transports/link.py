@@ -22,8 +22,11 @@ class Link(ABC):
         """Send all of `data`."""
 
     @abstractmethod
-    def read(self, length: int, timeout_s: float) -> bytes:
+    def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
         """Exactly `length` bytes.
+
+        `under_way`: bytes of further answers that the board was already asked for; a link that fetches in large pieces
+        may fetch them along, and gives them to the next calls.
 
         Raises `LinkTimeout` where fewer came within `timeout_s` seconds; what did come is in its `partial` and is not
         read again.
