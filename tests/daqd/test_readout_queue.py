@@ -1,0 +1,123 @@
+"""The queue between reader and writer: bounded, in order, nothing dropped."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daqd.boards.board import RawReadout
+from daqd.readout_queue import ReadoutQueue
+from tests.daqd.waiting import DEADLINE_S
+
+
+def raw(size_bytes: int, timestamp_ns: int = 0) -> RawReadout:
+    return RawReadout(bytes(size_bytes), timestamp_ns)
+
+
+def test_everything_comes_out_in_order_at_once() -> None:
+    queue = ReadoutQueue(1000)
+    readouts = [raw(10, number) for number in range(5)]
+    assert all(queue.put(readout) for readout in readouts)
+    assert queue.take_all(0) == readouts
+    assert queue.take_all(0) == []
+
+
+def test_it_is_full_when_the_limit_is_reached_and_keeps_even_then_what_it_is_given() -> None:
+    queue = ReadoutQueue(100)
+    assert queue.put(raw(60))
+    assert not queue.put(raw(40))
+    assert not queue.put(raw(70))
+    assert queue.size_bytes == queue.high_water_bytes == 170
+    assert [len(readout.data) for readout in queue.take_all(0) or []] == [60, 40, 70]
+    assert queue.size_bytes == 0
+    assert queue.high_water_bytes == 170
+    assert queue.put(raw(99))
+    assert queue.high_water_bytes == 170
+
+
+def test_one_readout_larger_than_the_limit_is_kept() -> None:
+    queue = ReadoutQueue(10)
+    assert not queue.put(raw(11))
+    assert queue.take_all(0) == [raw(11)]
+
+
+@given(st.lists(st.integers(0, 300), max_size=60), st.integers(1, 2000))
+def test_there_is_room_as_long_as_less_than_the_limit_waits(sizes: list[int], limit_bytes: int) -> None:
+    queue = ReadoutQueue(limit_bytes)
+    waiting = 0
+    for size in sizes:
+        waiting += size
+        assert queue.put(raw(size)) == (waiting < limit_bytes)
+        assert queue.size_bytes == waiting
+    assert [len(readout.data) for readout in queue.take_all(0) or []] == sizes
+
+
+def test_taking_waits_for_putting() -> None:
+    queue = ReadoutQueue(1000)
+    taken: list[list[RawReadout] | None] = []
+    thread = threading.Thread(target=lambda: taken.append(queue.take_all(DEADLINE_S)))
+    thread.start()
+    queue.put(raw(1))
+    thread.join(DEADLINE_S)
+    assert taken == [[raw(1)]]
+
+
+def test_taking_gives_up_after_its_time() -> None:
+    assert ReadoutQueue(1000).take_all(0.001) == []
+
+
+def test_waking_ends_one_wait_only() -> None:
+    queue = ReadoutQueue(1000)
+    queue.wake()
+    assert queue.take_all(DEADLINE_S) == []
+    queue.put(raw(1))
+    assert queue.take_all(DEADLINE_S) == [raw(1)]
+
+
+def test_what_waits_when_it_is_closed_comes_out_first() -> None:
+    queue = ReadoutQueue(1000)
+    queue.put(raw(1))
+    queue.close()
+    assert queue.take_all(DEADLINE_S) == [raw(1)]
+    assert queue.take_all(DEADLINE_S) is None
+    assert queue.take_all(DEADLINE_S) is None
+
+
+def test_closing_ends_a_wait() -> None:
+    queue = ReadoutQueue(1000)
+    taken: list[list[RawReadout] | None] = []
+    thread = threading.Thread(target=lambda: taken.append(queue.take_all(DEADLINE_S)))
+    thread.start()
+    queue.close()
+    thread.join(DEADLINE_S)
+    assert taken == [None]
+
+
+def test_refusing_says_there_is_no_room_and_drops_nothing() -> None:
+    queue = ReadoutQueue(1000)
+    assert not queue.refusing
+    queue.refuse()
+    assert queue.refusing
+    assert not queue.put(raw(1))
+    assert queue.take_all(0) == [raw(1)]
+
+
+def test_nothing_is_lost_between_two_threads() -> None:
+    queue = ReadoutQueue(1 << 30)
+    number = 20_000
+    taken: list[RawReadout] = []
+
+    def take() -> None:
+        while (readouts := queue.take_all(DEADLINE_S)) is not None:
+            taken.extend(readouts)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    for index in range(number):
+        queue.put(raw(1, index))
+        if index % 1000 == 0:
+            queue.wake()
+    queue.close()
+    thread.join(DEADLINE_S)
+    assert [readout.timestamp_ns for readout in taken] == list(range(number))
+    assert queue.size_bytes == 0
