@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
+from daqd.chip_settings import ChipSettings
 from daqd.config_mistakes import describe_mistakes
 from daqd.config_sections import (
     CONFIG_FOLDER,
@@ -66,6 +67,7 @@ class Config(Section):
     ftdi: FtdiSection = FtdiSection()
     serial: SerialSection = SerialSection()
     astep: AstepSection = AstepSection()
+    chip: ChipSettings = ChipSettings()
     emulator: EmulatorSection = EmulatorSection()
     files: FilesSection = FilesSection()
     acquisition: AcquisitionSection = AcquisitionSection()
