@@ -10,17 +10,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from daqd.config import load_config
-from daqd.control import ControlClient
-from daqd.errors import DaqError
+from daqd.control import ControlClient, ControlError
+from protocol.messages import Stat
 
 _START_S = 30.0
 _STOP_S = 20.0
+_ASK_S = 0.1
 _DEFAULT_PORT = 5556
 
 
@@ -57,7 +58,8 @@ class _Demo:
                 chips=args.chips,
             )
         )
-        load_config(self._config)  # a wrong --rate or --chips is told before anything starts
+        # A wrong --rate or --chips is told before anything starts.
+        self._endpoint = load_config(self._config).control_endpoint
 
     def run(self) -> int:
         signal.signal(signal.SIGINT, self._interrupt)
@@ -65,24 +67,36 @@ class _Demo:
         log_path = self._args.data_dir.absolute() / "demo.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("a") as log:
-            daemon = self._start(
-                "daqd.cli", "run", "-c", str(self._config), "--autostart", "--comment", "demo", log=log
-            )
+            daemon = self._start("daqd.cli", "run", "-c", str(self._config), log=log)
             try:
-                if not self._wait_until_running(daemon):
+                if not self._wait_for_stat(daemon, lambda _: True):
                     print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
                     return 1
-                sanity = self._start("monitor.sanity.cli", "--connect", self._stream, log=log)
-                monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
-                try:
-                    self._wait_for(monitor, daemon)
-                finally:
-                    verdict = self._stop(sanity)
-                    self._stop(monitor)
+                verdict = self._take_run(daemon, log)
             finally:
                 code = self._stop(daemon)
         self._say_goodbye(verdict, log_path)
         return code
+
+    def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
+        """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
+        sanity = self._start("monitor.sanity.cli", "--connect", self._stream, log=log)
+        monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
+        try:
+            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 2)
+            self._command("start", comment="demo")
+            self._wait_for(monitor, daemon)
+            self._command("stop")
+        finally:
+            self._stop(monitor)
+            verdict = self._stop(sanity)
+        return verdict
+
+    def _command(self, command: str, **args: Any) -> None:
+        if self._interrupted and command == "start":
+            return
+        with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
+            client.call(command, **args)
 
     def _interrupt(self, *_: object) -> None:
         self._interrupted = True
@@ -98,13 +112,14 @@ class _Demo:
             start_new_session=quiet,
         )
 
-    def _wait_until_running(self, daemon: subprocess.Popen[bytes]) -> bool:
-        endpoint = load_config(self._config).control_endpoint
+    def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
+        """Wait until the daemon says so; False where it does not."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and daemon.poll() is None and not self._interrupted:
-            with contextlib.suppress(DaqError), ControlClient(endpoint, timeout_s=1.0) as client:
-                if client.call("status")["status"]["state"] == "running":
+            with contextlib.suppress(ControlError), ControlClient(self._endpoint, timeout_s=1.0) as client:
+                if good(Stat.model_validate(client.call("status")["status"])):
                     return True
+            time.sleep(_ASK_S)  # between two questions to another process
         return self._interrupted
 
     def _wait_for(self, monitor: subprocess.Popen[bytes], daemon: subprocess.Popen[bytes]) -> None:
