@@ -1,0 +1,360 @@
+"""The writer: what it puts into the files, when, and what it says where it cannot."""
+
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daqd.boards.board import RawReadout
+from daqd.readout_queue import ReadoutQueue
+from daqd.run_files import RunFiles, create_file
+from daqd.run_store import RunStore
+from daqd.writer import Writer, WriterEnd
+from protocol.readout import AstroPix4Readout
+from protocol.run_record import FileRecord
+from tests.daqd.emulated_bench import HandClock
+from tests.daqd.file_bytes import header_bytes, record_bytes
+from tests.daqd.refusing_disk import file_size_limit
+from tests.daqd.slow_disk import SlowDisk
+from tests.daqd.waiting import DEADLINE_S, wait_until
+
+HEADER: dict[str, Any] = {"run": 1}
+HEADER_BYTES = len(header_bytes(**HEADER, file=0))
+PADDING = b"\xff"
+
+
+def raws(*data: bytes) -> list[RawReadout]:
+    return [RawReadout(each, 1000 + number) for number, each in enumerate(data)]
+
+
+def expected_records(readouts: list[RawReadout]) -> list[bytes]:
+    """What must be in the files of a run, from the format's text: padding gone, empty readouts left out, ids on."""
+    kept = [(readout.data.rstrip(PADDING), readout.timestamp_ns) for readout in readouts]
+    numbers = itertools.count()
+    return [record_bytes(next(numbers), timestamp_ns, data) for data, timestamp_ns in kept if data]
+
+
+class Writing:
+    """A writer with its queue and files; what it told."""
+
+    def __init__(
+        self, store: RunStore, *, flush_s: float = 0.0, fsync_s: float = 1e9, limit_bytes: int = 1 << 30, **options: Any
+    ) -> None:
+        self.store = store
+        self.run = store.claim()
+        limits: dict[str, Any] = {"max_size_bytes": 1 << 30, "max_time_s": 1e9, **options}
+        self.files = RunFiles(store, self.run, AstroPix4Readout, HEADER, **limits)
+        self.queue = ReadoutQueue(limit_bytes)
+        self.written = threading.Semaphore(0)
+        self.rotated: list[FileRecord] = []
+        self.ends: list[WriterEnd] = []
+        self.writer = Writer(
+            self.queue,
+            self.files,
+            flush_s=flush_s,
+            fsync_s=fsync_s,
+            on_written=self.written.release,
+            on_rotated=self.rotated.append,
+            on_end=self.ends.append,
+        )
+        self.files.open_next()
+        self.writer.start()
+
+    def put(self, readouts: list[RawReadout]) -> None:
+        for readout in readouts:
+            self.queue.put(readout)
+
+    def wait_for_a_batch(self) -> None:
+        assert self.written.acquire(timeout=DEADLINE_S)
+
+    def end(self) -> WriterEnd:
+        self.queue.close()
+        assert self.writer.join(DEADLINE_S)
+        (end,) = self.ends
+        return end
+
+    def contents(self) -> list[bytes]:
+        """All files without their headers, which are checked; finished ones with their records."""
+        paths = sorted(self.files.directory.glob("run_*.apx*"))
+        contents = []
+        for index, path in enumerate(paths):
+            content = path.read_bytes()
+            header = header_bytes(**HEADER, file=index)
+            assert content.startswith(header)
+            contents.append(content[len(header) :])
+        for record in self.files.finished:
+            content = self.path(record).read_bytes()
+            assert (record.size_bytes, record.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        return contents
+
+    def path(self, record: FileRecord) -> Path:
+        return self.files.directory / record.name
+
+
+Write = Callable[..., Writing]
+
+
+@pytest.fixture
+def write(store: RunStore) -> Iterator[Write]:
+    """Starts writers, which are ended in any case."""
+    started: list[Writing] = []
+
+    def start(**options: Any) -> Writing:
+        started.append(Writing(store, **options))
+        return started[-1]
+
+    yield start
+    for writing in started:
+        writing.queue.close()
+        assert writing.writer.join(DEADLINE_S)
+
+
+def test_every_byte_of_a_small_run(write: Write) -> None:
+    writing = write()
+    readouts = raws(b"\xbc\xbcabc\xff\xff", b"\xff\xff\xff", b"", b"\xffx", b"\xbc")
+    writing.put(readouts)
+    assert writing.end() == WriterEnd()
+    assert writing.contents() == [
+        record_bytes(0, 1000, b"\xbc\xbcabc") + record_bytes(1, 1003, b"\xffx") + record_bytes(2, 1004, b"\xbc")
+    ]
+    counts = writing.writer.counts
+    assert (counts.readouts, counts.empty_readouts) == (3, 2)
+    assert (counts.board_bytes, counts.readout_bytes, counts.padding_bytes) == (13, 8, 5)
+    assert counts.file_bytes == HEADER_BYTES + 3 * 19 + 8
+    assert [path.name for path in writing.files.directory.iterdir()] == ["run_000001_0000.apx"]
+    assert writing.rotated == writing.files.finished
+
+
+def test_a_run_without_readouts_has_one_file_with_a_header(write: Write) -> None:
+    writing = write()
+    assert writing.end() == WriterEnd()
+    assert writing.contents() == [b""]
+    assert [record.readouts for record in writing.rotated] == [0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    data=st.lists(
+        st.one_of(st.binary(max_size=120), st.binary(max_size=3).map(lambda b: b + PADDING * 9)), max_size=40
+    ),
+    max_size_bytes=st.integers(1, 1500),
+    pauses=st.sets(st.integers(0, 40)),
+    rotations=st.sets(st.integers(0, 40)),
+)
+def test_whatever_comes_in_whatever_batches_is_in_the_files(
+    write: Write, data: list[bytes], max_size_bytes: int, pauses: set[int], rotations: set[int]
+) -> None:
+    writing = write(max_size_bytes=max_size_bytes)
+    readouts = raws(*data)
+    for number, readout in enumerate(readouts):
+        writing.put([readout])
+        if number in rotations:
+            writing.writer.rotate()
+        if number in pauses:
+            writing.wait_for_a_batch()
+    assert writing.end() == WriterEnd()
+    contents = writing.contents()
+    assert b"".join(contents) == b"".join(expected_records(readouts))
+    records = writing.files.finished
+    assert len(records) == len(contents)
+    assert all(record.readouts for record in records[1:])
+    ids = [(record.first_readout, record.last_readout) for record in records if record.readouts]
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ids))  # type: ignore[operator]
+    counts = writing.writer.counts
+    assert counts.readouts + counts.empty_readouts == len(readouts)
+    assert counts.board_bytes == sum(map(len, data)) == counts.readout_bytes + counts.padding_bytes
+    assert counts.file_bytes == sum(record.size_bytes for record in records)
+
+
+def test_rotation_by_size_within_one_batch(write: Write) -> None:
+    writing = write(max_size_bytes=HEADER_BYTES + 2 * 29)
+    writing.put(raws(*[b"0123456789"] * 5))
+    writing.end()
+    assert [record.readouts for record in writing.files.finished] == [2, 2, 1]
+    writing.contents()
+
+
+def test_rotation_by_time_at_the_next_readout(write: Write) -> None:
+    clock = HandClock()
+    writing = write(max_time_s=10.0, clock=clock)
+    writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
+    clock.sleep(10.0)
+    assert writing.rotated == []
+    writing.put(raws(b"b"))
+    writing.wait_for_a_batch()
+    assert [record.readouts for record in writing.rotated] == [1]
+    writing.end()
+    assert [record.last_readout for record in writing.files.finished] == [0, 1]
+
+
+def test_rotation_on_request_while_nothing_comes(write: Write) -> None:
+    writing = write()
+    writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
+    writing.writer.rotate()
+    wait_until("the file is finished", lambda: len(writing.rotated) == 1)
+    assert writing.files.current is None
+    writing.writer.rotate()  # there is no file now, and an empty one is not made
+    writing.put(raws(b"b"))
+    writing.wait_for_a_batch()
+    current = writing.files.current
+    assert current is not None
+    assert current.name == "run_000001_0001.apx.part"
+    writing.end()
+    assert [record.readouts for record in writing.files.finished] == [1, 1]
+
+
+def test_rotation_before_the_first_readout_makes_no_empty_file(write: Write) -> None:
+    writing = write()
+    writing.writer.rotate()
+    writing.put(raws(b"a"))
+    writing.end()
+    assert [record.readouts for record in writing.files.finished] == [1]
+
+
+def test_each_batch_is_in_the_file_when_it_is_told(write: Write) -> None:
+    writing = write()
+    part = writing.files.current
+    assert part is not None
+    for number in range(1, 4):
+        writing.put(raws(b"abc"))
+        writing.wait_for_a_batch()
+        assert part.stat().st_size == HEADER_BYTES + number * 22
+        assert writing.writer.counts.readouts == number
+    writing.end()
+
+
+def test_what_comes_within_the_flush_time_is_one_write(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    gathering = threading.Event()
+    go_on = threading.Event()
+
+    def sleep(_: float) -> None:
+        gathering.set()
+        assert go_on.wait(DEADLINE_S)
+
+    monkeypatch.setattr("daqd.writer.time.sleep", sleep)
+    writing = write(flush_s=1000.0)
+    writing.put(raws(b"a"))
+    assert gathering.wait(DEADLINE_S)
+    writing.put(raws(b"b", b"c"))
+    go_on.set()
+    writing.wait_for_a_batch()
+    assert writing.writer.counts.readouts == 3
+    monkeypatch.undo()
+    writing.end()
+
+
+def test_what_is_written_is_synced_in_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+    synced: list[int] = []
+
+    def note(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    writing = write(fsync_s=1e-9)
+    monkeypatch.setattr("os.fsync", note)
+    writing.put(raws(b"abc"))
+    writing.wait_for_a_batch()
+    wait_until("it is synced", lambda: synced)
+    assert synced[0] == HEADER_BYTES + 22
+    writing.end()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten readouts in one write, room for four and a half: four are there, six are lost and counted, one is empty."""
+    disk = SlowDisk(monkeypatch)
+    writing = write()
+    first = raws(b"first")
+    batch = raws(*[b"0123456789"] * 2, PADDING * 4, *[b"0123456789"] * 8)
+    writing.put(first)
+    assert disk.waiting.wait(DEADLINE_S)
+    writing.put(batch)
+    with file_size_limit(HEADER_BYTES + 24 + 4 * 29 + 15):
+        disk.take()
+        wait_until("the writer refuses", lambda: writing.queue.refusing)
+        end = writing.end()
+    assert end.failure.startswith(f"cannot write {writing.files.directory}: File too large")
+    assert end.lost_readouts == 6
+    assert writing.contents() == [b"".join(expected_records(first + batch)[:5])]
+    counts = writing.writer.counts
+    assert (counts.readouts, counts.empty_readouts) == (5, 1)
+    assert (counts.board_bytes, counts.readout_bytes) == (5 + 40 + 4, 5 + 40)
+    assert counts.file_bytes == HEADER_BYTES + 24 + 4 * 29
+    assert [path.name for path in writing.files.directory.iterdir()] == ["run_000001_0000.apx"]
+
+
+def test_what_still_comes_after_a_refusal_is_counted_as_lost(write: Write) -> None:
+    writing = write()
+    with file_size_limit(HEADER_BYTES):
+        writing.put(raws(b"a"))
+        wait_until("the writer refuses", lambda: writing.queue.refusing)
+        assert not writing.queue.put(raws(b"b")[0])
+        assert writing.end().lost_readouts == 2
+    assert writing.contents() == [b""]
+
+
+def test_a_disk_that_is_full_when_the_next_file_begins(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file does not even take its header: it goes away, the one before is complete."""
+
+    def create(path: Path) -> int:
+        return create_file(path) if path.name.endswith("_0000.apx.part") else os.open("/dev/full", os.O_WRONLY)
+
+    writing = write(max_size_bytes=HEADER_BYTES + 2 * 20, create=create)
+    disk = SlowDisk(monkeypatch)
+    writing.put(raws(b"a"))
+    assert disk.waiting.wait(DEADLINE_S)
+    writing.put(raws(b"b", b"c", b"d"))
+    disk.take()
+    end = writing.end()
+    assert end == WriterEnd(f"cannot write {writing.files.directory}: No space left on device", 2)
+    assert writing.contents() == [b"".join([*expected_records(raws(b"a")), record_bytes(1, 1000, b"b")])]
+    assert [record.readouts for record in writing.files.finished] == [2]
+
+
+def test_a_pipe_whose_reader_goes_away(write: Write) -> None:
+    """Any descriptor that stops taking bytes: what it took last stays in the file's unfinished name."""
+    reading, writing_end = os.pipe()
+    writing = write(create=lambda path: writing_end)
+    os.close(reading)
+    writing.put(raws(b"a", b"b"))
+    wait_until("the writer refuses", lambda: writing.queue.refusing)
+    end = writing.end()
+    assert end == WriterEnd(f"cannot write {writing.files.directory}: Broken pipe", 2)
+    assert writing.files.finished == []
+
+
+def test_a_sync_that_fails_is_a_failure(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    writing = write()
+    writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        end = writing.end()
+    assert end == WriterEnd(f"cannot write {writing.files.directory}: Input/output error", 0)
+    assert writing.contents() == [record_bytes(0, 1000, b"a")]
+    assert [path.name for path in writing.files.directory.iterdir()] == ["run_000001_0000.apx.part"]
+
+
+def test_an_error_nobody_expected_stops_the_reader_and_is_told(
+    write: Write, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writing = write()
+    writing.put([RawReadout(b"a", -1)])  # there is no such time
+    wait_until("the writer refuses", lambda: writing.queue.refusing)
+    end = writing.end()
+    assert end.failure.startswith("writer: error: ")
+    assert end.lost_readouts == 1
+    assert writing.contents() == [b""]
+    assert "the writer failed" in caplog.text
