@@ -11,7 +11,7 @@ from tests.bench.streams import READOUT_BYTES, dense_block, write_file
 
 DECODING = "≥ 5 Mhits/s, ≥ 40 MB/s"
 RECORDINGS = ("20250723_092534_data.apx", "threshold_40mV_20250722-094253.apx")
-PUBLIC_PACKAGE = "the public package: 0.041 Mhits/s, 0.5 MB/s"
+PUBLIC_PACKAGE = "the public package, elsewhere: 0.041 Mhits/s, 0.5 MB/s"
 
 
 def decoding(effort: Effort) -> Iterator[Figure]:
