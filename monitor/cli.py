@@ -30,6 +30,7 @@ exit codes:
 """
 
 
+_GATHER_S = 0.05
 _END_WITHIN_S = 5
 """A terminal that takes no more output would keep us for ever."""
 
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_watch(arguments: argparse.Namespace) -> int:
     """`apx-monitor watch`."""
     geometry = Geometry(arguments.chips, arguments.rows, arguments.columns)
-    client = StreamClient(arguments.connect)
+    client = StreamClient(arguments.connect, gather_s=0.0 if arguments.once else _GATHER_S)
     if arguments.once:
         with client:
             print_once(client, geometry, arguments.timeout, as_json=arguments.json)

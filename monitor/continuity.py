@@ -7,7 +7,7 @@ that died and came back may send a stretch again, and each hit still comes out o
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -153,8 +153,10 @@ class RunTracker:
         self.key = key
         self.epoch += 1
 
-    def run_event(self, event: Literal["begin", "end"], key: RunPass, began_ns: int) -> int:
-        """Take in the begin or end of a run that began at `began_ns`; returns the epoch it belongs to.
+    def run_event(self, key: RunPass, began_ns: int, *, begins: bool) -> int:
+        """Take in what was said of a run that began at `began_ns`; returns the epoch it belongs to.
+
+        `begins`: it begins now, so that its first hits are still to come.
 
         A restarted publisher announces the begin again: that is the same epoch, so that what follows is recognised
         as sent before. A run of the same number that began at another time is another run.
@@ -162,8 +164,7 @@ class RunTracker:
         if key != self.key or self._began_ns not in (None, began_ns):
             self._begin_epoch(key)
         self._began_ns = began_ns
-        if event == "begin":
-            self._begin_seen = True
+        self._begin_seen = self._begin_seen or begins
         return self.epoch
 
     def hits(self, key: RunPass, first: int, last: int, hits: HitArray, *, gap: bool = False) -> HitsStep:

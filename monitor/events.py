@@ -63,7 +63,7 @@ class StatMessage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunMessage:
-    """Begin or end of a run; `epoch` as in `HitBatch`. `ledger` is that of the record, read."""
+    """Begin or end of a run, or a gap in it; `epoch` as in `HitBatch`. `ledger` is that of the record, read."""
 
     topic: ClassVar[Topic] = Topic.RUN
 

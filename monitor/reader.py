@@ -88,8 +88,8 @@ class StreamReader:
             return None
         header = message.header
         publisher = Publisher(header.daq, header.pub)
-        step = self._sequence.observe(message.topic, publisher, header.seq)
-        self._messages[message.topic] += 1
+        step = self._sequence.observe(message.topic.value, publisher, header.seq)
+        self._messages[message.topic.value] += 1
         return self._event(message, body, publisher, step)
 
     def _event(self, message: Message, body: "_Body", publisher: Publisher, step: SequenceStep) -> Event:
@@ -103,7 +103,7 @@ class StreamReader:
         if body.stat is not None:
             return StatMessage(header, step, body.stat, body.ledger)
         if body.run is not None:
-            epoch = self._runs.run_event(body.run.event, key, body.run.record.begin_ns)
+            epoch = self._runs.run_event(key, body.run.record.begin_ns, begins=body.run.event == "begin")
             return RunMessage(header, step, body.run, body.ledger, epoch)
         if body.line is not None:
             return LogMessage(header, step, body.line)

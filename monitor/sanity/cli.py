@@ -32,6 +32,7 @@ exit codes:
 """
 
 _TICK_S = 0.25
+_GATHER_S = 0.05
 
 
 def build_parser() -> ProgramParser:
@@ -137,7 +138,10 @@ def check_files(arguments: argparse.Namespace) -> int:
 def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
     report = Report(as_json=arguments.json)
-    with StreamClient(arguments.connect or DEFAULT_ENDPOINT) as client, ended_by_signals(client.interrupt):
+    with (
+        StreamClient(arguments.connect or DEFAULT_ENDPOINT, gather_s=_GATHER_S) as client,
+        ended_by_signals(client.interrupt),
+    ):
         began = now = time.monotonic()
         end = None if arguments.duration_s is None else began + arguments.duration_s
         checks = LiveChecks(limits_of(arguments), began, arguments.chips)

@@ -59,10 +59,12 @@ class LiveChecks:
                     yield place, Notice(catalogue.DAEMON_LOG, text, level=level, subject=text)
 
     def _check_run(self, message: RunMessage) -> Iterator[tuple[Place, Notice]]:
-        run = self._run
-        if message.body.event == "begin":
+        run, event = self._run, message.body.event
+        for notice in _check_gaps(message):
+            yield run.place, notice
+        if event == "begin":
             run.begin_seen = run.begin_seen or not message.sequence.reconnected
-        elif not run.ended:  # a restarted publisher may say it again
+        elif event == "end" and not run.ended:  # a restarted publisher may say it again
             run.ended = True
             self.runs_ended += 1
             for notice in run.end(message):
@@ -125,6 +127,13 @@ def _check_sequence(event: Event) -> Iterator[Notice]:
         yield Notice(catalogue.SEQUENCE_GAP, text, count=step.missed, subject=event.topic)
 
 
+def _check_gaps(message: RunMessage) -> Iterator[Notice]:
+    gaps = message.body.record.gaps
+    if gaps:
+        text = f"{len(gaps)} so far, the last: {gaps[-1].reason}"
+        yield Notice(catalogue.RUN_GAPS, text, count=len(gaps), total=True)
+
+
 class _RunOnStream:
     """What is followed through one pass over a run."""
 
@@ -170,9 +179,6 @@ class _RunOnStream:
     def end(self, message: RunMessage) -> Iterator[Notice]:
         """The run has ended: is all of it here?"""
         record, ledger = message.body.record, message.ledger
-        if record.gaps:
-            reasons = "; ".join(gap.reason for gap in record.gaps[:3])
-            yield Notice(catalogue.RUN_GAPS, f"{len(record.gaps)}: {reasons}", count=len(record.gaps), total=True)
         if record.state in ("failed", "interrupted"):
             yield Notice(catalogue.RUN_STATE, f"{record.state}: {record.end_reason or 'no reason given'}")
         if ledger is None:

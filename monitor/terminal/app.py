@@ -3,25 +3,25 @@
 import asyncio
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.geometry import Size
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from monitor.terminal import status_lines
 from monitor.terminal.figures import grouped
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.receiver import Receiver
 from monitor.terminal.spectrum import Spectrum
+from monitor.terminal.text_lines import TextLines
 
-_REDRAW_S = 0.25
+_REDRAW_S = 0.3
 _MAP_SHARE = 0.6
 
 
 class WatchApp(App[None]):
-    """Draws what `receiver` has, four times a second. Ends with q or Ctrl-C, exit code 0; or by `end`."""
+    """Draws what `receiver` has, three times a second. Ends with q or Ctrl-C, exit code 0; or by `end`."""
 
     CSS_PATH = "watch.tcss"
     TITLE = "apx-monitor"
@@ -48,9 +48,9 @@ class WatchApp(App[None]):
         self._map = HitMap(geometry.rows, geometry.columns, name="map")
         self._spectrum = Spectrum(receiver.tot_bin_us, "µs", name="spectrum")
         self._plots = Horizontal(id="plots")
-        self._headline = Static(id="headline")
-        self._facts = Static(id="facts")
-        self._log_lines = Static(id="log")
+        self._headline = TextLines(name="headline")
+        self._facts = TextLines(name="facts")
+        self._log_lines = TextLines(name="log")
 
     def compose(self) -> ComposeResult:
         """Headline, facts, plots, log, keys."""
@@ -90,12 +90,12 @@ class WatchApp(App[None]):
     def draw(self) -> None:
         """Show the present state; when frozen, only that it is."""
         summary = self._receiver.summary()
-        _fill(self._headline, [status_lines.headline(summary, self._receiver.endpoint, frozen=self._frozen)])
+        self._headline.show([status_lines.headline(summary, self._receiver.endpoint, frozen=self._frozen)])
         if self._frozen:
             return
-        _fill(self._facts, status_lines.facts(summary))
-        room = max(self._log_lines.content_size.height, 1)
-        _fill(self._log_lines, [status_lines.log_line(entry) for entry in summary.log[-room:]])
+        self._facts.show(status_lines.facts(summary))
+        room = max(self._log_lines.size.height, 1)
+        self._log_lines.show([status_lines.log_line(entry) for entry in summary.log[-room:]])
         self._draw_plots()
 
     def _draw_plots(self) -> None:
@@ -131,10 +131,3 @@ class WatchApp(App[None]):
         """Empty the histograms."""
         self._receiver.reset()
         self._draw_plots()
-
-
-def _fill(widget: Static, lines: list[Text]) -> None:
-    """Show one line each, cut where there is no room for more."""
-    for line in lines:
-        line.truncate(max(widget.content_size.width, 1), overflow="ellipsis")
-    widget.update(Text("\n").join(lines))

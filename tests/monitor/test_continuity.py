@@ -128,7 +128,7 @@ def test_a_run_joined_late_says_where_and_misses_nothing() -> None:
 
 def test_the_first_message_of_a_run_lost_is_seen_from_its_begin() -> None:
     tracker = RunTracker()
-    tracker.run_event("begin", RUN, 1000)
+    tracker.run_event(RUN, 1000, begins=True)
     assert tracker.hits(RUN, 12, 20, hits_of(), gap=True).missed_readouts == 12
     assert tracker.missed_readouts == 12
 
@@ -181,17 +181,17 @@ def test_another_run_or_pass_starts_anew_and_keeps_the_losses() -> None:
 
 def test_a_begin_said_again_by_a_restarted_publisher_is_the_same_run() -> None:
     tracker = RunTracker()
-    assert tracker.run_event("begin", RUN, 1000) == 1
+    assert tracker.run_event(RUN, 1000, begins=True) == 1
     tracker.hits(RUN, 0, 5, hits_of((5, 0)))
-    assert tracker.run_event("end", RUN, 1000) == 1
-    assert tracker.run_event("begin", RUN, 1000) == 1
+    assert tracker.run_event(RUN, 1000, begins=False) == 1
+    assert tracker.run_event(RUN, 1000, begins=True) == 1
     assert keys_of(tracker.hits(RUN, 0, 6, hits_of((5, 0), (6, 0)))) == [(6, 0)]
 
 
 def test_the_same_run_number_at_another_time_is_another_run() -> None:
     tracker = RunTracker()
-    assert tracker.run_event("begin", RUN, 1000) == 1
-    assert tracker.run_event("begin", RUN, 1100) == 2
+    assert tracker.run_event(RUN, 1000, begins=True) == 1
+    assert tracker.run_event(RUN, 1100, begins=True) == 2
 
 
 def test_a_run_goes_on_under_another_publisher_and_a_replay_begins_anew() -> None:

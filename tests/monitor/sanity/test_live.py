@@ -164,8 +164,11 @@ def test_state_and_log_of_the_daemon() -> None:
 def test_a_run_that_failed_or_lost_its_board() -> None:
     maker = MessageMaker()
     gap = Gap(from_ns=1, to_ns=2, reason="cable")
-    watched = Watched()(maker.run("end", run_record(1, state="failed", end_reason="disk full", gaps=(gap,))))
+    watched = Watched()(maker.run("begin", run_record(1)), maker.run("gap", run_record(1, gaps=(gap,))))
+    assert watched.found == {"run_gaps": Level.WARNING}
+    watched(maker.run("end", run_record(1, state="failed", end_reason="disk full", gaps=(gap,))))
     assert watched.found == {"run_state": Level.WARNING, "run_gaps": Level.WARNING}
+    assert [finding.count for finding in watched.findings] == [1, 1]
 
 
 def test_nothing_at_all_is_noticed_once() -> None:
