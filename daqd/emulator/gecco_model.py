@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.gecco_ports import CardRegisters, ChipRegisters, PatternGenerator
 from daqd.emulator.read_fifo import ReadFifo
 from protocol.gecco import (
     SPI_WRITE_FIFO_BYTES,
@@ -18,7 +19,7 @@ from protocol.gecco import (
 )
 from protocol.gecco_sequence import ROUTING_COMMAND
 from protocol.hit import reverse_bit_order
-from protocol.stream_bytes import PADDING_BYTE
+from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 
 # Plain numbers: operations on flags are slow, and these are looked at with every request.
 _WRITE_FIFO_RESET, _WRITE_FIFO_EMPTY, _WRITE_FIFO_FULL = map(
@@ -28,6 +29,7 @@ _READ_FIFO_RESET, _READ_FIFO_EMPTY, _READ_FIFO_FULL = map(
     int, (SpiConfig.READ_FIFO_RESET, SpiConfig.READ_FIFO_EMPTY, SpiConfig.READ_FIFO_FULL)
 )
 _MODULE_RESET, _CHIP_RESET = int(SpiConfig.MODULE_RESET), int(ChipPort.RESET)
+_INJECTION = range(Register.INJECTION_RESET, Register.INJECTION_DATA + 1)
 _SPI_WRITABLE = _WRITE_FIFO_RESET | _READ_FIFO_RESET | int(SpiConfig.READBACK_ENABLE) | _MODULE_RESET
 
 AnswerFilter = Callable[[ReadRequest, bytes], bytes]
@@ -38,7 +40,9 @@ class GeccoModel(BoardModel):
 
     The chips send nothing before SPI is on with a clock divider, the routing command has come, and the chip is out of
     reset; what they send then is up to `source`. Routing is taken to be lost whenever SPI is switched off, so that a
-    driver that forgets it finds out.
+    driver that forgets it finds out. Chips that were ever configured send only when they were configured after the
+    routing command and since their last reset, and their first readout after that is nothing but idle bytes, to be
+    thrown away. `chips`, `cards` and `injection` know what they were told; what `source` sends does not depend on it.
 
     `fifo_bytes`: capacity of the SPI read FIFO. `clock`: seconds, monotonic. `record`: let the FIFO remember all it
     was given (see `ReadFifo`). `answer_filter`: may be set to a function that replaces the answer to a read by another,
@@ -69,6 +73,11 @@ class GeccoModel(BoardModel):
         self._chip_saw = b""
         self._routed = False
         self._sending_since: float | None = None
+        self.chips = ChipRegisters()
+        self.cards = CardRegisters()
+        self.injection = PatternGenerator()
+        self._configured = False
+        self._first_readout = False
         self.fifo.reset()
 
     @property
@@ -79,6 +88,7 @@ class GeccoModel(BoardModel):
             and self._spi_runs
             and not self._registers[Register.CHIP] & _CHIP_RESET
             and not self._registers[Register.SPI_CONFIG] & _READ_FIFO_RESET
+            and (not self.chips.loads or (self._configured and not self._first_readout))
         )
 
     @property
@@ -129,15 +139,31 @@ class GeccoModel(BoardModel):
                 room = SPI_WRITE_FIFO_BYTES - len(self._write_fifo)
                 self._write_fifo += request.data[:room]
                 self._write_lost_bytes += max(0, len(request.data) - room)
-            case _ if request.data:
-                self._registers[request.register] = request.data[-1]
+            case Register.CARDS:
+                self.cards.write(request.data)
+            case register if register in _INJECTION:
+                self.injection.write(register, request.data)
+            case Register.CHIP:
+                self._write_chips(request.data)
+        if request.data and request.register not in (Register.SPI_CONFIG, Register.SPI_WRITE_FIFO):
+            self._registers[request.register] = request.data[-1]
         if self._spi_runs:
             self._clock_out()
+
+    def _write_chips(self, data: bytes) -> None:
+        loads = self.chips.loads
+        self.chips.write(data)
+        if self.chips.loads > loads:
+            self._configured = self._first_readout = self._routed
+        if any(state & _CHIP_RESET for state in data):
+            self.chips.reset()
+            self._configured = self._first_readout = False
 
     def _write_spi_config(self, value: int) -> None:
         self._registers[Register.SPI_CONFIG] = value & _SPI_WRITABLE
         if value & _MODULE_RESET:
             self._routed, self._chip_saw = False, b""
+            self._configured = self._first_readout = False
         if value & _WRITE_FIFO_RESET:
             self._write_fifo.clear()
         if value & _READ_FIFO_RESET:
@@ -160,6 +186,9 @@ class GeccoModel(BoardModel):
 
     def _read(self, request: ReadRequest) -> bytes:
         match request.register:
+            case Register.SPI_READ_FIFO if self._first_readout:
+                self._first_readout = False
+                return bytes((IDLE_BYTE,)) * request.length
             case Register.SPI_READ_FIFO:
                 return self.fifo.read(request.length)
             case Register.SPI_CONFIG:
@@ -180,7 +209,7 @@ class GeccoModel(BoardModel):
             flags |= _WRITE_FIFO_EMPTY
         if len(self._write_fifo) >= SPI_WRITE_FIFO_BYTES:
             flags |= _WRITE_FIFO_FULL
-        if not self.fifo:
+        if not self.fifo and not self._first_readout:
             flags |= _READ_FIFO_EMPTY
         if self.fifo.room <= 0:
             flags |= _READ_FIFO_FULL
