@@ -9,6 +9,8 @@ from pathlib import Path
 
 from daqd.config import load_config
 from daqd.demo import add_demo_arguments, demo_main
+from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
+from daqd.emulate import add_emulate_arguments, emulate_main
 from daqd.endpoints import check_stream_endpoint
 from daqd.errors import ConfigError, DaqError
 from daqd.logs import set_up_logging
@@ -23,6 +25,7 @@ _EXAMPLES = """examples:
   daqd run -c config/emulated.toml --autostart     serve, and start a run at once
   daqd replay data/run_000001/*.apx --speed max    publish recorded files as if the detector were there
   daqd check-config -c config/emulated.toml        look for mistakes, touch nothing
+  daqd emulate --pty                               an emulated board on a serial port, for other programs
   daqd demo                                        everything at once, on an emulated board
 """
 
@@ -114,6 +117,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
     check.add_argument("--json", action="store_true", help="print the configuration with all defaults, or the mistakes")
     check.set_defaults(main=_check_config)
+
+    emulate = commands.add_parser(
+        "emulate",
+        help="an emulated board on a serial or TCP port, for other programs",
+        formatter_class=formatter,
+        epilog=EMULATE_EXAMPLES,
+    )
+    add_emulate_arguments(emulate)
+    emulate.set_defaults(main=emulate_main)
 
     demo = commands.add_parser(
         "demo",

@@ -30,6 +30,8 @@ class Cable:
         self._out = threading.Event()
         self._used_since: float | None = None
         self._back_at: float | None = None
+        self.on_change: list[Callable[[], None]] = []
+        """Called when it was pulled out or put back in by hand."""
         self.plug = 1
         """Number of the present connection, counted up with each: what was opened in an earlier one is gone."""
 
@@ -44,15 +46,26 @@ class Cable:
         """Pull it out."""
         with self._lock:
             self._pull_out(None)
+        self._tell()
 
     def plug_in(self) -> None:
         """Put it back in: the board starts from power-up."""
         with self._lock:
             self._put_in()
+        self._tell()
+
+    @property
+    def moves_by_itself(self) -> bool:
+        """Whether `plugged` may change without anybody doing anything."""
+        return self._every_s > 0
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ends early when the cable is pulled out by hand."""
         self._out.wait(seconds)
+
+    def _tell(self) -> None:
+        for tell in self.on_change:
+            tell()
 
     def _obey_the_clock(self) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ from pathlib import Path
 from daqd.config import Config
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.cable import Cable
 from daqd.emulator.gecco_model import GeccoModel
 from daqd.emulator.recorded_readouts import RecordedReadouts
 from daqd.emulator.seeded_hits import SeededHits
@@ -19,6 +20,11 @@ def emulated_board(config: Config) -> BoardModel:
     if config.board.kind == "astep":
         raise ConfigError(["board.kind: there is no emulated A-STEP board"])
     return GeccoModel(_source(config), config.emulator.fifo_bytes)
+
+
+def emulated_cable(config: Config, board: BoardModel) -> Cable:
+    """The cable of `board`, pulled out as often as `[emulator]` says."""
+    return Cable(board, config.emulator.unplug_every_s, config.emulator.unplug_for_s)
 
 
 def _source(config: Config) -> ByteSource:

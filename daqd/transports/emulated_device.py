@@ -1,20 +1,34 @@
 """A link through a real library to an emulated board in this process."""
 
 from daqd.emulator.board_model import BoardModel
+from daqd.emulator.stream_device import StreamDevice
+from daqd.errors import BoardError
 from daqd.transports.link import Link
 
 
 class EmulatedDeviceLink(Link):
-    """`link`, which leads to an emulated device that carries `board`: what the board counts is known here, too."""
+    """`link`, which leads to an emulated device that carries `board`: what the board counts is known here, too.
 
-    def __init__(self, name: str, link: Link, board: BoardModel) -> None:
+    `device`, where one has to be served, is from `open` to `close`.
+    """
+
+    def __init__(self, name: str, link: Link, board: BoardModel, device: StreamDevice | None = None) -> None:
         self.name = name
         self._link = link
         self._board = board
+        self._device = device
 
     def open(self) -> None:
         """Find the device and connect."""
-        self._link.open()
+        try:
+            if self._device is not None:
+                self._device.start()
+            self._link.open()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and not isinstance(error, BoardError):
+                raise BoardError(f"{self.name}: the emulated device cannot be served: {error}") from error
+            raise
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -27,6 +41,8 @@ class EmulatedDeviceLink(Link):
     def close(self) -> None:
         """Disconnect."""
         self._link.close()
+        if self._device is not None:
+            self._device.close()
 
     @property
     def exhausted(self) -> bool:

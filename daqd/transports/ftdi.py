@@ -13,10 +13,10 @@ import usb.util
 from pyftdi.ftdi import Ftdi, FtdiError
 
 from daqd.config import FtdiSection
-from daqd.errors import BoardError, BoardLost, LinkTimeout
+from daqd.errors import BoardError, BoardLost
+from daqd.transports.buffered_link import BufferedLink
 from daqd.transports.device_lock import DeviceLock
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
-from daqd.transports.link import Link
 
 _CHANNEL_A = 0
 _READ_ENDPOINT = 0x81
@@ -27,15 +27,14 @@ _USB_ERRORS = (OSError, ValueError, NotImplementedError)
 """What pyftdi and pyusb raise when a device is gone or not as it should be; their own errors are `OSError` too."""
 
 
-class FtdiLink(Link):
+class FtdiLink(BufferedLink):
     """Channel A of the FT2232H that `settings` means, for this process alone.
 
     Two locks keep others away: a file of `lock_dir` named after the serial number, which knows who has it, and the
     claim of the USB interface, which holds against every user of the machine.
 
-    Reading goes past pyftdi's buffer: what came before the cable was pulled out is given, as an answer in part, before
-    `BoardLost`; and a transfer is never longer than what is on its way, so that it need not wait for the latency timer
-    to send a packet that is not full.
+    Reading goes past pyftdi's buffer: what came before the cable was pulled out is kept, and a transfer is never longer
+    than what is on its way, so that it does not wait for the latency timer where it need not.
 
     `backend` gives pyusb's view of the bus; `clock`: seconds, monotonic.
     """
@@ -47,16 +46,14 @@ class FtdiLink(Link):
         backend: Callable[[], UsbBackend] = libusb,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(clock)
         self.name = f"ftdi {settings.serial}…" if settings.serial else "ftdi"
         self._settings = settings
         self._lock_dir = lock_dir
         self._backend = backend
-        self._clock = clock
         self._ftdi: Ftdi | None = None
         self._device: FtdiDevice | None = None
         self._lock: DeviceLock | None = None
-        self._received = bytearray()
-        self._lost: BoardLost | None = None
         self._buffers: dict[int, Any] = {}
         self._packet_bytes = 512
         self._most_packets = 1
@@ -76,6 +73,7 @@ class FtdiLink(Link):
             self._claim(device)
             with self._lost_on_error("cannot be set up"):
                 self._set_up(device)
+            self._begin_anew(0.0)
         except BaseException:
             self.close()
             raise
@@ -108,8 +106,6 @@ class FtdiLink(Link):
         interface = device.usb.get_active_configuration()[(_CHANNEL_A, 0)]
         self._packet_bytes = usb.util.find_descriptor(interface, bEndpointAddress=_READ_ENDPOINT).wMaxPacketSize
         self._most_packets = settings.chunk_bytes // self._packet_bytes
-        self._received.clear()
-        self._lost = None
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -119,44 +115,20 @@ class FtdiLink(Link):
         with self._lost_on_error("is gone"):
             ftdi.write_data(data)
 
-    def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
-        """Exactly `length` bytes."""
-        received = self._received
-        if len(received) < length:
-            try:
-                self._fetch(length, self._clock() + timeout_s, under_way)
-            except BoardLost as error:
-                if not received:
-                    raise
-                # What came before the loss is worth having; the next call reports the loss.
-                self._lost = error
-            if len(received) < length:
-                partial = bytes(received)
-                received.clear()
-                raise LinkTimeout(f"{self.name}: {len(partial)} of {length} bytes within {timeout_s:g} s", partial)
-        data = bytes(memoryview(received)[:length])
-        del received[:length]
-        return data
-
-    def _fetch(self, length: int, deadline: float, under_way: int) -> None:
-        """Receive until there are `length` bytes, or it is `deadline`."""
-        if self._lost is not None:
-            raise self._lost
+    def _receive(self, missing: int, under_way: int, wait_s: float) -> bool:
+        """One USB transfer, which waits for the latency timer at most, or the time-out of a device that hangs."""
         device = self._device
         if self._ftdi is None or device is None:
             raise BoardLost(f"{self.name} is not open")
-        received, payload_bytes = self._received, self._packet_bytes - _STATUS_BYTES
+        payload_bytes = self._packet_bytes - _STATUS_BYTES
+        packets = max(-(-missing // payload_bytes), (missing + under_way) // payload_bytes)
+        before = len(self._received)
         with self._lost_on_error("is gone"):
-            while (missing := length - len(received)) > 0:
-                packets = max(-(-missing // payload_bytes), (missing + under_way) // payload_bytes)
-                before = len(received)
-                self._transfer(device.usb, min(packets, self._most_packets))
-                # Nothing came, or what came was late: look at the clock. While data come, there is no need to.
-                if len(received) - before < min(missing, payload_bytes) and self._clock() >= deadline:
-                    return
+            self._transfer(device.usb, min(packets, self._most_packets))
+        return len(self._received) > before
 
     def _transfer(self, device: Any, packets: int) -> None:
-        """One USB transfer of at most `packets` packets; appends what is in them to what was received."""
+        """Append what comes in at most `packets` packets to what was received."""
         buffer = self._buffers.get(packets)
         if buffer is None:
             buffer = self._buffers[packets] = usb.util.create_buffer(packets * self._packet_bytes)
