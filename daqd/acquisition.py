@@ -1,12 +1,14 @@
 """The reader: a thread that reads the board, stamps, and hands over to the queue. Nothing else."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from daqd.boards.board import Board
 from daqd.errors import BoardError
 from daqd.readout_queue import ReadoutQueue
+from daqd.recovery import Recovery
 
 _POLL_TIMEOUT_S = 0.1
 
@@ -23,16 +25,23 @@ class Reader:
     """Reads one run from `board` into `queue`, until `stop`, the readout limit, or an error; then closes the queue.
 
     `readout_limit`: number of readouts after which it ends, 0 for no limit. `on_end(ReaderEnd)` is called once, from
-    the reader's thread, when the board is stopped.
+    the reader's thread, when the board is stopped. With `recovery`, a board that is lost is brought back and the run
+    goes on; without it, the run ends.
     """
 
     def __init__(
-        self, board: Board, queue: ReadoutQueue, on_end: Callable[[ReaderEnd], None], readout_limit: int = 0
+        self,
+        board: Board,
+        queue: ReadoutQueue,
+        on_end: Callable[[ReaderEnd], None],
+        readout_limit: int = 0,
+        recovery: Recovery | None = None,
     ) -> None:
         self._board = board
         self._queue = queue
         self._on_end = on_end
         self._limit = readout_limit
+        self._recovery = recovery
         self._stop = threading.Event()
         self._stop_reason = "stopped"
         self._thread = threading.Thread(target=self._run, name="reader")
@@ -79,10 +88,18 @@ class Reader:
 
     def _read(self) -> ReaderEnd:
         self._board.start()
+        answered_ns = time.time_ns()
         while not self._stop.is_set():
             if self._queue.refusing:
                 return ReaderEnd("what is read cannot be kept", failure=True)
-            readout = self._board.read_readout(_POLL_TIMEOUT_S)
+            try:
+                readout = self._board.read_readout(_POLL_TIMEOUT_S)
+            except BoardError as error:
+                if self._recovery is None:
+                    raise
+                self._recovery.bring_back(self._board, error, answered_ns, self._stop)
+                readout = None
+            answered_ns = time.time_ns()
             if readout is None:
                 continue
             room = self._queue.put(readout)

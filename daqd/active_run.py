@@ -10,10 +10,11 @@ from daqd.acquisition import Reader, ReaderEnd
 from daqd.boards.board import Board
 from daqd.config import Config
 from daqd.readout_queue import ReadoutQueue
+from daqd.recovery import Recovery
 from daqd.run_files import OpenFile, RunFiles, create_file
 from daqd.run_store import RunStore
 from daqd.writer import Writer, WriterEnd
-from protocol.run_record import Counts, FileRecord, RunRecord
+from protocol.run_record import Counts, FileRecord, Gap, RunRecord
 
 _MB = 1_000_000
 
@@ -30,10 +31,15 @@ class RunWish:
 
 @dataclass(frozen=True)
 class RunHooks:
-    """Called from the run's threads: after each batch in the files, and once when everything has ended."""
+    """Called from the run's threads.
+
+    After each batch in the files; once when all has ended; when the board is lost (why); when it is back, or given up.
+    """
 
     on_written: Callable[[], None]
     on_end: Callable[[], None]
+    on_lost: Callable[[str], None] = lambda _: None
+    on_gap: Callable[[Gap], None] = lambda _: None
 
 
 class ActiveRun:
@@ -53,6 +59,7 @@ class ActiveRun:
         create: OpenFile = create_file,
     ) -> None:
         self._store = store
+        self._board = board
         self._hooks = hooks
         self._lock = threading.Lock()
         self._reader_end: ReaderEnd | None = None
@@ -93,7 +100,8 @@ class ActiveRun:
             create=create,
         )
         self.queue = ReadoutQueue(int(config.acquisition.queue_mb * _MB))
-        self._reader = Reader(board, self.queue, self._reader_ended, wish.readouts)
+        recovery = Recovery(self._bring_up, hooks.on_lost, hooks.on_gap)
+        self._reader = Reader(board, self.queue, self._reader_ended, wish.readouts, recovery)
         self._writer = Writer(
             self.queue,
             self.files,
@@ -157,6 +165,15 @@ class ActiveRun:
         self._store.release(self.run)
         self._store.write_record(self.record)
         return self.record
+
+    def add_gap(self, gap: Gap) -> None:
+        """Note a stretch without data in the record; `DiskError` where the disk refuses."""
+        self.record = self.record.model_copy(update={"gaps": (*self.record.gaps, gap)})
+        self._store.write_record(self.record)
+
+    def _bring_up(self) -> None:
+        self._board.open()
+        self._board.configure()
 
     def _rotated(self, _: FileRecord) -> None:
         self._hooks.on_written()

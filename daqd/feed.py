@@ -24,6 +24,13 @@ class ReadoutsRead:
 
 
 @dataclass(frozen=True)
+class RunInterrupted:
+    """The board was lost for a while; the run's record as it is now, with the gap."""
+
+    record: RunRecord
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """Nothing more of the run will come."""
 
@@ -37,7 +44,7 @@ class Complaint:
     text: str
 
 
-FeedEvent = RunBegan | ReadoutsRead | RunEnded | Complaint
+FeedEvent = RunBegan | ReadoutsRead | RunInterrupted | RunEnded | Complaint
 
 
 class Feed(ABC):

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from daqd.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
+from daqd.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded, RunInterrupted
 from daqd.run_store import RunStore
 from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
 from protocol.block import ReadoutBlock
@@ -39,6 +39,7 @@ class Follower(Feed):
         self._resume = position
         self._record: RunRecord | None = None
         self._record_stamp: tuple[int, int] = (0, 0)
+        self._gaps_told = 0
         self._file = _OpenFile(store, 0, 0)
         self._more = True
 
@@ -80,6 +81,9 @@ class Follower(Feed):
         events = self._read()
         if events is not None:
             return events
+        if self._record is not None and len(self._record.gaps) > self._gaps_told:
+            self._gaps_told = len(self._record.gaps)
+            return [RunInterrupted(self._record)]
         if finished:
             return self._next_file()
         return self._end() if over else []
@@ -117,6 +121,7 @@ class Follower(Feed):
                 self._more = True
             return []
         self._record = record
+        self._gaps_told = len(record.gaps)
         self._last_run = run
         self._file = _OpenFile(self._store, run, 0)
         if position is not None:

@@ -21,7 +21,7 @@ from daqd.notices import Report
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_store import RunStore
 from daqd.status import StatusBoard
-from protocol.run_record import RunRecord, one_line
+from protocol.run_record import Gap, RunRecord, one_line
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,12 @@ class RunControl:
             with contextlib.suppress(RuntimeError):  # a slow disk can keep the writer beyond the end of the loop
                 loop.call_soon_threadsafe(what)
 
-        hooks = RunHooks(partial(tell, self._publisher.wake), partial(tell, self._run_ended))
+        hooks = RunHooks(
+            on_written=partial(tell, self._publisher.wake),
+            on_lost=lambda reason: tell(partial(self._status.enter, "recovering", reason)),
+            on_gap=lambda gap: tell(partial(self._note_gap, gap)),
+            on_end=partial(tell, self._run_ended),
+        )
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
         try:
             active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks)
@@ -186,6 +191,18 @@ class RunControl:
     async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
         self.shutdown_asked.set()
         return {"state": "stopping"}
+
+    def _note_gap(self, gap: Gap) -> None:
+        """The board was lost and is back, or was given up: that belongs into the record, and on the stream."""
+        if self._active is None:
+            return
+        try:
+            self._active.add_gap(gap)
+        except DaqError as error:
+            log.error("%s", error)
+        if gap.to_ns is not None:
+            self._status.enter("running")
+        self._publisher.wake()
 
     def _run_ended(self) -> None:
         """The threads of the run are done: close its record."""

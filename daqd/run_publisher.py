@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from daqd.feed import Complaint, FeedEvent, ReadoutsRead, RunBegan, RunEnded
+from daqd.feed import Complaint, FeedEvent, ReadoutsRead, RunBegan, RunEnded, RunInterrupted
 from daqd.stream import Stream
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
@@ -70,6 +70,8 @@ class RunPublisher:
                 self._send_run("begin", record)
             case ReadoutsRead(block):
                 self._publish(block)
+            case RunInterrupted(record):
+                self._send_run("gap", record)
             case RunEnded(record):
                 self._end(record)
             case Complaint(text):

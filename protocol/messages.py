@@ -137,9 +137,9 @@ class Stat(_Model):
 
 
 class RunEvent(_Model):
-    """Begin or end of a run, with its record as it is then."""
+    """Begin or end of a run, or a gap in it (the board was lost for a while), with its record as it is then."""
 
-    event: Literal["begin", "end"]
+    event: Literal["begin", "gap", "end"]
     record: RunRecord
 
 
