@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
+from protocol.chip_setup import ChipSetup
 from protocol.readout import AbstractAstroPixReadout
 
 
@@ -51,8 +52,11 @@ class Board(ABC):
         """Connect and see that the right board answers; does nothing on an open board."""
 
     @abstractmethod
-    def configure(self) -> None:
-        """Bring the chips into the configured state, not sending data."""
+    def configure(self, setup: ChipSetup | None = None) -> None:
+        """Bring chips and cards into the state of `setup`, not sending data; None resets the chips and sets nothing.
+
+        `start` may have to say all of it once more: a board keeps its `setup` until the next `configure`.
+        """
 
     @abstractmethod
     def start(self) -> None:

@@ -11,6 +11,8 @@ from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.config import BoardSection
 from daqd.errors import BoardError
 from daqd.transports.link import Link
+from protocol.chip_setup import ChipSetup
+from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.gecco_sequence import (
     Steps,
     check_scratch,
@@ -28,10 +30,13 @@ _log = logging.getLogger(__name__)
 class GeccoBoard(Board):
     """A GECCO board behind `link`.
 
-    `open` tests the scratch register and empties the FIFOs; `configure` resets the chips; `start` resets them again
-    (`stop` leaves them in reset), switches SPI on and sends the routing command; `stop` switches SPI off and holds the
-    chips in reset. `clock` (seconds, monotonic), `sleep` (seconds) and `now_ns` (ns since the epoch) are there for
-    tests to bring their own.
+    `open` tests the scratch register and empties the FIFOs. `configure` resets the chips, shifts their configuration
+    in, sets the cards and the pattern generator, which does not run yet. `start` switches SPI on, sends the routing
+    command, configures the chips once more (`stop` left them in reset), throws the first readout away and starts the
+    injection. `stop` ends the injection, switches SPI off and holds the chips in reset; so does every failure.
+
+    `clock` (seconds, monotonic), `sleep` (seconds) and `now_ns` (ns since the epoch) are there for tests to bring their
+    own.
     """
 
     readout_class = AstroPix4Readout
@@ -52,6 +57,7 @@ class GeccoBoard(Board):
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._dialogue = Dialogue(link, self.name, sleep)
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns)
+        self._setup: ChipSetup | None = None
         self._opened = False
         self._configured = False
         self._running = False
@@ -63,7 +69,7 @@ class GeccoBoard(Board):
         self.link.open()
         try:
             self._dialogue.run(check_scratch())
-            self._dialogue.run(reset_fifos())
+            self._run(reset_fifos())
         except BaseException:
             self.link.close()
             raise
@@ -71,22 +77,34 @@ class GeccoBoard(Board):
         self._opened = True
         _log.info("%s answers", self.name)
 
-    def configure(self) -> None:
-        """Reset the chips."""
+    def configure(self, setup: ChipSetup | None = None) -> None:
+        """Reset the chips, and bring chips and cards into the state of `setup`; None sets nothing.
+
+        Ends a running readout first.
+        """
         self._require(self._opened, "open")
-        self._run(reset_chip())
+        self.stop()
+        self._configured = False
+        self._run(reset_chip() if setup is None else configure_board(setup))
+        self._setup = setup
         self._configured = True
-        _log.info("%s: chips reset", self.name)
+        _log.info("%s: %s", self.name, "chips reset" if setup is None else f"{len(setup.chips)} chips configured")
 
     def start(self) -> None:
-        """Chips out of reset, SPI on from empty FIFOs, routing sent."""
+        """Chips out of reset, SPI on from empty FIFOs, routing sent, chips configured, injection on where wanted."""
         self._require(self._configured, "configured")
         if self._running:
             return
-        self._run(reset_chip())
-        self._run(enable_spi(self._config.spi_divider))
+        self._run(self._start_steps())
         self._running = True
         _log.info("%s sends data", self.name)
+
+    def _start_steps(self) -> Steps:
+        if self._setup is not None:
+            yield from start_board(self._setup, self._config.spi_divider, self._config.readout_bytes)
+            return
+        yield from reset_chip()
+        yield from enable_spi(self._config.spi_divider)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """Up to `board.readout_bytes` bytes of the read FIFO, asked for every `board.poll_interval_ms`."""
@@ -102,11 +120,13 @@ class GeccoBoard(Board):
             self._sleep(min(left, self._poll_interval_s))
 
     def stop(self) -> None:
-        """SPI off, chips held in reset; the read FIFO keeps what it holds."""
+        """Injection off, SPI off, chips held in reset; the read FIFO keeps what it holds."""
         if not self._running:
             return
         self._running = False
         try:
+            if self._setup is not None:
+                self._dialogue.run(stop_injection())
             self._poller.settle()
             self._dialogue.run(disable_spi())
             self._dialogue.run(hold_chip())
@@ -144,15 +164,14 @@ class GeccoBoard(Board):
     def _run(self, steps: Steps) -> None:
         try:
             self._dialogue.run(steps)
-        except BoardError:
+        except BaseException:
             self._make_safe()
             raise
 
     def _make_safe(self) -> None:
-        """After a failure: the same as `stop`, as far as the board can be reached."""
-        for remedy in (disable_spi, hold_chip):
-            with suppress(BoardError):
-                self._dialogue.run(remedy())
+        """After a failure: the same as `stop`, as far as the board can be reached, and without asking it anything."""
+        with suppress(BoardError):
+            self._dialogue.run(make_safe())
 
     def _require(self, condition: bool, state: str) -> None:
         if not condition:
