@@ -59,11 +59,15 @@ def test_a_board_that_answers_wrongly_is_brought_up_again() -> None:
 
 
 def test_a_board_that_does_not_start_again_is_tried_again() -> None:
-    board = FakeBoard([BoardLost("cable out"), b"b"])
+    board = FakeBoard([b"a"])
     run = Run(board)
-    wait_until("the first loss is noticed", lambda: bool(run.lost) or run.reader.readouts > 0)
-    wait_until("the board is back", lambda: run.reader.readouts == 1)
-    assert run.end() == [b"b"]
+    wait_until("it reads", lambda: run.reader.readouts == 1)
+    board.failing["start"] = BoardLost("not yet")
+    board.give(BoardLost("cable out"), b"b")
+    wait_until("the board is back", lambda: run.reader.readouts == 2)
+    assert run.end() == [b"a", b"b"]
+    assert run.attempts == 2
+    assert len(run.gaps) == 1
 
 
 def test_the_run_can_be_ended_while_the_board_is_away() -> None:
