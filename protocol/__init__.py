@@ -9,22 +9,29 @@ from protocol.decode import StreamDecoder
 from protocol.decoding import Decoding, DecodingStatus
 from protocol.errors import ApxFormatError, MessageError, ProtocolError
 from protocol.hit import HIT_DTYPE, AbstractAstroPixHit, AstroPix4Hit
+from protocol.layer_frames import LayerFrameDecoder
+from protocol.layer_hit import LAYER_HIT_DTYPE, AstroPix4LayerHit
+from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.ledger import ByteClass, Ledger
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout, uid_to_readout_class
 
 __all__ = [
     "HIT_DTYPE",
+    "LAYER_HIT_DTYPE",
     "AbstractAstroPixHit",
     "AbstractAstroPixReadout",
     "ApxFormatError",
     "ApxReader",
     "AstroPix4Hit",
+    "AstroPix4LayerHit",
+    "AstroPix4LayerReadout",
     "AstroPix4Readout",
     "AstroPixBinaryFile",
     "ByteClass",
     "Decoding",
     "DecodingStatus",
     "FileHeader",
+    "LayerFrameDecoder",
     "Ledger",
     "MessageError",
     "ProtocolError",

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
 
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
 from protocol.errors import ApxFormatError
-from protocol.readout import MAX_READOUT_BYTES, AbstractAstroPixReadout, uid_to_readout_class
+from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
+from protocol.readout_decoder import ReadoutDecoder
+from protocol.readout_description import ReadoutDescription
 from protocol.records import RecordScanner
-from protocol.stream_bytes import MAX_CHIPS
 
 MAGIC = b"%APXDF"
 HEADER_LENGTH = struct.Struct("<I")
@@ -44,21 +44,21 @@ class FileHeader:
         """The class of the readouts in the file."""
         return self._readout_class
 
+    def description(self) -> ReadoutDescription:
+        """What the header says of how the readouts are to be decoded."""
+        return ReadoutDescription.of(self._content)
+
     def chips(self) -> int | None:
         """Chips in the chain, 1…31; None where the header does not say."""
-        return self._number("chips", MAX_CHIPS)
+        return self.description().chips
 
     def full_readout_bytes(self) -> int | None:
         """Length of a readout with its padding; None where the header does not say."""
-        return self._number("full_readout_bytes", MAX_READOUT_BYTES)
+        return self.description().full_readout_bytes
 
-    def _number(self, key: str, largest: int) -> int | None:
-        value = self._content.get(key)
-        return value if type(value) is int and 1 <= value <= largest else None
-
-    def decoder(self, chips: int | None = None) -> StreamDecoder:
+    def decoder(self, chips: int | None = None) -> ReadoutDecoder:
         """A decoder for the readouts of this file, or of all files of its run; `chips` overrides the header."""
-        return StreamDecoder(chips or self.chips(), self._readout_class.hit_class(), self.full_readout_bytes())
+        return self._readout_class.make_decoder(self.description().with_chips(chips))
 
     @property
     def content(self) -> dict[str, Any]:
@@ -189,6 +189,7 @@ class AstroPixBinaryFile:
         self._mode = mode
         self.header = header
         self.path = path
+        self._description = header.description()
         self._leftover_bytes = 0
 
     def __iter__(self) -> Iterator[AbstractAstroPixReadout]:
@@ -204,6 +205,7 @@ class AstroPixBinaryFile:
             self._leftover_bytes = self._file.seek(0, 2) - position
             self._file.seek(position)
             raise StopIteration
+        readout.description = self._description
         return readout
 
     @property

@@ -59,6 +59,11 @@ class StreamDecoder:
         self._last_full = False  # whether that one had no padding
 
     @property
+    def hit_bytes(self) -> int:
+        """Bytes of a hit in the stream."""
+        return self.hit_class.LAYOUT.size_bytes
+
+    @property
     def carried(self) -> bytes:
         """The begun hit that waits for the next readout; empty if none."""
         return self._carry

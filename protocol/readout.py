@@ -9,6 +9,8 @@ from protocol.decoding import Decoding, DecodingStatus
 from protocol.errors import ApxFormatError
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit
 from protocol.ledger import ByteClass
+from protocol.readout_decoder import ReadoutDecoder
+from protocol.readout_description import ReadoutDescription
 from protocol.stream_bytes import PADDING_BYTE
 
 RECORD_MARKER = b"\xfe\xdc\xba"
@@ -46,9 +48,11 @@ class AbstractAstroPixReadout:
 
     `readout_data`: bytes or bytearray as read from the board; trailing padding is removed. `readout_id`: number of the
     readout in its run, 0…2^32-1. `timestamp`: ns since the epoch; the host's clock now, where none is given.
+    `description`, an attribute, says what is known beside the class; the readouts of a file have it from the header.
 
     A subclass sets `HIT_CLASS` (a concrete `AbstractAstroPixHit`), else `TypeError`; and `_UID`, a number that no other
-    layout has ever had: it tells readers of a file how to read its records.
+    layout has ever had: it tells readers of a file how to read its records. One whose hits do not stand among idles as
+    the GECCO board's do also brings its own `without_padding`, `make_decoder` and `restore_decoder`.
     """
 
     HIT_CLASS: ClassVar[type[AbstractAstroPixHit] | None] = None
@@ -75,7 +79,8 @@ class AbstractAstroPixReadout:
         self.timestamp = time.time_ns() if timestamp is None else timestamp
         self.hit_class()  # an abstract class refuses here
         self.readout_id = readout_id
-        self._data = bytes(readout_data).rstrip(_PADDING)
+        self.description = ReadoutDescription()
+        self._data = self.without_padding(bytes(readout_data))
         self._status = DecodingStatus()
         self._hits: list[AbstractAstroPixHit] | None = None
         self._extra_bytes = b""
@@ -93,6 +98,22 @@ class AbstractAstroPixReadout:
         if cls.HIT_CLASS is None:
             raise TypeError(f"{cls.__name__} is abstract; use the class of the chip, like AstroPix4Readout")
         return cls.HIT_CLASS
+
+    @classmethod
+    def without_padding(cls, data: bytes) -> bytes:
+        """What is kept of `data` as the board delivered it: all but the 0xFF at its end that can only be padding."""
+        return data.rstrip(_PADDING)
+
+    @classmethod
+    def make_decoder(cls, description: ReadoutDescription | None = None) -> ReadoutDecoder:
+        """A decoder for the readouts of one run; `description`: what its header or record says of them."""
+        known = description or ReadoutDescription()
+        return StreamDecoder(known.chips, cls.hit_class(), known.full_readout_bytes)
+
+    @classmethod
+    def restore_decoder(cls, state: dict[str, Any]) -> ReadoutDecoder:
+        """A decoder that goes on where the one that gave `state` was; `ValueError` where it is not a state."""
+        return StreamDecoder.from_state(state, cls.hit_class())
 
     def data(self) -> bytes:
         """The readout's bytes, trailing padding removed."""
@@ -167,8 +188,8 @@ class AbstractAstroPixReadout:
         self._hits = list(self.hit_class().from_table(decoded.table, decoded.words))
         return self._hits
 
-    def _decoder(self, extra_bytes: bytes | None, status: DecodingStatus) -> StreamDecoder:
-        decoder = StreamDecoder(hit_class=self.hit_class())
+    def _decoder(self, extra_bytes: bytes | None, status: DecodingStatus) -> ReadoutDecoder:
+        decoder = self.make_decoder(self.description)
         try:
             decoder.carry_over(bytes(extra_bytes or b""))
         except ValueError:

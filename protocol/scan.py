@@ -69,11 +69,11 @@ class Scanner:
         beyond = end > length
         end[beyond] = length
         dropped = np.zeros(len(at), np.bool_)
-        reached = _follow(self._next(candidate, end))
+        reached = follow(self._next(candidate, end))
         # Most candidates are bytes within hits: unless rule (c) concerns one that is reached, it changes nothing.
         if not self._followed(stream, bounds, end[reached]).all():
             self._lose(stream, bounds, at, end, dropped)
-            reached = _follow(self._next(candidate, end))
+            reached = follow(self._next(candidate, end))
         start, end = at[reached], end[reached]
         return Spans(start, end, restored[reached], dropped[reached], bool(beyond[reached][-1]))
 
@@ -130,7 +130,7 @@ class Scanner:
         return up_to.take(end - 1).astype(np.int64)
 
 
-def _follow(following: Positions) -> Positions:
+def follow(following: Positions) -> Positions:
     """Indices that the chain 0 → following[0] → … visits, ascending; each entry must be larger than its index."""
     count = len(following)
     visited = np.empty(count, np.bool_)

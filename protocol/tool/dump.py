@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
+from protocol.readout_decoder import ReadoutDecoder
 from protocol.tool.errors import MisuseError
 from protocol.tool.hex_view import HexView
 from protocol.tool.options import add_chips, add_files, add_parser, whole_number
@@ -91,7 +91,7 @@ class _Part:
         return block[:begin], block[begin:end]
 
 
-def _parts(recording: Recording, decoder: StreamDecoder, part: _Part) -> Iterator[ReadoutBlock]:
+def _parts(recording: Recording, decoder: ReadoutDecoder, part: _Part) -> Iterator[ReadoutBlock]:
     """The readouts to show; those before them go through the decoder, which may carry a hit into the first."""
     if part.over():
         return

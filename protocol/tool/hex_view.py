@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
 from protocol.ledger import ByteClass
+from protocol.readout_decoder import ReadoutDecoder
 from protocol.tool.terminal import counted, moment, styled
 
 IDLE, PADDING, HIT, OTHER_HIT, CARRIED, ORPHAN, DROPPED = "ipHhcod"
@@ -82,7 +82,7 @@ class ExaminedReadout:
 class HexView:
     """Lines of text for the readouts that go through `decoder`; without colour, letters stand below the bytes."""
 
-    def __init__(self, decoder: StreamDecoder, *, colour: bool) -> None:
+    def __init__(self, decoder: ReadoutDecoder, *, colour: bool) -> None:
         self._decoder = decoder
         self._colour = colour
         columns = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
@@ -92,9 +92,12 @@ class HexView:
         """Decode the next readout; `block` holds it alone."""
         decoder = self._decoder
         before, ledger = len(decoder.carried), decoder.ledger
-        dropped, rejoined_hits, restored_hits = ledger.dropped, ledger.rejoined_hits, ledger.restored_hits
+        rejoined_hits, restored_hits = ledger.rejoined_hits, ledger.restored_hits
+        lost_before = ledger.dropped + ledger.orphan
         decoded = decoder.examine(block, classify=True)
-        lost = ledger.dropped - dropped - int(np.count_nonzero(decoded.classes == ByteClass.DROPPED))
+        lost_here = np.count_nonzero((decoded.classes == ByteClass.DROPPED) | (decoded.classes == ByteClass.ORPHAN))
+        # Of what was carried, the rest; only layer frames carry what can become orphans.
+        lost = ledger.dropped + ledger.orphan - lost_before - int(lost_here)
         rejoined, restored = ledger.rejoined_hits > rejoined_hits, ledger.restored_hits > restored_hits
         fate = ", ".join(self._fates(before, lost, rejoined, restored)) if before else ""
         # what the carried bytes already gave of the hit whose rest opens this readout
@@ -122,7 +125,7 @@ class HexView:
         letters = _LETTER_OF_CLASS[classes]
         in_hit = np.flatnonzero(classes == ByteClass.HIT)
         # within one readout all hits are whole, but for the first, whose beginning may have been carried
-        number = (np.arange(len(in_hit)) + begun) // self._decoder.hit_class.LAYOUT.size_bytes
+        number = (np.arange(len(in_hit)) + begun) // self._decoder.hit_bytes
         letters[in_hit[number % 2 == 1]] = OTHER_HIT
         return "".join(letters.tolist())
 
@@ -160,4 +163,6 @@ class HexView:
 
     def last_line(self) -> str:
         """What becomes of bytes still carried at the end of the file."""
-        return f"end: {counted(len(self._decoder.carried), 'byte')} carried: a hit with 0xFF restored"
+        carried = counted(len(self._decoder.carried), "byte")
+        fate = "a hit with 0xFF restored" if len(self._decoder.flush()) else "dropped, the rest is missing"
+        return f"end: {carried} carried: {fate}"

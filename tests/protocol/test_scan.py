@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.hit import AstroPix4Hit
-from protocol.scan import Scanner, Spans, _follow
+from protocol.scan import Scanner, Spans, follow
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 from tests.protocol.golden import A, B
 
@@ -76,16 +76,16 @@ def jumps(draw: st.DrawFn) -> list[int]:
 
 
 @given(jumps())
-def test_following_side_by_side_is_following_one_by_one(following: list[int]) -> None:
+def testfollowing_side_by_side_isfollowing_one_by_one(following: list[int]) -> None:
     chain = []
     link = 0
     while link < len(following):
         chain.append(link)
         link = following[link]
-    assert _follow(np.array(following)).tolist() == chain
+    assert follow(np.array(following)).tolist() == chain
 
 
-def test_following_many_chains() -> None:
+def testfollowing_many_chains() -> None:
     """So many that they are followed in whole-array steps."""
     random = np.random.default_rng(1)
     count = 5000
@@ -93,4 +93,4 @@ def test_following_many_chains() -> None:
     chain = [0]
     while chain[-1] < count:
         chain.append(int(following[chain[-1]]))
-    assert _follow(following).tolist() == chain[:-1]
+    assert follow(following).tolist() == chain[:-1]

@@ -1,0 +1,229 @@
+"""The stream of the A-STEP firmware: hits in frames that name their layer (docs/formats.md, "Layer frames")."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.block import ReadoutBlock, ReadoutLike
+from protocol.decode import Decoded
+from protocol.hit import AbstractAstroPixHit, HitTable, join_tables, reverse_bit_order
+from protocol.layer_hit import AstroPix4LayerHit
+from protocol.layer_scan import DATA_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
+from protocol.layout import Words
+from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
+from protocol.scan import Positions
+from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE
+
+_BLOCK_BYTES = 1 << 18
+"""Data decoded at a time: small enough for the processor's cache."""
+
+_PADDING = bytes([PADDING_BYTE])
+
+
+def without_padding(data: bytes) -> bytes:
+    """`data` without all but the first 17 of the 0xFF at its end.
+
+    A frame can end in 0xFF, and any number of its last bytes can stand at the end of a readout, or make a readout of
+    their own. But it never needs more than 17 bytes to be complete: what comes after those is padding for certain.
+    """
+    return data[: len(data.rstrip(_PADDING)) + MAX_FRAME_BYTES - 1]
+
+
+def encode_frames(
+    hits: npt.NDArray[np.uint8], layer: npt.ArrayLike, fpga_timestamp: npt.ArrayLike, layout: FrameLayout
+) -> npt.NDArray[np.uint8]:
+    """Frames of hits, shape (n, `layout.frame_bytes`): the inverse of the decoder.
+
+    `hits`: their bytes, shape (n, 8), as `AstroPix4LayerHit.encode` gives them. `layer`, `fpga_timestamp`: (n,) or
+    scalars; the time stamp is cut to its width.
+    """
+    width = layout.timestamp_bits // 8
+    frames = np.empty((len(hits), layout.frame_bytes), np.uint8)
+    frames[:, 0] = layout.length
+    frames[:, 1] = layer
+    frames[:, 2 : 2 + DATA_BYTES] = hits
+    stamps = np.broadcast_to(np.asarray(fpga_timestamp), len(hits)).astype("<u8")
+    stamp_bytes = stamps.view(np.uint8).reshape(-1, 8)[:, :width]
+    frames[:, 2 + DATA_BYTES :] = stamp_bytes if layout.timestamp_order == "little" else stamp_bytes[:, ::-1]
+    return frames
+
+
+class LayerFrameDecoder:
+    """Decodes the readouts of one A-STEP run in order; never raises for what the bytes are.
+
+    `layout`: of the frames. `chips` in each chain, ids 0…chips-1 (1…31), and `layers`, numbers 0…layers: what a frame
+    may name; None where it is not known. `ValueError` outside these ranges.
+
+    `ledger` counts every byte and hit so far. There is no idle: the firmware keeps it. A frame cut by the end of a
+    readout is carried to the next, whatever that holds; how the calls are cut makes no difference. `chip_hits` and the
+    like add up all layers; a frame dropped before its chip was seen is in no chip's count.
+    """
+
+    hit_class: type[AbstractAstroPixHit] = AstroPix4LayerHit
+
+    def __init__(self, chips: int | None = None, layers: int | None = None, layout: FrameLayout | None = None) -> None:
+        if chips is not None and not 1 <= chips <= MAX_CHIPS:
+            raise ValueError(f"{chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
+        if layers is not None and layers < 1:
+            raise ValueError(f"{layers} layers: there is at least 1")
+        self.chips = chips
+        self.layers = layers
+        self.layout = layout or FrameLayout()
+        self.ledger = Ledger()
+        self._scanner = FrameScanner(self.layout, self.hit_class.first_bytes(chips), layers)
+        self._carry = b""
+
+    @property
+    def hit_bytes(self) -> int:
+        """Bytes of a frame."""
+        return self.layout.frame_bytes
+
+    @property
+    def carried(self) -> bytes:
+        """What waits for the next readout: a begun frame, or what may be a damaged one; empty if none."""
+        return self._carry
+
+    def decode(self, readouts: Iterable[ReadoutLike] | ReadoutBlock) -> HitTable:
+        """Hits that `readouts` bring, in order: structured array (n,) of `LAYER_HIT_DTYPE`; empty for none.
+
+        A hit belongs to the readout of its frame's last byte.
+        """
+        block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
+        tables = [self._decode(part, classify=False).table for part in block.cut(_BLOCK_BYTES)]
+        return join_tables(tables, self.hit_class.DTYPE)
+
+    def examine(self, readouts: Iterable[ReadoutLike] | ReadoutBlock, *, classify: bool = False) -> Decoded:
+        """Like `decode`, with the hits' words; with `classify`, `classes` says what each byte was taken for.
+
+        `classes`: u1 of `ByteClass`, one for each byte of the readouts; bytes carried from an earlier call are not in
+        it.
+        """
+        block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
+        return self._decode(block, classify=classify)
+
+    def flush(self) -> HitTable:
+        """End of the run: the rest of what is carried was never read, and it is dropped. Always without rows."""
+        if self._carry:
+            ledger = self.ledger
+            ledger.dropped_hits += 1
+            ledger.dropped += len(self._carry)
+            ledger.carried = 0
+            _add(ledger.chip_dropped, np.frombuffer(self._carry[2:3], np.uint8) >> 3)
+            self._carry = b""
+        return np.zeros(0, self.hit_class.DTYPE)
+
+    def state(self) -> dict[str, Any]:
+        """All that the decoder remembers, as JSON can carry it; `from_state` goes on from there."""
+        return {
+            "chips": self.chips,
+            "layers": self.layers,
+            "timestamp_bits": self.layout.timestamp_bits,
+            "timestamp_order": self.layout.timestamp_order,
+            "carry": self._carry.hex(),
+            "ledger": self.ledger.to_dict(),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """A decoder that goes on where the one that gave `state` was; `ValueError` where it is not a state."""
+        try:
+            layout = FrameLayout(state["timestamp_bits"], state["timestamp_order"])
+            decoder = cls(state["chips"], state["layers"], layout)
+            decoder.carry_over(bytes.fromhex(state["carry"]))
+            decoder.ledger = Ledger.from_dict(state["ledger"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not the state of a decoder: {error!r}") from error
+        return decoder
+
+    def carry_over(self, begun: bytes) -> None:
+        """Take `begun` for what a readout before left; `ValueError` if it cannot be that."""
+        if begun and not self._scan(begun, np.zeros(0, np.int64))[1].carried_whole(len(begun)):
+            raise ValueError(f"{begun.hex()} is not the beginning of a frame")
+        self.ledger.bytes_read += len(begun) - len(self._carry)
+        self.ledger.carried = len(begun)
+        self._carry = begun
+
+    def _scan(self, stream: bytes, starts: Positions) -> tuple[npt.NDArray[np.uint8], FrameSpans]:
+        padded = np.zeros(len(stream) + MAX_FRAME_BYTES + 8, np.uint8)
+        padded[: len(stream)] = np.frombuffer(stream, np.uint8)
+        return padded, self._scanner.scan(padded, len(stream), starts)
+
+    def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
+        carried = len(self._carry)
+        stream = self._carry + block.data
+        filled = np.flatnonzero(np.diff(block.offsets))
+        starts = block.offsets[filled] + carried
+        padded, spans = self._scan(stream, starts)
+        whole = ~spans.dropped
+        if spans.carried:
+            whole[-1] = False
+        start, end = spans.start[whole], spans.end[whole]
+        words, table = self._table(padded, start)
+        first_hit = np.searchsorted(end - 1, starts)
+        hits = np.diff(np.append(first_hit, len(table)))
+        table["readout_id"] = np.repeat(block.readout_id[filled], hits)
+        table["timestamp"] = np.repeat(block.timestamp[filled], hits)
+        table["decoding_order"] = np.arange(len(table)) - np.repeat(first_hit, hits)
+        self._carry = stream[spans.start[-1] :] if spans.carried else b""
+        self._count(padded, len(stream), spans, table["chip_id"])
+        self.ledger.readouts += len(block)
+        self.ledger.bytes_read += len(block.data)
+        self.ledger.rejoined_hits += _crossed(start, end, starts)
+        classes = _classify(padded[: len(stream)], spans)[carried:] if classify else np.zeros(0, np.uint8)
+        return Decoded(table, words, classes)
+
+    def _table(self, padded: npt.NDArray[np.uint8], start: Positions) -> tuple[Words, HitTable]:
+        """The hits of whole frames, without the columns that the readout gives."""
+        every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
+        # The layout of the hit is that of the wire, where bytes have their bits the other way round.
+        words = np.frombuffer(reverse_bit_order(every_offset.take(start + 2).tobytes()), "<u8")
+        table = self.hit_class.table(words)
+        table["layer"] = padded.take(start + 1)
+        stamps = every_offset.take(start + 2 + DATA_BYTES)
+        unused = np.uint64(64 - self.layout.timestamp_bits)
+        if self.layout.timestamp_order == "little":
+            table["fpga_timestamp"] = stamps & (~np.uint64(0) >> unused)
+        else:
+            table["fpga_timestamp"] = stamps.byteswap() >> unused
+        return words, table
+
+    def _count(self, padded: npt.NDArray[np.uint8], length: int, spans: FrameSpans, chip_ids: npt.NDArray[Any]) -> None:
+        ledger = self.ledger
+        inside = int((spans.end - spans.start).sum())
+        dropped_start, dropped_end = spans.start[spans.dropped], spans.end[spans.dropped]
+        between = padded[spans.between(length)]
+        padding = int(np.count_nonzero(between == PADDING_BYTE))
+        ledger.hits += len(chip_ids)
+        ledger.hit += len(chip_ids) * self.layout.frame_bytes
+        _add(ledger.chip_hits, chip_ids)
+        ledger.dropped_hits += len(dropped_start)
+        ledger.dropped += int((dropped_end - dropped_start).sum())
+        _add(ledger.chip_dropped, padded[dropped_start[dropped_end - dropped_start > 2] + 2] >> 3)
+        ledger.carried = len(self._carry)
+        ledger.padding += padding
+        ledger.orphan += length - inside - padding
+
+
+def _classify(stream: npt.NDArray[np.uint8], spans: FrameSpans) -> npt.NDArray[np.uint8]:
+    classes = np.full(len(stream), ByteClass.ORPHAN, np.uint8)
+    classes[stream == PADDING_BYTE] = ByteClass.PADDING
+    kinds = np.where(spans.dropped, np.uint8(ByteClass.DROPPED), np.uint8(ByteClass.HIT))
+    if spans.carried:
+        kinds[-1] = ByteClass.CARRIED
+    classes[ranges(spans.start, spans.end)] = np.repeat(kinds, spans.end - spans.start)
+    return classes
+
+
+def _crossed(start: Positions, end: Positions, bounds: Positions) -> int:
+    """How many of the frames have one of `bounds` inside."""
+    before = np.searchsorted(start, bounds) - 1
+    bounds, before = bounds[before >= 0], before[before >= 0]
+    return len(np.unique(before[end[before] > bounds]))
+
+
+def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:
+    if len(chip_ids):
+        for chip, number in enumerate(np.bincount(chip_ids, minlength=CHIP_SLOTS).tolist()):
+            counts[chip] += number

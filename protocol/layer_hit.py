@@ -1,0 +1,119 @@
+"""Hits of AstroPix 4 as the A-STEP firmware delivers them: with layer and FPGA time stamp."""
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.hit import HIT_DTYPE, AbstractAstroPixHit, AstroPix4Hit, HitTable, reverse_bit_order
+from protocol.layout import Words
+from protocol.stream_bytes import MAX_CHIPS
+
+LAYER_HIT_DTYPE: np.dtype[np.void] = np.dtype(
+    [*((name, HIT_DTYPE[name]) for name in HIT_DTYPE.names or ()), ("layer", "<u1"), ("fpga_timestamp", "<u8")]
+)
+"""Columns of the decoded table of layer frames: those of `HIT_DTYPE`, then two more; 53 bytes a row, packed."""
+
+
+class AstroPix4LayerHit(AbstractAstroPixHit):
+    """One hit of AstroPix 4 out of a layer frame: the same 8 bytes as `AstroPix4Hit`, their bits already in order.
+
+    `ts_dec1`, `ts_dec2`: leading and trailing edge in counts of **25 ns**: the Gray-coded counter, and the clock phase
+    `ts_neg` below its last bit; 18 bits, then 2^18 is added to the second where it is smaller than the first.
+    `tot_us = (ts_dec2 - ts_dec1) / 40`, 0…6553.575 µs. `layer`: as the frame says. `fpga_timestamp`: the FPGA's counter
+    when the first byte of the hit had come, as wide as configured.
+
+    Hits are equal when bits, layer and FPGA time stamp are.
+    """
+
+    CLOCK_CYCLES_PER_US = 40
+    CLOCK_ROLLOVER = 1 << 18
+    PAYLOAD = AstroPix4Hit.PAYLOAD
+
+    LAYOUT = AstroPix4Hit.LAYOUT
+    DTYPE = LAYER_HIT_DTYPE
+
+    chip_id: int
+    payload: int
+    readout_id: int
+    timestamp: int
+    decoding_order: int
+    row: int
+    column: int
+    ts_neg1: int
+    ts_coarse1: int
+    ts_fine1: int
+    ts_tdc1: int
+    ts_neg2: int
+    ts_coarse2: int
+    ts_fine2: int
+    ts_tdc2: int
+    ts_dec1: int
+    ts_dec2: int
+    tot_us: float
+    layer: int
+    fpga_timestamp: int
+
+    def __init__(
+        self,
+        data: bytes,
+        readout_id: int = 0,
+        timestamp: int = 0,
+        decoding_order: int = 0,
+        layer: int = 0,
+        fpga_timestamp: int = 0,
+    ) -> None:
+        super().__init__(data, readout_id, timestamp, decoding_order)
+        self.layer = layer
+        self.fpga_timestamp = fpga_timestamp
+
+    @classmethod
+    def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
+        """Which bytes of a frame can be a hit's first: `chip_id << 3 | 7`."""
+        allowed = np.zeros(256, np.bool_)
+        allowed[[chip << 3 | cls.PAYLOAD for chip in range(MAX_CHIPS if chips is None else chips)]] = True
+        return allowed
+
+    @classmethod
+    def derive(cls, table: HitTable, words: Words) -> None:
+        """Edges in counts of 25 ns and time over threshold in µs (facts of the firmware's data)."""
+        one = np.uint32(1)
+        leading = cls.LAYOUT["ts_dec1"].extract(words) << one | table["ts_neg1"]
+        trailing = cls.LAYOUT["ts_dec2"].extract(words) << one | table["ts_neg2"]
+        trailing += (trailing < leading).astype(np.uint32) << np.uint32(18)
+        table["ts_dec1"] = leading
+        table["ts_dec2"] = trailing
+        table["tot_us"] = (trailing - leading) / cls.CLOCK_CYCLES_PER_US
+
+    @classmethod
+    def encode(
+        cls,
+        chip_id: npt.ArrayLike,
+        row: npt.ArrayLike,
+        column: npt.ArrayLike,
+        ts_dec1: npt.ArrayLike,
+        ts_dec2: npt.ArrayLike,
+        *,
+        ts_tdc1: npt.ArrayLike = 0,
+        ts_tdc2: npt.ArrayLike = 0,
+    ) -> npt.NDArray[np.uint8]:
+        """The 8 bytes of hits as they stand in frames, shape (n, 8): the inverse of the decoder.
+
+        Arrays and scalars are broadcast against each other; each is cut to the bits of its field (`ts_dec*`: modulo
+        2^18, the lowest bit becomes `ts_neg*`).
+        """
+        leading, trailing = np.asarray(ts_dec1), np.asarray(ts_dec2)
+        wire = AstroPix4Hit.encode(
+            chip_id, row, column, leading >> 1, trailing >> 1,
+            ts_neg1=leading & 1, ts_tdc1=ts_tdc1, ts_neg2=trailing & 1, ts_tdc2=ts_tdc2,
+        )  # fmt: skip
+        return np.frombuffer(reverse_bit_order(wire.tobytes()), np.uint8).reshape(-1, cls.LAYOUT.size_bytes)
+
+    def _content(self) -> tuple[bytes, int, int]:
+        return self._data, self.layer, self.fpga_timestamp
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, type(self)):
+            return self._content() == other._content()
+        return False if isinstance(other, AbstractAstroPixHit) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._content())
