@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import zmq
@@ -102,13 +102,15 @@ def test_keys_within_the_state() -> None:
         assert all(f"`{key}`" in rows[name] for key in model.model_fields)
 
 
-def test_states_and_levels() -> None:
+def test_states_events_and_levels() -> None:
     rows = {row[0]: row[2] for row in table("stat")}
     assert re.findall(r"`(\w+)`", rows["state"]) == [
         *("idle", "configured", "running", "recovering", "error", "stopping", "replay")
     ]
     for state in re.findall(r"`(\w+)`", rows["state"]):
         assert Stat(state=state).state == state
+    events = re.findall(r"`(\w+)`", {row[0]: row[2] for row in table("run")}["event"])
+    assert events == [*get_args(RunEvent.model_fields["event"].annotation)]
     levels = re.findall(r"`(\w+)`", {row[0]: row[2] for row in table("log")}["level"])
     assert [LogLine(level=level, text="").level for level in levels] == levels
 
