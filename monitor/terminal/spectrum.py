@@ -1,5 +1,7 @@
 """A histogram as bars of eighth blocks, with axes."""
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 from rich.segment import Segment
@@ -44,6 +46,8 @@ def heights(values: npt.NDArray[np.float64], lines: int, *, logarithmic: bool) -
 
 class Spectrum(Widget):
     """A spectrum in equal bins from 0, in `unit`; lines are composed once and kept until `show` brings others."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"spectrum--bar"}
 
     def __init__(self, bin_width: float, unit: str, *, name: str) -> None:
         super().__init__(id=name)
@@ -93,7 +97,7 @@ class Spectrum(Widget):
 
     def _compose_lines(self) -> list[Strip]:
         plain = self.rich_style
-        label, bar = plain + _LABEL, plain + Style(color=self.styles.scrollbar_color.rich_color)
+        label, bar = plain + _LABEL, plain + Style(color=self.get_component_rich_style("spectrum--bar").color)
         shown = self._counts[: shown_bins(self._counts, self._bin_width)]
         lines = max(self.size.height - 1, 1)
         margin = max(len(scaled(float(shown.max(initial=0)))), 3) + 1

@@ -81,6 +81,20 @@ def test_interrupt_from_another_thread_ends_the_waiting() -> None:
         timer.join()
 
 
+def test_messages_gather_and_interrupt_does_not_wait_for_them(publisher: TestPublisher) -> None:
+    with StreamClient(publisher.endpoint, gather_s=0.05) as client:
+        publisher.wait_for_subscription()
+        publisher.send(*(publisher.messages.log("info", str(number)) for number in range(10)))
+        assert len(take(client, 10)) == 10
+    with StreamClient(publisher.endpoint, gather_s=3600.0) as client:
+        publisher.wait_for_subscription()
+        publisher.send(publisher.messages.stat())
+        timer = threading.Timer(0.05, client.interrupt)
+        timer.start()
+        assert list(client.events()) == []
+        timer.join()
+
+
 def test_nothing_to_receive_ends_after_the_timeout() -> None:
     with StreamClient("tcp://127.0.0.1:1") as client:
         assert list(client.events(timeout_s=0.01)) == []
