@@ -102,6 +102,7 @@ class ControlServer:
             self._socket.close()
         self._context.term()
         if self._lock is not None:
+            Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)  # ZeroMQ leaves it behind
             self._lock.close()
 
 

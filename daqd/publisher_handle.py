@@ -119,6 +119,7 @@ class PublisherHandle:
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal is for the daemon alone: it ends its child in order
         )
 
     async def _watch(self) -> None:
@@ -145,6 +146,8 @@ class PublisherHandle:
                 if process.stdin is not None:
                     process.stdin.close()
             await self._spawn()
+            if self._stop_asked.is_set() and self._process is not None and self._process.stdin is not None:
+                self._process.stdin.close()  # `stop` came while it was being made, and knows the one before only
 
     def _take(self, report: Report) -> None:
         if report.kind == "ready":

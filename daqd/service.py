@@ -68,8 +68,10 @@ class Service:
                 await server.start()
                 await publisher.start()
             except DaqError as error:
-                log.error("%s", error)
                 await server.close()
+                if self._stop_asked.is_set():
+                    return 0  # the signal reached the publisher, too, before it could ignore it
+                log.error("%s", error)
                 return 1
             logging.getLogger("daqd").addHandler(operator_log)
             ticker = asyncio.create_task(self._tick(publisher, status, stat_due), name="stat")
@@ -77,7 +79,7 @@ class Service:
             if config.stream.insecure:
                 log.warning("stream.insecure is set: every machine that reaches %s can read it", publisher.endpoint)
             code = 0
-            if autostart is not None:
+            if autostart is not None and not self._stop_asked.is_set():
                 code = await self._start(control, autostart)
             if code == 0:
                 await self._wait(control)
@@ -113,8 +115,10 @@ class Service:
         """Publish the state once a second, and whenever it changes."""
         while True:
             publisher.send_stat(status.stat())
+            # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), _STAT_INTERVAL_S)
+                async with asyncio.timeout(_STAT_INTERVAL_S):
+                    await due.wait()
             due.clear()
 
     def _send_log(self, publisher: PublisherHandle, line: LogLine) -> None:
