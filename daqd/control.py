@@ -102,8 +102,7 @@ class ControlServer:
             self._socket.close()
         self._context.term()
         if self._lock is not None:
-            Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)  # ZeroMQ leaves it behind
-            self._lock.close()
+            _release_socket(self.endpoint, self._lock)
 
 
 def _claim_socket(path: Path) -> IO[str]:
@@ -135,6 +134,12 @@ def _claim_socket(path: Path) -> IO[str]:
             f"another daemon is using {path}; end it (daqctl shutdown), or give this one another daq.name"
         ) from None
     return lock
+
+
+def _release_socket(endpoint: str, lock: IO[str]) -> None:
+    """Take the socket away, which ZeroMQ leaves behind, while nobody else can have made it anew."""
+    Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+    lock.close()
 
 
 class ControlClient:
