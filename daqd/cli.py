@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daqd.config import load_config
+from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.demo import add_demo_arguments, demo_main
 from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
 from daqd.emulate import add_emulate_arguments, emulate_main
@@ -26,6 +27,7 @@ _EXAMPLES = """examples:
   daqd replay data/run_000001/*.apx --speed max    publish recorded files as if the detector were there
   daqd check-config -c config/emulated.toml        look for mistakes, touch nothing
   daqd emulate --pty                               an emulated board on a serial port, for other programs
+  daqd configure -c config/gecco.toml --dry-run    what would be said to the board, touching nothing
   daqd demo                                        everything at once, on an emulated board
 """
 
@@ -126,6 +128,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_emulate_arguments(emulate)
     emulate.set_defaults(main=emulate_main)
+
+    configure = commands.add_parser(
+        "configure",
+        help="bring a board from power-up to data, trace what was said to it",
+        formatter_class=formatter,
+        epilog=CONFIGURE_EXAMPLES,
+    )
+    add_configure_arguments(configure)
+    configure.set_defaults(main=configure_main)
 
     demo = commands.add_parser(
         "demo",

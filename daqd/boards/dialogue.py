@@ -35,6 +35,7 @@ class Dialogue:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
             return b""
+        self.link.why = step.why
         self.link.write(step.encode())
         if not isinstance(step, ReadRequest):
             return b""

@@ -13,6 +13,9 @@ class Link(ABC):
     name: str
     """What a person would call it: transport, and device where there is one."""
 
+    why: str = ""
+    """What the next `write` is for, in words. Nothing depends on it; traces show it."""
+
     @abstractmethod
     def open(self) -> None:
         """Find the board and connect; nothing that an earlier connection left behind is read. `BoardLost` if absent."""

@@ -1,0 +1,149 @@
+"""What goes over a link, one JSON object a line, for people and for comparing.
+
+::
+
+    {"op": "write", "register": 22, "length": 1, "data": "28", "why": "SPI clock"}
+    {"op": "read", "register": 21, "length": 1, "data": "92", "why": "is the read FIFO empty"}
+
+`length` in bytes; `data` in hexadecimal: what was written, or what was answered (less than `length` where less came).
+The order is that of the requests, also where several were under way at once.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from daqd.errors import LinkTimeout
+from daqd.transports.link import Link
+from protocol.gecco import ReadRequest, RequestParser
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One request: `data` is what it writes, None for one that reads `length` bytes."""
+
+    register: int
+    length: int
+    data: bytes | None = None
+
+
+Parse = Callable[[bytes], Sequence[Transfer]]
+"""The next bytes of a link, in any pieces, to the requests that they complete."""
+
+
+def gecco_transfers() -> Parse:
+    """For the register protocol of the GECCO bench firmware."""
+    parser = RequestParser()
+
+    def parse(data: bytes) -> list[Transfer]:
+        return [
+            Transfer(request.register, request.length)
+            if isinstance(request, ReadRequest)
+            else Transfer(request.register, len(request.data), request.data)
+            for request in parser.feed(data)
+        ]
+
+    return parse
+
+
+@dataclass(slots=True)
+class _Line:
+    transfer: Transfer
+    why: str
+    answer: bytearray
+
+    @property
+    def open_bytes(self) -> int:
+        return 0 if self.transfer.data is not None else self.transfer.length - len(self.answer)
+
+    def json(self) -> str:
+        transfer = self.transfer
+        data = self.answer if transfer.data is None else transfer.data
+        op = "read" if transfer.data is None else "write"
+        return json.dumps(
+            {"op": op, "register": transfer.register, "length": transfer.length, "data": data.hex(), "why": self.why}
+        )
+
+
+class TracingLink(Link):
+    """A link that does what `link` does, and writes every transfer to `out`.
+
+    `protocol` makes a parser for what is written; it is called at each `open`. `transfers` and `bytes` count what
+    went over it, both ways.
+    """
+
+    def __init__(self, link: Link, protocol: Callable[[], Parse], out: TextIO | None) -> None:
+        self.link = link
+        self.name = link.name
+        self.transfers = 0
+        self.bytes = 0
+        self._protocol = protocol
+        self._parse = protocol()
+        self._out = out
+        self._lines: deque[_Line] = deque()
+
+    def open(self) -> None:
+        """Connect."""
+        self.link.open()
+        self._give_up()
+        self._parse = self._protocol()
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self.link.write(data)
+        self.bytes += len(data)
+        for transfer in self._parse(data):
+            self.transfers += 1
+            self._lines.append(_Line(transfer, self.why, bytearray()))
+        self._write_lines()
+
+    def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
+        """Exactly `length` bytes."""
+        try:
+            data = self.link.read(length, timeout_s, under_way)
+        except LinkTimeout as error:
+            self._answered(error.partial)
+            # What comes after silence is no part of this answer.
+            if self._lines:
+                self._write_line(self._lines.popleft())
+            self._write_lines()
+            raise
+        self._answered(data)
+        return data
+
+    def close(self) -> None:
+        """Disconnect; what is still unanswered goes into the trace as it is."""
+        self._give_up()
+        self.link.close()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no data will come any more."""
+        return self.link.exhausted
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the link counts."""
+        return self.link.counters
+
+    def _answered(self, data: bytes) -> None:
+        self.bytes += len(data)
+        for line in self._lines:
+            taken = line.open_bytes
+            line.answer += data[:taken]
+            data = data[taken:]
+        self._write_lines()
+
+    def _write_lines(self) -> None:
+        while self._lines and not self._lines[0].open_bytes:
+            self._write_line(self._lines.popleft())
+
+    def _give_up(self) -> None:
+        while self._lines:
+            self._write_line(self._lines.popleft())
+
+    def _write_line(self, line: _Line) -> None:
+        if self._out is not None:
+            self._out.write(line.json() + "\n")
