@@ -1,6 +1,6 @@
 """Where every byte of a run went."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Self
 
@@ -64,7 +64,7 @@ class Ledger:
 
     def to_dict(self) -> dict[str, Any]:
         """Names and counts, as JSON and msgpack can carry them."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, counts: dict[str, Any]) -> Self:
