@@ -76,17 +76,15 @@ class ActiveRun:
             begin_ns=time.time_ns(),
             software=software,
             readout_uid=board.readout_class.uid(),
-            chips=config.board.chips,
-            full_readout_bytes=config.board.readout_bytes,
             configuration=configuration,
+            **board.description.model_dump(),
         )
         header = {
             "run": self.run,
             "daq": config.daq.name,
             "comment": wish.comment,
             "begin_ns": self.record.begin_ns,
-            "chips": config.board.chips,
-            "full_readout_bytes": config.board.readout_bytes,
+            **board.description.model_dump(exclude_none=True),
             "software": software,
             "configuration": configuration,
         }

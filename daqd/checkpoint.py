@@ -20,12 +20,13 @@ OVERLAP_S = 2.0
 class Checkpoint:
     """A place in the runs, with what the publisher knew there.
 
-    `position`: None between runs, after `last_run`. `decoder`: `StreamDecoder.state()` at that place. `subscribers`:
-    how many got hits.
+    `position`: None between runs, after `last_run`. `decoder`: state of the decoder at that place, None between runs;
+    `readout_uid` says of which kind it is. `subscribers`: how many got hits.
     """
 
     last_run: int
     position: Position | None
+    readout_uid: int
     decoder: dict[str, Any] | None
     next_readout: int | None
     subscribers: int
@@ -37,6 +38,7 @@ class Checkpoint:
             {
                 "last_run": self.last_run,
                 "position": position and [position.run, position.file, position.offset],
+                "readout_uid": self.readout_uid,
                 "decoder": self.decoder,
                 "next_readout": self.next_readout,
                 "subscribers": self.subscribers,
@@ -54,6 +56,7 @@ class Checkpoint:
             return cls(
                 last_run=_count(content["last_run"]),
                 position=None if position is None else Position(*map(_count, position)),
+                readout_uid=_count(content["readout_uid"]),
                 decoder=decoder,
                 next_readout=None if next_readout is None else _count(next_readout),
                 subscribers=_count(content["subscribers"]),

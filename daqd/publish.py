@@ -22,8 +22,8 @@ from daqd.notices import Notice, Report, decode_notice, encode_line
 from daqd.run_publisher import RunPublisher
 from daqd.run_store import RunStore
 from daqd.stream import Stream, StreamError
-from protocol.decode import StreamDecoder
 from protocol.messages import PublisherStat, Rates, Stat, Topic, encode_body
+from protocol.readout import uid_to_readout_class
 
 _HOUSEKEEPING_S = 0.25
 _REPORT_S = 1.0
@@ -121,11 +121,12 @@ class PublisherProcess:
         settled = self._options.after_run
         if checkpoint is None:
             return Follower(store, after_run=settled, settled_run=settled)
-        try:
-            decoder = StreamDecoder.from_state(checkpoint.decoder) if checkpoint.decoder else StreamDecoder()
-        except ValueError:
-            return Follower(store, after_run=settled, settled_run=settled)
-        self._publisher.resume(decoder, checkpoint.next_readout)
+        if checkpoint.decoder is not None:
+            try:
+                decoder = uid_to_readout_class(checkpoint.readout_uid).restore_decoder(checkpoint.decoder)
+            except ValueError:
+                return Follower(store, after_run=settled, settled_run=settled)
+            self._publisher.resume(decoder, checkpoint.next_readout)
         self._publisher.patience_s = _PATIENCE_AFTER_RESTART_S
         self._stream.wait_for_subscribers(checkpoint.subscribers, _REJOIN_S)
         return Follower(store, after_run=checkpoint.last_run, settled_run=settled, position=checkpoint.position)
@@ -223,6 +224,7 @@ class PublisherProcess:
         checkpoint = Checkpoint(
             last_run=self._follower.last_run,
             position=position,
+            readout_uid=self._publisher.readout_uid,
             decoder=None if position is None else self._publisher.decoder.state(),
             next_readout=self._publisher.next_readout,
             subscribers=self._stream.subscribers,

@@ -158,8 +158,7 @@ class Replay(Feed):
             begin_ns=time.time_ns(),
             software={"replay": recorded.files[0].name},
             readout_uid=header.readout_uid(),
-            chips=self._chips or header.chips(),
-            full_readout_bytes=header.full_readout_bytes(),
+            **header.description().with_chips(self._chips).model_dump(),
             configuration=header.content,
         )
         try:

@@ -45,7 +45,7 @@ class RunFiles:
     ) -> None:
         self._store = store
         self._run = run
-        self._readout_class = readout_class
+        self.readout_class = readout_class
         self._header = header
         self._max_size = max_size_bytes
         self._max_time_s = max_time_s
@@ -76,7 +76,7 @@ class RunFiles:
         """Begin the next file."""
         self._index += 1
         part = self._store.part_path(self._run, self._index)
-        header = FileHeader(self._readout_class, {**self._header, "file": self._index}).to_bytes()
+        header = FileHeader(self.readout_class, {**self._header, "file": self._index}).to_bytes()
         descriptor = self._create(part)
         self._sha256 = hashlib.sha256()
         self._size = 0

@@ -10,10 +10,10 @@ import numpy as np
 from daqd.feed import Complaint, FeedEvent, ReadoutsRead, RunBegan, RunEnded, RunInterrupted
 from daqd.stream import Stream
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
-from protocol.messages import HIT_DESCRIPTION, LogLine, RunEvent, Topic, encode_body
-from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.messages import LogLine, RunEvent, Topic, describe, encode_body
+from protocol.readout import RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
+from protocol.readout_decoder import ReadoutDecoder
 from protocol.run_record import RunRecord
 
 _RATE_WINDOW_S = 2.0
@@ -40,7 +40,8 @@ class RunPublisher:
         self._raw = raw
         self._clock = clock
         self.patience_s = patience_s
-        self.decoder = StreamDecoder()
+        self.decoder: ReadoutDecoder = AstroPix4Readout.make_decoder()
+        self.readout_uid = AstroPix4Readout.uid()
         self.run: int | None = None
         self.pass_ = 0
         self.next_readout: int | None = None
@@ -54,7 +55,7 @@ class RunPublisher:
             self._recent.popleft()
         return sum(hits for _, hits in self._recent) / _RATE_WINDOW_S
 
-    def resume(self, decoder: StreamDecoder, next_readout: int | None) -> None:
+    def resume(self, decoder: ReadoutDecoder, next_readout: int | None) -> None:
         """Take over the run that `RunBegan(resumed=True)` will name, in the middle."""
         self.decoder = decoder
         self.next_readout = next_readout
@@ -64,8 +65,9 @@ class RunPublisher:
         match event:
             case RunBegan(record, pass_, resumed):
                 self.run, self.pass_ = record.run, pass_
+                self.readout_uid = record.readout_uid
                 if not resumed:
-                    self.decoder = StreamDecoder(record.chips, full_readout_bytes=record.full_readout_bytes)
+                    self.decoder = record.decoder()
                     self.next_readout = None
                 self._send_run("begin", record)
             case ReadoutsRead(block):
@@ -115,7 +117,7 @@ class RunPublisher:
                 part.view(np.uint8),
                 n=len(part),
                 readouts=(first, last),
-                dtype=HIT_DESCRIPTION,
+                dtype=describe(part.dtype),
             )
             first = last + 1
         self.next_readout = first

@@ -11,11 +11,9 @@ from daqd.readout_queue import ReadoutQueue
 from daqd.run_files import RunFiles
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from protocol.run_record import Counts, FileRecord
-from protocol.stream_bytes import PADDING_BYTE
 
 log = logging.getLogger(__name__)
 
-_PADDING = bytes([PADDING_BYTE])
 _IDLE_WAIT_S = 0.25
 
 
@@ -51,6 +49,7 @@ class Writer:
     ) -> None:
         self._queue = queue
         self._files = files
+        self._without_padding = files.readout_class.without_padding
         self._flush_s = flush_s
         self._fsync_s = fsync_s
         self._on_written = on_written
@@ -150,7 +149,7 @@ class Writer:
         """Append the batch, in as few writes as rotation allows; takes out of `batch` what is written."""
         group = _Group()
         for readout in tuple(batch):
-            data = readout.data.rstrip(_PADDING)
+            data = self._without_padding(readout.data)
             if data:
                 readout_id = self._next_readout + len(group.records)
                 record = RECORD_HEAD.pack(RECORD_MARKER, readout_id, readout.timestamp_ns, len(data)) + data

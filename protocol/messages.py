@@ -42,7 +42,13 @@ class _Model(BaseModel):
 
 DTypeDescription = tuple[tuple[str, str], ...]
 
-HIT_DESCRIPTION: DTypeDescription = tuple((name, str(HIT_DTYPE[name].str)) for name in HIT_DTYPE.names or ())
+
+def describe(dtype: np.dtype[np.void]) -> DTypeDescription:
+    """Names and types of the columns of a hit table, as a header carries them."""
+    return tuple((name, str(dtype[name].str)) for name in dtype.names or ())
+
+
+HIT_DESCRIPTION: DTypeDescription = describe(HIT_DTYPE)
 
 
 class Header(_Model):

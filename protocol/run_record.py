@@ -4,6 +4,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from protocol.readout import uid_to_readout_class
+from protocol.readout_decoder import ReadoutDecoder
+from protocol.readout_description import ReadoutDescription, TimestampBits, TimestampOrder
+
 _MOST_MISTAKES = 20
 
 RunState = Literal["running", "finished", "failed", "interrupted"]
@@ -53,7 +57,7 @@ class Counts(_Model):
 class RunRecord(_Model):
     """All that is known about a run. `state` is "running" until the daemon has closed it.
 
-    `chips` in the chain; `full_readout_bytes`, the length of a readout with its padding: what a decoder wants to know.
+    `readout_uid`, and what of `ReadoutDescription` is known, are what a decoder wants to know.
     `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
     """
 
@@ -69,11 +73,23 @@ class RunRecord(_Model):
     readout_uid: int
     chips: int | None = None
     full_readout_bytes: int | None = None
+    layers: int | None = None
+    timestamp_bits: TimestampBits | None = None
+    timestamp_order: TimestampOrder | None = None
     configuration: dict[str, Any]
     counts: Counts = Counts()
     ledger: dict[str, Any] | None = None
     gaps: tuple[Gap, ...] = ()
     files: tuple[FileRecord, ...] = ()
+
+    @property
+    def description(self) -> ReadoutDescription:
+        """What the record says of how the readouts are to be decoded."""
+        return ReadoutDescription.of({name: getattr(self, name) for name in ReadoutDescription.model_fields})
+
+    def decoder(self) -> ReadoutDecoder:
+        """A decoder for the readouts of the run; `ValueError` for readouts of an unknown kind."""
+        return uid_to_readout_class(self.readout_uid).make_decoder(self.description)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

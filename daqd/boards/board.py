@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from protocol.chip_setup import ChipSetup
 from protocol.readout import AbstractAstroPixReadout
+from protocol.readout_description import ReadoutDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class RawReadout:
 
 
 class BoardStatus(BaseModel):
-    """What a board says of itself. `counters` are its own words for what it counts, since it was made.
+    """What a board says of itself. `counters` are its own words for what it counts, since it was made; `readings`, of
+    what it measures, with the unit at the end of the name.
 
     `exhausted`: it is certain that no data will come any more (an emulated board at the end of its recording).
     """
@@ -34,6 +36,7 @@ class BoardStatus(BaseModel):
     running: bool
     exhausted: bool
     counters: dict[str, int]
+    readings: dict[str, float] = {}
 
 
 class Board(ABC):
@@ -46,6 +49,11 @@ class Board(ABC):
 
     readout_class: type[AbstractAstroPixReadout]
     """How the readouts of this board are written to files and decoded."""
+
+    @property
+    @abstractmethod
+    def description(self) -> ReadoutDescription:
+        """What a decoder wants to know of these readouts, for file headers and run records."""
 
     @abstractmethod
     def open(self) -> None:

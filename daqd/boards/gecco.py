@@ -23,6 +23,7 @@ from protocol.gecco_sequence import (
     reset_fifos,
 )
 from protocol.readout import AstroPix4Readout
+from protocol.readout_description import ReadoutDescription
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ class GeccoBoard(Board):
         self._opened = False
         self._configured = False
         self._running = False
+
+    @property
+    def description(self) -> ReadoutDescription:
+        """Chips in the chain, and how long a readout is with its padding."""
+        return ReadoutDescription(chips=self._config.chips, full_readout_bytes=self._config.readout_bytes)
 
     def open(self) -> None:
         """Connect, test the scratch register, empty the FIFOs."""

@@ -15,8 +15,8 @@ class Limits:
     min_tot_us: float = 0.0
     """A hit is at least so long. No duration at all is for `tot_zero`, which has a fraction of its own."""
 
-    max_tot_us: float = 6553.55
-    """The counter's longest time: 2^17 - 1 counts of 50 ns. More cannot come from the chip."""
+    max_tot_us: float = 6553.575
+    """The counter's longest time, 2^18 - 1 counts of 25 ns where the clock phase counts, too: more cannot come."""
 
     tot_zero_fraction: float = 1e-3
     """Noise shorter than one count of 50 ns does occur; the shortest of 1000 hits recorded on the bench has 400 ns."""

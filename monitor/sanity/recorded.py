@@ -13,9 +13,9 @@ from monitor.sanity.findings import Level, Notice, Place
 from monitor.sanity.limits import Limits
 from monitor.sanity.order import ReadoutOrder
 from protocol.apx import ApxReader, FileHeader
-from protocol.decode import StreamDecoder
 from protocol.errors import ApxFormatError
 from protocol.ledger import Ledger
+from protocol.readout_decoder import ReadoutDecoder
 
 MOST_CHIPS = 31
 
@@ -114,15 +114,14 @@ class RecordedChecks:
     def _begin_run(self, header: FileHeader, piece: _Piece, here: Place) -> "_RunOfFiles":
         self.runs += 1
         number = header.get("run")
-        said = header.get("chips")
-        chips = self._chips or (said if isinstance(said, int) and 1 <= said <= MOST_CHIPS else None)
+        chips = self._chips or header.chips()
         geometry = self._limits.geometry
         limits = replace(self._limits, geometry=Geometry(chips or geometry.chips, geometry.rows, geometry.columns))
         return _RunOfFiles(
             place=replace(here, run=number if isinstance(number, int) else None),
             piece=piece,
             limits=limits,
-            decoder=StreamDecoder(chips, header.readout_class().HIT_CLASS or StreamDecoder().hit_class),
+            decoder=header.decoder(chips),
             tally=HitTally(limits),
             order=ReadoutOrder(limits, complete=True),
         )
@@ -142,7 +141,7 @@ class _RunOfFiles:
     place: Place
     piece: _Piece
     limits: Limits
-    decoder: StreamDecoder
+    decoder: ReadoutDecoder
     tally: HitTally
     order: ReadoutOrder
 

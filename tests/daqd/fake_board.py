@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from protocol.readout import AstroPix4Readout
+from protocol.readout_description import ReadoutDescription
 
 T0_NS = 1_750_000_000_000_000_000
 
@@ -17,6 +18,7 @@ class FakeBoard(Board):
     """
 
     readout_class = AstroPix4Readout
+    description = ReadoutDescription(chips=1, full_readout_bytes=2048)
 
     def __init__(self, readouts: Iterable[bytes | Exception] = (), held: Iterable[bytes] = ()) -> None:
         self._answers: queue.SimpleQueue[RawReadout | Exception] = queue.SimpleQueue()
