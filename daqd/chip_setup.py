@@ -61,6 +61,8 @@ class _Builder:
                     "change the one or the other"
                 ]
             )
+        if self._board.kind == "gecco" and settings.method == "spi":
+            self._mistakes.append("chip.method: the GECCO firmware configures chips by shift register only")
         self._chips = self._all_chips()
         self._try("vcal, vsupply", self._set_supply)
         self._mask()

@@ -1,0 +1,221 @@
+"""`[chip]` of the configuration, what a run says otherwise, and what becomes of both with a chip's file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from daqd.chip_settings import ChipSettings
+from daqd.chip_setup import build_chip_setup, load_chip_setup
+from daqd.config import load_config
+from daqd.config_sections import BoardSection
+from daqd.errors import ConfigError
+from protocol.chip_setup import ChipSetup
+from protocol.chip_yaml import ChipFile, parse_chip_yaml, usual_chip_file
+
+OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"
+GECCO = {"transport": "emulated"}
+
+
+def setup(settings: dict[str, Any], chip_file: ChipFile | None = None, **board: Any) -> ChipSetup:
+    return build_chip_setup(
+        ChipSettings.model_validate(settings),
+        chip_file or usual_chip_file(4),
+        BoardSection.model_validate({**GECCO, **board}),
+    )
+
+
+def mistakes(settings: dict[str, Any], chip_file: ChipFile | None = None, **board: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        setup(settings, chip_file, **board)
+    return list(caught.value.mistakes)
+
+
+def several(chips: int) -> ChipFile:
+    tree = yaml.safe_load(OURS.read_text(encoding="utf-8"))["astropix4"]
+    config = tree.pop("config")
+    tree.pop("tdac_config")
+    tree |= {f"config_{chip}": {**config, "vdacs": {**config["vdacs"], "vinj": [10, chip]}} for chip in range(chips)}
+    return parse_chip_yaml(yaml.safe_dump({"astropix4": tree}, sort_keys=False))
+
+
+def test_nothing_given_is_the_usual() -> None:
+    found = setup({})
+    assert found.chips == usual_chip_file(4).chips
+    assert found.injection is None
+    assert found.defaulted == ("chip.file: not given, usual values taken",)
+
+
+def test_a_file_of_the_collaboration(recordings: Path) -> None:
+    settings = ChipSettings(
+        file=str(recordings / "config_v4_none_20250723_092534.yml"), threshold_mv=40, vinj_mv=300
+    ).overridden({"inject": [1, 9]})
+    found = load_chip_setup(settings, BoardSection.model_validate(GECCO))
+    (chip,) = found.chips
+    # Row 0, column 9 of the file stays on, and is not injected any more.
+    assert chip.pixels_on() == ((0, 9), (1, 9))
+    assert chip.injected_pixels() == ((1, 9),)
+    assert chip.value("vdacs", "vinj") == 170
+    assert found.cards.dacs_v[7] == 1.04
+    assert found.injection is not None
+    assert (found.injection.row, found.injection.column, found.injection.amplitude_mv) == (1, 9, 300)
+    assert len(found.defaulted) == 4
+
+
+def test_amplitude_of_the_file_where_none_is_given() -> None:
+    found = setup({"inject": [1, 9]})
+    assert found.chips[0].value("vdacs", "vinj") == 171
+    assert found.injection is not None
+    assert found.injection.amplitude_mv == pytest.approx(171 * 1800 / 1024)
+
+
+def test_the_injection_card_leaves_the_amplitude_of_the_chip() -> None:
+    found = setup({"inject": [1, 9], "vinj_mv": 500, "inject_output": "card", "inject_period": 7, "inject_cycle": 9})
+    assert found.chips[0].value("vdacs", "vinj") == 171
+    assert found.injection is not None
+    assert (found.injection.output, found.injection.amplitude_mv) == ("card", 500)
+    assert (found.injection.period, found.injection.cycle, found.injection.divider) == (7, 9, 300)
+
+
+def test_mask_in_its_order() -> None:
+    mask = {"all": "on", "enable": [[0, 0]], "disable": [[0, 0], [1, 2, 3]]}
+    first, second = setup({"mask": mask}, chips=2).chips
+    everywhere = {(row, column) for row in range(13) for column in range(16)}
+    assert set(first.pixels_on()) == everywhere - {(0, 0)}
+    assert set(second.pixels_on()) == everywhere - {(0, 0), (2, 3)}
+
+
+def test_threshold_on_the_chip() -> None:
+    found = setup({"threshold_mv": 100, "threshold_output": "chip"}, chips=2)
+    assert [chip.value("vdacs", "thpix") for chip in found.chips] == [624, 624]
+    assert found.cards.dacs_v[7] == 1.2
+
+
+def test_analogue_output_of_every_chip() -> None:
+    assert [chip.analog_columns() for chip in setup({"analog_column": 3}, chips=2).chips] == [(3,), (3,)]
+
+
+def test_one_chip_of_several_is_injected() -> None:
+    found = setup({"inject": [1, 1, 9]}, chips=2)
+    assert [chip.injected_pixels() for chip in found.chips] == [(), ((1, 9),)]
+
+
+def test_one_file_for_all_chips_or_for_each() -> None:
+    assert len(setup({}, chips=3).chips) == 3
+    amplitudes = [chip.value("vdacs", "vinj") for chip in setup({}, several(2), chips=2).chips]
+    assert amplitudes == [0, 1]
+    assert mistakes({}, several(2), chips=3) == ["chip.file: describes 2 chips, but board.chips = 3"]
+    layers: dict[str, Any] = {"kind": "astep", "layers": 3, "chips": 2}
+    amplitudes = [chip.value("vdacs", "vinj") for chip in setup({}, several(2), **layers).chips]
+    assert amplitudes == [0, 1, 0, 1, 0, 1]
+    found = setup({"inject": [4, 1, 9]}, several(6), **layers)
+    assert [chip.value("vdacs", "vinj") for chip in found.layer(2)] == [4, 5]
+    assert [chip.injected_pixels() for chip in found.layer(2)] == [((1, 9),), ()]
+
+
+def test_supply_and_calibration_of_the_card() -> None:
+    cards = setup({"vcal": 1.0, "vsupply": 3.3}).cards
+    assert (cards.vcal, cards.vsupply_v, cards.dac_code(1.0)) == (1.0, 3.3, 4964)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"threshold_mv": 501},
+            "chip.threshold_mv: a threshold of 501 mV above BL = 1 V makes thpix 1.501 V: 0 to 1.5 V",
+        ),
+        ({"inject": [1, 1, 9]}, "chip.inject: there is no chip 1: 0 to 0"),
+        ({"mask": {"enable": [[1, 2], [3, 1, 2]]}}, "chip.mask.enable[1]: there is no chip 3: 0 to 0"),
+        (
+            {"inject": [1, 9], "inject_output": "card"},
+            "chip.vinj_mv: is missing: the injection card needs an amplitude",
+        ),
+        (
+            {"inject": [1, 9], "mask": {"disable": [[1, 9]]}},
+            "chip.inject: the pixel is switched off by chip.mask.disable[0]: an injected pixel must be on",
+        ),
+        ({"method": "spi"}, "chip.method: the GECCO firmware configures chips by shift register only"),
+    ],
+)
+def test_mistakes_name_their_key(settings: dict[str, Any], expected: str) -> None:
+    assert mistakes(settings) == [expected]
+
+
+def test_all_mistakes_at_once() -> None:
+    assert len(mistakes({"threshold_mv": 501, "inject": [1, 1, 9], "mask": {"disable": [[7, 0, 0]]}})) == 3
+
+
+def test_two_analogue_columns_in_the_file_are_a_mistake() -> None:
+    text = OURS.read_text(encoding="utf-8")
+    for column in (3, 4):
+        text = text.replace(f"col{column}:                [38, 0b0", f"col{column}:                [38, 0b1")
+    chip_file = parse_chip_yaml(text)
+    assert mistakes({}, chip_file) == ["chip.file: chip 0 has the analogue output of columns 3, 4 on: one column only"]
+    assert setup({"analog_column": 5}, chip_file).chips[0].analog_columns() == (5,)
+
+
+def test_rows_that_are_not_sent_are_told() -> None:
+    text = OURS.read_text(encoding="utf-8").replace("row3:   [80, 0b00001", "row3:   [80, 0b00011")
+    assert setup({}, parse_chip_yaml(text)).notes == ("tdac_config: rows differ, and only row0 is sent to the chips",)
+    assert setup({}).notes == ()
+
+
+def test_what_a_run_says_otherwise() -> None:
+    settings = ChipSettings.model_validate({"threshold_mv": 40, "mask": {"all": "on", "disable": [[0, 0]]}})
+    changed = settings.overridden({"threshold_mv": 50, "inject": [1, 9], "mask": {"disable": [[0, 1]]}})
+    assert (changed.threshold_mv, changed.mask.all) == (50, "on")
+    assert [(pixel.row, pixel.column) for pixel in changed.mask.disable] == [(0, 1)]
+    assert changed.overridden({"inject": None}).inject is None
+    assert settings.overridden({}) == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"file": "other.yml"}, "file: cannot be changed for a run"),
+        ({"treshold_mv": 4}, "treshold_mv: unknown key: is threshold_mv meant?"),
+        ({"inject": [13, 9]}, "inject.row: 13 is not allowed: it must be 0 to 12"),
+        ({"inject": [1]}, "inject: [1] should be [row, column] or [chip, row, column]"),
+        ({"inject": "1,9"}, "inject: '1,9' should be [row, column] or [chip, row, column]"),
+        ({"vinj_mv": 1801}, "vinj_mv: 1801 is not allowed: it must be 0 to 1800"),
+        ({"threshold_mv": "40"}, 'threshold_mv: "40" is not a number'),
+        ({"mask": {"enable": [[1, 16]]}}, "mask.enable[0].column: 16 is not allowed: it must be 0 to 15"),
+    ],
+)
+def test_a_run_that_wants_the_impossible(overrides: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ChipSettings().overridden(overrides)
+    assert caught.value.mistakes == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"astropix4: {}", "chip.yml: astropix4.config: is missing: groups digitalconfig"),
+        (b"astropix4: [", "chip.yml: line 1: this is not YAML"),
+        (b"\xff", "chip.yml: is not UTF-8 text: byte 0 is wrong"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "chip.yml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_chip_setup(ChipSettings(file=str(path)), BoardSection.model_validate(GECCO))
+    assert expected in str(caught.value)
+
+
+def test_a_file_that_has_gone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_chip_setup(ChipSettings(file=str(tmp_path / "chip.yml")), BoardSection.model_validate(GECCO))
+
+
+def test_the_file_is_relative_to_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "daqd.toml"
+    config.write_text('[board]\ntransport = "emulated"\n[chip]\nfile = "chip.yml"\n')
+    with pytest.raises(ConfigError, match=r"chip\.file: there is no file .*/chip\.yml"):
+        load_config(config)
+    (tmp_path / "chip.yml").write_text(OURS.read_text(encoding="utf-8"))
+    loaded = load_config(config)
+    assert load_chip_setup(loaded.chip, loaded.board).defaulted == ()

@@ -1,0 +1,150 @@
+"""`daqd configure`: the bytes that would go to the board, and what is said about it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daqd.cli import main
+from tests.protocol import chip_by_hand as by_hand
+
+CONFIG = '[board]\ntransport = "{transport}"\nchips = {chips}\n[daq]\nruntime_dir = "{folder}"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration for a board that is not there: a dry run must not look for it."""
+    path = tmp_path / "daqd.toml"
+    path.write_text(CONFIG.format(transport="ftdi", chips=1, folder=tmp_path))
+    return path
+
+
+def trace_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def writes(trace: list[dict[str, Any]], register: int) -> list[str]:
+    return [line["data"] for line in trace if line["op"] == "write" and line["register"] == register]
+
+
+def test_dry_run_of_a_threshold_scan_every_byte(
+    config: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = recordings / "config_v4_none.yml", tmp_path / "trace.jsonl"
+    wishes = "--threshold 40 --inject 1,9 --vinj 300 --dry-run"
+    assert main(["configure", "-c", str(config), "--chip-file", str(file), *wishes.split(), "--trace", str(out)]) == 0
+    trace = trace_of(out)
+    assert all(set(line) == {"op", "register", "length", "data", "why"} for line in trace)
+    assert all(line["length"] == len(line["data"]) // 2 for line in trace)
+    assert all(line["why"] for line in trace)
+
+    text = file.read_text()
+    off = 0b001_11111_11111_11111_11111_11111_11111_11110
+    vector = by_hand.chip_bits(
+        text, {"vdacs.vinj": 170, "recconfig.col1": off | 1, "recconfig.col9": off & ~0b100 | 1 << 36}
+    )
+    chip = by_hand.chip_port(vector, load=8).hex()
+    tdacs = by_hand.chip_port(16 * "10000", load=0x40).hex()
+    voltages = by_hand.card_port(by_hand.card_bits([0, 0, 6748, 6135, 0, 0, 4908, 6380], slot=4)).hex()
+
+    # Reset, configuration; chip out of reset for SPI; reset, configuration, TDAC row 0.
+    assert writes(trace, 0x00) == ["10", "00", chip, "00", "10", "00", chip, tdacs]
+    assert writes(trace, 0x0C) == [voltages]
+    assert writes(trace, 0x09) == ["55"]
+    assert writes(trace, 0x16) == ["28"]
+    assert writes(trace, 0x17) == ["0400000000000000"]
+    injection = [
+        f"01{line['register']:02x}0001{line['data']}"
+        for line in trace
+        if line["op"] == "write" and 2 <= line["register"] <= 7
+    ]
+    assert injection == [
+        *("0103000101", "0102000101", "0102000100"),
+        *by_hand.injection_writes(output=2, period=100, cycle=0, delay=100, divider=300, pulses=1),
+        *("0103000101", "0102000101", "0102000100", "0103000100"),
+    ]
+    # In the order of the facts.
+    order = [(line["op"], line["register"], line["length"]) for line in trace]
+    places = [
+        order.index(("write", 0x09, 1)),
+        order.index(("write", 0x00, 34320)),
+        order.index(("write", 0x0C, 3424)),
+        order.index(("write", 0x05, 1)),
+        order.index(("write", 0x17, 8)),
+        order.index(("write", 0x00, 3440)),
+        order.index(("read", 0x18, 2048)),
+        len(order) - 1,
+    ]
+    assert places == sorted(places)
+    assert order[-1] == ("write", 0x03, 1)
+
+    told = capsys.readouterr().out
+    assert "thpix 1.04 V; slot 4" in told
+    assert "row 1, column 9: 300 mV from the chip" in told
+    assert "nothing was touched" in told
+
+
+def test_a_dry_run_says_what_a_real_one_says(config: Path, tmp_path: Path) -> None:
+    traces = []
+    for number, dry in enumerate((["--dry-run"], [])):
+        real = tmp_path / "emulated.toml"
+        real.write_text(CONFIG.format(transport="emulated", chips=2, folder=tmp_path) + "[emulator]\nrate_hz = 0.001\n")
+        out = tmp_path / f"{number}.jsonl"
+        assert main(["configure", "-c", str(real), "--inject", "1,1,9", "--trace", str(out), *dry]) == 0
+        traces.append(trace_of(out))
+    assert traces[0] == traces[1]
+    chips = [len(data) // 2 for data in writes(traces[0], 0x00) if len(data) > 2]
+    assert chips == [65280, 2 * 34320 - 240 - 65280, 65280, 2 * 34320 - 240 - 65280, 6640]
+
+
+def test_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["configure", "-c", str(config), "--dry-run", "--stop", "--pixels", "on", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["dry_run"], told["stopped"], told["trace"]) == (True, True, True, None)
+    assert told["setup"]["chips"][0]["pixels_on"] == 208
+    assert told["transfers"] > 30
+
+
+def test_stop_leaves_it_safe(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "trace.jsonl"
+    assert main(["configure", "-c", str(config), "--dry-run", "--stop", "--trace", str(out)]) == 0
+    trace = trace_of(out)
+    assert writes(trace, 0x03)[-1] == writes(trace, 0x02)[-1] == "01"
+    assert writes(trace, 0x15)[-1] == "92"
+    assert writes(trace, 0x00)[-1] == "10"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--threshold 600", "daqd: chip.threshold_mv: a threshold of 600 mV above BL = 1 V makes thpix 1.6 V"),
+        ("--threshold 1600", "daqd: threshold_mv: 1600.0 is not allowed: it must be 0 to 1500"),
+        ("--inject 13,9", "daqd: inject.row: 13 is not allowed: it must be 0 to 12"),
+        ("--inject 1,1,9", "daqd: chip.inject: there is no chip 1: 0 to 0"),
+        ("--chip-file nowhere.yml", "daqd: nowhere.yml: cannot be read: No such file or directory"),
+        ("--dry-run --trace /nowhere/trace", "daqd: /nowhere/trace: cannot be written: No such file or directory"),
+    ],
+)
+def test_mistakes_touch_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: str, expected: str
+) -> None:
+    assert main(["configure", "-c", str(config), *arguments.split()]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(expected)
+    assert not said.out
+
+
+def test_mistakes_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["configure", "-c", str(config), "--json", "--threshold", "600", "--disable", "1,0,0"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert not told["ok"]
+    assert [line.partition(": ")[0] for line in told["mistakes"]] == ["chip.mask.disable[0]", "chip.threshold_mv"]
+
+
+@pytest.mark.parametrize("pixel", ["1", "a,b", "1,2,3,4", "-1,2", "1,²"])
+def test_what_is_no_pixel_is_misuse(config: Path, pixel: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["configure", "-c", str(config), f"--inject={pixel}"])
+    assert caught.value.code == 2
+    assert "is not ROW,COLUMN or CHIP,ROW,COLUMN" in capsys.readouterr().err
