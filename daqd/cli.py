@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from daqd.chip_setup import load_chip_setup
 from daqd.config import load_config
 from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.demo import add_demo_arguments, demo_main
@@ -188,6 +189,7 @@ def _replay(args: argparse.Namespace) -> int:
 def _check_config(args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config)
+        load_chip_setup(config.chip, config.board)
     except ConfigError as error:
         if args.json:
             print(json.dumps({"ok": False, "mistakes": list(error.mistakes)}, indent=2))

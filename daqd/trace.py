@@ -13,57 +13,49 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
-from protocol.gecco import ReadRequest, RequestParser
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """One request: `data` is what it writes, None for one that reads `length` bytes."""
+class Request(Protocol):
+    """A request of either register protocol; one that writes has `data`, too."""
 
-    register: int
-    length: int
-    data: bytes | None = None
+    @property
+    def register(self) -> int:
+        """Where."""
+
+    @property
+    def answer_bytes(self) -> int:
+        """How many bytes the board answers."""
 
 
-Parse = Callable[[bytes], Sequence[Transfer]]
-"""The next bytes of a link, in any pieces, to the requests that they complete."""
+class Parser(Protocol):
+    """Bytes to a board, in any pieces, to the requests that they complete."""
 
-
-def gecco_transfers() -> Parse:
-    """For the register protocol of the GECCO bench firmware."""
-    parser = RequestParser()
-
-    def parse(data: bytes) -> list[Transfer]:
-        return [
-            Transfer(request.register, request.length)
-            if isinstance(request, ReadRequest)
-            else Transfer(request.register, len(request.data), request.data)
-            for request in parser.feed(data)
-        ]
-
-    return parse
+    def feed(self, data: bytes) -> Sequence[Request]:
+        """Requests completed by `data`, in order."""
 
 
 @dataclass(slots=True)
 class _Line:
-    transfer: Transfer
+    request: Request
     why: str
     answer: bytearray
 
     @property
     def open_bytes(self) -> int:
-        return 0 if self.transfer.data is not None else self.transfer.length - len(self.answer)
+        return self.request.answer_bytes - len(self.answer)
 
     def json(self) -> str:
-        transfer = self.transfer
-        data = self.answer if transfer.data is None else transfer.data
-        op = "read" if transfer.data is None else "write"
+        written: bytes | None = getattr(self.request, "data", None)
+        if written is None:
+            op, data, length = "read", bytes(self.answer), self.request.answer_bytes
+        else:
+            op, data, length = "write", written, len(written)
         return json.dumps(
-            {"op": op, "register": transfer.register, "length": transfer.length, "data": data.hex(), "why": self.why}
+            {"op": op, "register": int(self.request.register), "length": length, "data": data.hex(), "why": self.why}
         )
 
 
@@ -74,13 +66,13 @@ class TracingLink(Link):
     went over it, both ways.
     """
 
-    def __init__(self, link: Link, protocol: Callable[[], Parse], out: TextIO | None) -> None:
+    def __init__(self, link: Link, protocol: Callable[[], Parser], out: TextIO | None) -> None:
         self.link = link
         self.name = link.name
         self.transfers = 0
         self.bytes = 0
         self._protocol = protocol
-        self._parse = protocol()
+        self._parser = protocol()
         self._out = out
         self._lines: deque[_Line] = deque()
 
@@ -88,15 +80,15 @@ class TracingLink(Link):
         """Connect."""
         self.link.open()
         self._give_up()
-        self._parse = self._protocol()
+        self._parser = self._protocol()
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
         self.link.write(data)
         self.bytes += len(data)
-        for transfer in self._parse(data):
+        for request in self._parser.feed(data):
             self.transfers += 1
-            self._lines.append(_Line(transfer, self.why, bytearray()))
+            self._lines.append(_Line(request, self.why, bytearray()))
         self._write_lines()
 
     def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:

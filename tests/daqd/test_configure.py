@@ -148,3 +148,13 @@ def test_what_is_no_pixel_is_misuse(config: Path, pixel: str, capsys: pytest.Cap
         main(["configure", "-c", str(config), f"--inject={pixel}"])
     assert caught.value.code == 2
     assert "is not ROW,COLUMN or CHIP,ROW,COLUMN" in capsys.readouterr().err
+
+
+def test_check_config_reads_the_chip_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, chip = tmp_path / "daqd.toml", tmp_path / "chip.yml"
+    path.write_text('[board]\ntransport = "emulated"\n[chip]\nfile = "chip.yml"\n')
+    chip.write_text("astropix4: {config: {}}")
+    assert main(["check-config", "-c", str(path)]) == 1
+    assert f"daqd: {chip}: astropix4.config.vdacs: is missing" in capsys.readouterr().err.splitlines()
+    chip.write_text((Path(__file__).parents[2] / "config" / "astropix4.yml").read_text(encoding="utf-8"))
+    assert main(["check-config", "-c", str(path)]) == 0

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from daqd.errors import BoardLost, LinkTimeout
-from daqd.trace import TracingLink, gecco_transfers
+from daqd.trace import TracingLink
 from daqd.transports.link import Link
+from protocol.gecco import RequestParser
 
 
 class ScriptedLink(Link):
@@ -41,7 +42,7 @@ class ScriptedLink(Link):
 
 def traced(link: Link) -> tuple[TracingLink, io.StringIO]:
     out = io.StringIO()
-    tracing = TracingLink(link, gecco_transfers, out)
+    tracing = TracingLink(link, RequestParser, out)
     tracing.open()
     return tracing, out
 
@@ -114,7 +115,7 @@ def test_what_did_not_go_over_the_link_is_not_in_the_trace() -> None:
 
 
 def test_without_a_file_it_only_counts() -> None:
-    link = TracingLink(ScriptedLink(), gecco_transfers, None)
+    link = TracingLink(ScriptedLink(), RequestParser, None)
     link.open()
     link.write(bytes.fromhex("0116000128"))
     link.close()
