@@ -57,7 +57,7 @@ class GeccoBoard(Board):
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._dialogue = Dialogue(link, self.name, sleep)
-        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns)
+        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
         self._setup: ChipSetup | None = None
         self._opened = False
         self._configured = False
@@ -156,12 +156,13 @@ class GeccoBoard(Board):
             transport=self.link.name,
             connected=self._opened,
             running=self._running,
-            exhausted=self.link.exhausted,
+            exhausted=self.link.exhausted and poller.idle,
             counters={
                 "polls": poller.polls,
                 "readouts": poller.readouts,
                 "read_bytes": poller.read_bytes,
                 "short_readouts": poller.short_readouts,
+                "vain_reads": poller.vain_reads,
                 "fifo_full": poller.fifo_full,
                 **self.link.counters,
             },

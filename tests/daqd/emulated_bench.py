@@ -83,8 +83,11 @@ class EmulatedBench:
         return readouts
 
     def without_padding(self, readouts: list[bytes]) -> bytes:
-        """What the readouts hold of the board's bytes; the rest of each must be padding."""
-        sizes = self.record.reads
+        """What the readouts hold of the board's bytes; the rest of each must be padding.
+
+        Reads that found nothing are no readouts.
+        """
+        sizes = [size for size in self.record.reads if size]
         assert len(sizes) == len(readouts)
         for data, size in zip(readouts, sizes, strict=True):
             assert set(data[size:]) <= {PADDING_BYTE}

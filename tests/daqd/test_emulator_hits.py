@@ -150,7 +150,9 @@ def test_max_fills_the_fifo_and_never_overflows() -> None:
     bench.run()
     readouts = [bench.board.read_readout(0) for _ in range(100)]
     assert None not in readouts
-    assert bench.record.reads == [2048] * 100
+    # A few more were asked for and are on their way.
+    assert 100 <= len(bench.record.reads) <= 100 + bench.config.board.queue_ahead
+    assert set(bench.record.reads) == {2048}
     assert bench.model.fifo.lost_bytes == 0
     assert bench.board.status().counters["fifo_full"] == 0
 
@@ -161,7 +163,7 @@ def test_overflow_loses_the_newest_and_the_record_says_which_hits_are_left() -> 
     )
     bench.run()
     readouts = []
-    while not bench.model.exhausted:
+    while not bench.board.status().exhausted:
         bench.clock.sleep(0.005)  # the host is busy elsewhere, the FIFO is not
         readout = bench.board.read_readout(0.1)
         if readout is not None:
