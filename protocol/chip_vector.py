@@ -1,4 +1,4 @@
-"""Chip configurations as the bits that are shifted into a chain of chips, and back.
+"""Chip configurations as the bits that are shifted into a chain, and back (docs/chips.md, "Bits of a chain").
 
 The bits of a chip are its values in order, each most significant bit first, but for those of `vdacs`, which have their
 bits reversed; then all of it reversed, last bit first. What is sent first ends farthest down the chain: the last chip

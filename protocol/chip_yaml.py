@@ -1,4 +1,4 @@
-"""The collaboration's YAML files of chip configurations (docs/formats.md, "Chip configuration").
+"""The collaboration's YAML files of chip configurations (docs/chips.md, "Configuration file").
 
 ::
 

@@ -1,4 +1,4 @@
-"""The cards on a GECCO carrier that have DACs: voltage card and injection card (docs/formats.md, "GECCO cards")."""
+"""The cards on a GECCO carrier that have DACs: voltage card and injection card (docs/chips.md, "Cards")."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
