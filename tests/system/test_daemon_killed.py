@@ -1,0 +1,43 @@
+"""`kill -9` of the daemon: what was handed to the operating system is there, and the next one goes on."""
+
+import numpy as np
+
+from protocol.hit import HitTable
+from tests.system.laboratory import Laboratory
+from tests.system.processes import wait_until_gone
+
+
+def keys(hits: HitTable) -> HitTable:
+    return hits[["readout_id", "decoding_order", "row", "column", "ts_dec1", "ts_dec2"]]
+
+
+def test_kill_the_daemon(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": {"rate_hz": 20_000.0}, "files": {"max_size_mb": 0.05}}).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    daemon.wait_for_readouts(600)
+    written = daemon.status().counts["readouts"]
+    publisher = daemon.publisher
+    daemon.program.kill()
+    wait_until_gone(publisher)
+
+    run = daemon.run(1)
+    assert run.record.state == "running"
+    assert len(run.files) > 1
+    assert len(run.parts) <= 1
+    assert len(run.readouts) >= written
+    assert [each.readout_id for each in run.readouts] == list(range(len(run.readouts)))
+    # All but the last hit, which may have been cut: only the end of the run would settle it, and nobody told that.
+    subscriber.wait_for_hits(len(run.hits) - 1)
+    received = subscriber.hits(run=1)
+    np.testing.assert_array_equal(keys(received), keys(run.hits[: len(received)]))
+
+    before = {path.name: path.read_bytes() for path in run.directory.iterdir()}
+    daemon.start("--autostart")
+    assert daemon.wait_for_readouts(10).run == 2
+    daemon.ctl("stop")
+    assert daemon.end() == 0
+    assert daemon.run(2).check_closed().state == "finished"
+    assert {path.name: path.read_bytes() for path in run.directory.iterdir()} == before
+    assert subscriber.close().malformed == 0

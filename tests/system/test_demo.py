@@ -1,0 +1,80 @@
+"""`daqd demo`: everything at once, and everything ended again."""
+
+import re
+import signal
+
+import pytest
+
+from tests.system.laboratory import Laboratory
+from tests.system.processes import wait_until
+from tests.system.programs import Program, program_path
+from tests.system.taken_run import TakenRun
+from tests.system.terminal import CTRL_C, Terminal
+
+
+def check_ended(laboratory: Laboratory, program: Program, terminal: Terminal | None = None) -> None:
+    """That all is over, the run is whole, and the user knows where."""
+    assert program.wait() == 0
+    said = terminal.drawn if terminal else program.output
+    laboratory.wait_until_empty()
+    assert not list(laboratory.temporary_dir.iterdir())
+    run = TakenRun(laboratory.folder / "data", 1)
+    record = run.check_closed()
+    assert record.state == "finished"
+    assert record.counts.readouts > 0
+    assert run.check_ledger().hits == len(run.hits) > 0
+    assert re.search(r"The run is in data/run_000001; the sanity checker is content\.", said)
+    assert re.search(r"apx info data/run_000001/run_000001_0000\.apx", said)
+
+
+def wait_until_taking(laboratory: Laboratory) -> None:
+    """Until the run of the demo has hits in a file."""
+    part = laboratory.folder / "data" / "run_000001" / "run_000001_0000.apx.part"
+    wait_until("the run has begun", lambda: part.exists() and part.stat().st_size > 10_000)
+
+
+def test_for_a_while(laboratory: Laboratory) -> None:
+    demo = laboratory.start("daqd", "demo", "--duration", "2", "--rate", "3000", "--chips", "2")
+    check_ended(laboratory, demo)
+    assert re.search(r"^RUNNING demo run 1 .* hits .* missed 0 readouts", demo.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ended_by_a_signal(laboratory: Laboratory, number: signal.Signals) -> None:
+    demo = laboratory.start("daqd", "demo")
+    wait_until_taking(laboratory)
+    demo.send_to_group(number)
+    check_ended(laboratory, demo)
+
+
+def test_ended_while_starting(laboratory: Laboratory) -> None:
+    demo = laboratory.start("daqd", "demo")
+    demo.child("daqd.cli run")
+    demo.send_to_group(signal.SIGINT)
+    assert demo.wait() == 0
+    laboratory.wait_until_empty()
+    assert not list(laboratory.temporary_dir.iterdir())
+
+
+def test_on_a_terminal(laboratory: Laboratory) -> None:
+    with Terminal() as terminal:
+        demo = laboratory.start_command(terminal.command([program_path("daqd"), "demo"]))
+        terminal.wait_for("RUNNING")
+        wait_until_taking(laboratory)
+        terminal.press(CTRL_C)
+        assert demo.wait() == 0
+        terminal.wait_until_untouched()
+        check_ended(laboratory, demo, terminal)
+
+
+def test_beside_another_one(laboratory: Laboratory) -> None:
+    """The usual port is taken: another one is used."""
+    first = laboratory.start("daqd", "demo", "--data-dir", "first")
+    data = laboratory.folder / "first"
+    wait_until("the first one has begun", lambda: list(data.glob("run_000001/*.apx.part")))
+    second = laboratory.start("daqd", "demo", "--duration", "1")
+    check_second = second.wait()
+    first.send(signal.SIGINT)
+    assert (check_second, first.wait()) == (0, 0)
+    assert TakenRun(data, 1).check_closed().state == "finished"
+    assert TakenRun(laboratory.folder / "data", 1).check_closed().state == "finished"

@@ -1,0 +1,161 @@
+"""The disk is full, refuses, or is far too slow: the run ends and says why; nothing that was read is lost silently."""
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daqd.errors import RunControlError
+from protocol.messages import Stat
+from protocol.run_record import RunRecord
+from tests.system.emulated_board import sent_by_board
+from tests.system.laboratory import Daemon, Laboratory
+from tests.system.subscriber import Subscriber
+from tests.system.taken_run import TakenRun
+
+FLAT_OUT = {"rate_hz": "max"}
+DISK_BYTES = 8 << 20
+FILLER_BYTES = 5 << 20
+
+SLOW_DISK = """
+import os, sys, time
+
+write_at_once = os.write
+
+def write_slowly(descriptor, data):
+    if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
+        return write_at_once(descriptor, data)
+    part = bytes(data[:65536])
+    time.sleep(len(part) / 1e6)
+    return write_at_once(descriptor, part)
+
+os.write = write_slowly
+
+from daqd.cli import main
+
+sys.exit(main())
+"""
+"""`daqd` on a disk that takes 1 MB/s."""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of `DISK_BYTES`, mounted for this test."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def laboratory_on_small_disk(small_disk: Path, laboratory: Laboratory) -> Laboratory:
+    """A laboratory that is closed before its disk is taken away."""
+    assert small_disk == laboratory.folder / "data"
+    return laboratory
+
+
+def check_nothing_lost(daemon: Daemon, run: TakenRun, status: Stat) -> RunRecord:
+    """That the files hold what the board sent, from the first byte on, and that the record accounts for the rest."""
+    record = run.check_closed()
+    run.check_ledger()
+    written = run.board_bytes(daemon.config.board.readout_bytes)
+    assert len(written) == record.counts.board_bytes
+    assert written == sent_by_board(daemon.config, len(written))
+    lost = re.search(r"(\d+) readouts that had been read could not be written", record.end_reason)
+    assert record.counts.readouts + int(lost[1] if lost else 0) == status.board.counters["readouts"]
+    return record
+
+
+def check_stream(subscriber: Subscriber, run: TakenRun) -> None:
+    """That the subscriber got what is in the files."""
+    subscriber.wait_for_end(run=1)
+    np.testing.assert_array_equal(subscriber.hits(run=1), run.hits)
+    assert subscriber.ledger(run=1) == run.ledger
+
+
+def take_another_run(daemon: Daemon) -> None:
+    """Reset after an error, and take run 2."""
+    with pytest.raises(RunControlError, match="mend it, then reset"):
+        daemon.call("start")
+    daemon.call("reset")
+    daemon.call("start", readouts=50)
+    daemon.wait_for_status("the second run is over", state="configured", run=2)
+    assert daemon.end() == 0
+    assert daemon.run(2).check_closed().counts.readouts == 50
+
+
+def test_full_disk(laboratory_on_small_disk: Laboratory, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(FILLER_BYTES))
+    daemon = laboratory_on_small_disk.configure({"emulator": FLAT_OUT, "files": {"max_size_mb": 1.0}}).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    status = daemon.wait_for_status("the run has failed", state="error")
+    assert "No space left on device" in status.reason
+
+    run = daemon.run(1)
+    assert run.record.state == "failed"  # closed although the disk is full
+    check_stream(subscriber, run)
+    filler.unlink()
+    take_another_run(daemon)
+
+    record = check_nothing_lost(daemon, run, status)
+    assert "No space left on device" in record.end_reason
+    assert record.counts.file_bytes > (DISK_BYTES - FILLER_BYTES) // 2
+    assert len(record.files) > 1
+
+
+def test_disk_refuses_in_the_middle_of_a_file(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": FLAT_OUT}).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    unlimited = resource.prlimit(daemon.program.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.program.pid, resource.RLIMIT_FSIZE, (3_000_000, unlimited[1]))
+    daemon.call("start")
+    status = daemon.wait_for_status("the run has failed", state="error")
+    assert "File too large" in status.reason
+
+    run = daemon.run(1)
+    check_stream(subscriber, run)
+    resource.prlimit(daemon.program.pid, resource.RLIMIT_FSIZE, unlimited)
+    take_another_run(daemon)
+
+    record = check_nothing_lost(daemon, run, status)
+    assert record.state == "failed"
+    assert 3_000_000 - 2100 < record.counts.file_bytes <= 3_000_000  # all but the record that was refused
+
+
+def test_disk_cannot_keep_up(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": FLAT_OUT, "acquisition": {"queue_mb": 0.25}})
+    daemon.launch_command([sys.executable, "-c", SLOW_DISK, "run", "-c", str(daemon.config_path)])
+    daemon.wait_until_serving()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    status = daemon.wait_for_status("the run has failed", state="error")
+    assert "disk cannot keep up" in status.reason
+    assert "acquisition.queue_mb" in status.reason
+
+    run = daemon.run(1)
+    check_stream(subscriber, run)
+    assert daemon.end() == 0
+
+    record = check_nothing_lost(daemon, run, status)
+    assert record.state == "failed"
+    assert record.end_reason == status.reason
+    assert record.counts.board_bytes >= 250_000
+    assert status.queue.high_water_bytes <= 250_000 + daemon.config.board.readout_bytes
