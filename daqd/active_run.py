@@ -14,6 +14,7 @@ from daqd.recovery import Recovery
 from daqd.run_files import OpenFile, RunFiles, create_file
 from daqd.run_store import RunStore
 from daqd.writer import Writer, WriterEnd
+from protocol.chip_setup import ChipSetup
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord
 
 _MB = 1_000_000
@@ -57,9 +58,11 @@ class ActiveRun:
         software: dict[str, str],
         hooks: RunHooks,
         create: OpenFile = create_file,
+        setup: ChipSetup | None = None,
     ) -> None:
         self._store = store
         self._board = board
+        self._setup = setup
         self._hooks = hooks
         self._lock = threading.Lock()
         self._reader_end: ReaderEnd | None = None
@@ -68,6 +71,7 @@ class ActiveRun:
         self.began_at = time.monotonic()
         self.wish = wish
         configuration: dict[str, Any] = config.model_dump(mode="json")
+        chip_configuration = None if setup is None else setup.describe()
         self.record = RunRecord(
             daq=config.daq.name,
             run=self.run,
@@ -77,6 +81,7 @@ class ActiveRun:
             software=software,
             readout_uid=board.readout_class.uid(),
             configuration=configuration,
+            chip_configuration=chip_configuration,
             **board.description.model_dump(),
         )
         header = {
@@ -87,6 +92,7 @@ class ActiveRun:
             **board.description.model_dump(exclude_none=True),
             "software": software,
             "configuration": configuration,
+            "chip_configuration": chip_configuration,
         }
         self.files = RunFiles(
             store,
@@ -171,7 +177,7 @@ class ActiveRun:
 
     def _bring_up(self) -> None:
         self._board.open()
-        self._board.configure()
+        self._board.configure(self._setup)
 
     def _rotated(self, _: FileRecord) -> None:
         self._hooks.on_written()

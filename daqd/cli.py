@@ -155,6 +155,7 @@ def _run(args: argparse.Namespace) -> int:
         print("daqd run: --comment and --duration say how --autostart starts a run; add it", file=sys.stderr)
         return MISUSE
     config = load_config(args.config)
+    load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is told before anything starts
     set_up_logging(config.log.level)
     autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
     return asyncio.run(_serve(Service(config), autostart))

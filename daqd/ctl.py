@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from daqd.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.cli import FAILED, MISUSE, OK
 from daqd.config import default_runtime_dir, load_config
 from daqd.control import ControlClient
@@ -18,6 +19,7 @@ _EXAMPLES = """examples:
   daqctl status                                    what the daemon is doing
   daqctl start --comment "Cd-109, 40 mV"           the next run
   daqctl start --duration 600                      a run of ten minutes
+  daqctl start --threshold 40 --inject 1,9 --vinj 300   with the chips set otherwise than usual, for this run
   daqctl rotate                                    finish the current file, go on in the next
   daqctl stop                                      end the run
   daqctl -c config/emulated.toml shutdown          end the daemon that uses this configuration
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--comment", help="what this run is about")
             command.add_argument("--duration", dest="duration_s", type=float, metavar="S", help="end it after so long")
             command.add_argument("--readouts", type=int, metavar="N", help="end it after so many readouts")
+            add_chip_arguments(command)
     return parser
 
 
@@ -74,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     keys = ("run", "comment", "duration_s", "readouts")
     wishes = {key: getattr(args, key) for key in keys if getattr(args, key, None) is not None}
+    if args.command == "start":
+        wishes["chip"] = chip_overrides(args)
     timeout_s = _STOP_TIMEOUT_S if args.command == "stop" else _TIMEOUT_S
     try:
         with ControlClient(endpoint_of(args), timeout_s) as client:

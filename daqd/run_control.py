@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daqd.active_run import ActiveRun, RunHooks, RunWish
 from daqd.boards.board import Board
+from daqd.chip_setup import load_chip_setup
 from daqd.config import Config
-from daqd.errors import BoardError, DaqError, RunControlError
+from daqd.errors import BoardError, ConfigError, DaqError, RunControlError
 from daqd.notices import Report
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_store import RunStore
 from daqd.status import StatusBoard
+from protocol.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ _ALSO_WHILE_ENDING = ("stop", "shutdown")
 
 
 class StartArgs(BaseModel):
-    """Arguments of `start`; limits of 0 are none."""
+    """Arguments of `start`; limits of 0 are none. `chip`: what this run wants otherwise than `[chip]` says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +40,7 @@ class StartArgs(BaseModel):
     comment: str = Field(default="", max_length=10_000)
     duration_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     readouts: int = Field(default=0, ge=0)
+    chip: dict[str, Any] = {}
 
 
 class NoArgs(BaseModel):
@@ -66,6 +69,7 @@ class RunControl:
         self._software = software
         self._one_at_a_time = asyncio.Lock()
         self._active: ActiveRun | None = None
+        self._setup: ChipSetup | None = None
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._last: ActiveRun | None = None
@@ -108,23 +112,43 @@ class RunControl:
     async def _configure(self, _: NoArgs) -> dict[str, Any]:
         if self._active is not None:
             raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
+        await self._set_up_board(await self._chip_setup({}))
+        return {"state": self.state}
+
+    async def _chip_setup(self, overrides: dict[str, Any]) -> ChipSetup:
+        """What the chips are to be set to: as the configuration says, but for `overrides`."""
+        try:
+            settings = self._config.chip.overridden(overrides)
+            return await asyncio.to_thread(load_chip_setup, settings, self._config.board)
+        except ConfigError as error:
+            mistakes = "; ".join(error.mistakes)
+            if overrides:
+                raise RunControlError("bad_arguments", mistakes) from None
+            raise RunControlError("configuration", mistakes) from None
+
+    async def _set_up_board(self, setup: ChipSetup) -> None:
+        """Connect and configure; the daemon is in error where that fails."""
+        self._setup = None
         try:
             await asyncio.to_thread(self._board.open)
-            await asyncio.to_thread(self._board.configure)
+            await asyncio.to_thread(self._board.configure, setup)
         except BoardError as error:
             self._status.enter("error", str(error))
             await asyncio.to_thread(self._board.close)
             raise RunControlError("board", str(error)) from error
+        self._setup = setup
+        for line in (*setup.defaulted, *setup.notes):
+            log.info("%s", line)
         self._status.enter("configured")
-        return {"state": self.state}
 
     async def _start(self, args: StartArgs) -> dict[str, Any]:
         if self._active is not None:
             raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
         if self.state == "error":
             raise RunControlError("error", f"the daemon is in error ({self._status.reason}): mend it, then reset")
-        if self.state == "idle":
-            await self._configure(NoArgs())
+        setup = await self._chip_setup(args.chip)
+        if self.state == "idle" or setup != self._setup:
+            await self._set_up_board(setup)
         loop = asyncio.get_running_loop()
 
         def tell(what: Callable[[], None]) -> None:
@@ -139,7 +163,7 @@ class RunControl:
         )
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
         try:
-            active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks)
+            active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
             active.begin()
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error

@@ -58,6 +58,8 @@ class RunRecord(_Model):
     """All that is known about a run. `state` is "running" until the daemon has closed it.
 
     `readout_uid`, and what of `ReadoutDescription` is known, are what a decoder wants to know.
+    `configuration`: of the daemon; `chip_configuration`: what chips, cards and injection were set to, as
+    `ChipSetup.describe`, None where nobody set them.
     `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
     """
 
@@ -77,6 +79,7 @@ class RunRecord(_Model):
     timestamp_bits: TimestampBits | None = None
     timestamp_order: TimestampOrder | None = None
     configuration: dict[str, Any]
+    chip_configuration: dict[str, Any] | None = None
     counts: Counts = Counts()
     ledger: dict[str, Any] | None = None
     gaps: tuple[Gap, ...] = ()
