@@ -20,6 +20,9 @@ DEFAULT_TOPICS = (Topic.HITS, Topic.STAT, Topic.RUN, Topic.LOG)
 MAX_FRAME_BYTES = 64 << 20
 """A frame that is longer is no message of ours; ZeroMQ then drops the connection and makes another."""
 
+_TURN_MS = 1000
+"""No wait is longer: a signal that comes just before one begins has its handler called only after it."""
+
 
 class StreamClient:
     """Subscribes to the stream of a daemon or a replay; a context manager and an iterable.
@@ -126,9 +129,11 @@ class StreamClient:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                if not self._poller.poll(left_ms):
+                turn_ms = _TURN_MS if left_ms is None else min(left_ms, _TURN_MS)
+                came = self._poller.poll(turn_ms)
+                if not came and left_ms == turn_ms:
                     return None
-                if self._gather_ms:
+                if came and self._gather_ms:
                     self._wake_poller.poll(self._gather_ms)
                 continue
             event = self._reader.read(frames)

@@ -91,7 +91,7 @@ def test_messages_gather_and_interrupt_does_not_wait_for_them(publisher: TestPub
         publisher.send(publisher.messages.stat())
         timer = threading.Timer(0.05, client.interrupt)
         timer.start()
-        assert list(client.events()) == []
+        assert len(list(client.events())) <= 1  # one, if it was there before we began to wait
         timer.join()
 
 
