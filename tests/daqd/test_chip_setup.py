@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daqd.chip_settings import ChipSettings
 from daqd.chip_setup import build_chip_setup, load_chip_setup
@@ -219,3 +221,22 @@ def test_the_file_is_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "chip.yml").write_text(OURS.read_text(encoding="utf-8"))
     loaded = load_config(config)
     assert load_chip_setup(loaded.chip, loaded.board).defaulted == ()
+
+
+_KEYS = st.sampled_from([*ChipSettings.model_fields, "all", "enable", "disable", "chip", "row", "column"])
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | _KEYS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5) | _KEYS, _ANYTHING, max_size=4))
+def test_any_wish_of_a_run_is_taken_or_refused_in_lines(overrides: dict[str, Any]) -> None:
+    try:
+        settings = ChipSettings().overridden(overrides)
+        found = build_chip_setup(settings, usual_chip_file(4), BoardSection.model_validate(GECCO))
+    except ConfigError as error:
+        assert error.mistakes
+    else:
+        assert found.chips[0].kind.version == 4
