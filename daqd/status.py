@@ -136,5 +136,5 @@ class StatusBoard:
             kind=status.kind,
             transport=self._transport,
             connected=status.connected,
-            counters={**status.counters, "exhausted": int(status.exhausted)},
+            counters={**status.counters, **status.readings, "exhausted": int(status.exhausted)},
         )

@@ -6,6 +6,7 @@
     ├── ApxFormatError   an .apx file or record (also a ValueError)
     ├── MessageError     a wire message or control request (also a ValueError)
     ├── GeccoError       a register access that cannot be encoded (also a ValueError)
+    ├── AstepError       the same for the A-STEP firmware (also a ValueError)
     └── TextLogError     an older text recording (also a ValueError)
 """
 
@@ -33,6 +34,10 @@ class MessageError(ProtocolError, ValueError):
 
 class GeccoError(ProtocolError, ValueError):
     """A register access that the GECCO register protocol cannot express."""
+
+
+class AstepError(ProtocolError, ValueError):
+    """A register access that the register protocol of the A-STEP firmware cannot express."""
 
 
 class TextLogError(ProtocolError, ValueError):

@@ -1,0 +1,157 @@
+"""The emulated A-STEP board's own hits: the sequence of `HitGenerator`, spread over layers and put into frames."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from daqd.config import EmulatorSection, MisbehaveSection
+from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
+from protocol.layer_frames import encode_frames
+from protocol.layer_hit import LAYER_HIT_DTYPE, AstroPix4LayerHit
+from protocol.layer_scan import FrameLayout
+
+NS_PER_TICK = 1000
+"""The FPGA's time stamp ticks at 1 MHz."""
+
+FIRST_LAYER_ID = 1
+"""The firmware numbers its layers from 1 in frames."""
+
+_MOST_PADDING = 8
+_WRONG_PAYLOADS = 7
+
+
+@dataclass(frozen=True)
+class SentFrames:
+    """Consecutive frames. `data`: their bytes; `ends` (n,): where in it each ends, with what comes before it.
+
+    `layers` (n,): from 0. `wrong`: how many frames of a wrong length are among the bytes, per layer.
+    """
+
+    data: bytes
+    ends: npt.NDArray[np.int64]
+    layers: npt.NDArray[np.int64]
+    wrong: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+class SeededFrames:
+    """The hits of a seed as frames, `settings.hits_limit` of them (0: without end), in order of arrival.
+
+    `chips` in each of `layers`. At a rate, a hit comes when its time has; at "max", as many as there is room for. What
+    goes wrong is drawn apart from the hits: frames cut, bytes lost, frames of a wrong length (`garbage`), padding.
+    """
+
+    def __init__(self, settings: EmulatorSection, chips: int, layers: int) -> None:
+        self._settings = settings
+        self._chips = chips
+        self._layers = layers
+        self._saturated = settings.rate_hz == "max"
+        self._batches = self._generate()
+        self._random = np.random.default_rng([settings.seed, 3])
+        self._misbehaves = any(settings.misbehave.model_dump().values())
+        self._batch: HitBatch | None = next(self._batches, None)
+        self._position = 0
+        self.hits_sent = 0
+
+    def _generate(self) -> Iterator[HitBatch]:
+        generator = HitGenerator(self._settings, self._chips * self._layers)
+        left = self._settings.hits_limit or sys.maxsize
+        while left > 0:
+            batch = generator.next_batch()
+            yield batch if left > BATCH_HITS else batch.first(left)
+            left -= BATCH_HITS
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last hit of the limit was sent."""
+        return self._batch is None
+
+    def take(self, elapsed_s: float, room: int, layout: FrameLayout) -> Iterator[SentFrames]:
+        """The frames that are due; at "max", those that `room` bytes hold."""
+        now_ns = sys.maxsize if self._saturated else int(elapsed_s * 1e9)
+        most_bytes = layout.frame_bytes * (3 if self._misbehaves else 1)
+        left = room // most_bytes if self._saturated else sys.maxsize
+        while self._batch is not None and left > 0:
+            arrival_ns = self._batch.arrival_ns
+            stop = min(int(np.searchsorted(arrival_ns, now_ns, side="right")), self._position + left)
+            if stop <= self._position:
+                return
+            yield self._frames(self._batch, slice(self._position, stop), layout)
+            left -= stop - self._position
+            self.hits_sent += stop - self._position
+            self._position = stop
+            if stop == len(arrival_ns):
+                self._batch, self._position = next(self._batches, None), 0
+
+    def _frames(self, batch: HitBatch, part: slice, layout: FrameLayout) -> SentFrames:
+        table = self._table(batch, part)
+        hits = AstroPix4LayerHit.encode(
+            table["chip_id"], table["row"], table["column"], table["ts_dec1"], table["ts_dec2"]
+        )  # fmt: skip
+        frames = encode_frames(hits, table["layer"], table["fpga_timestamp"], layout)
+        layers = table["layer"].astype(np.int64) - FIRST_LAYER_ID
+        if self._misbehaves:
+            return self._spoilt(frames, layers, layout)
+        ends = np.arange(1, len(frames) + 1) * layout.frame_bytes
+        return SentFrames(frames.tobytes(), ends, layers, (0,) * self._layers)
+
+    def _spoilt(self, frames: npt.NDArray[np.uint8], layers: npt.NDArray[np.int64], layout: FrameLayout) -> SentFrames:
+        random, chance = self._random, self._settings.misbehave
+        pieces, wrong = [], [0] * self._layers
+        for frame, layer in zip(frames, layers.tolist(), strict=True):
+            cut, lost, garbage, padding = (random.random() < each for each in _chances(chance))
+            data = frame.tobytes()
+            if cut:
+                data = data[: int(random.integers(1, len(data)))]
+            if lost:
+                position = int(random.integers(len(data)))
+                data = data[:position] + data[position + 1 :]
+            if garbage:
+                # The firmware takes any byte for a header, and its lowest bits for the number of those that follow.
+                payload = int(random.integers(_WRONG_PAYLOADS))
+                header = int(random.integers(self._chips)) << 3 | payload
+                rest = random.integers(0, 256, payload + layout.timestamp_bits // 8, np.uint8).tobytes()
+                data = bytes((len(rest) + 2, layer + FIRST_LAYER_ID, header)) + rest + data
+                wrong[layer] += 1
+            if padding:
+                data = b"\xff" * int(random.integers(1, _MOST_PADDING + 1)) + data
+            pieces.append(data)
+        ends = np.cumsum([len(piece) for piece in pieces])
+        return SentFrames(b"".join(pieces), ends, layers, tuple(wrong))
+
+    def _table(self, batch: HitBatch, part: slice) -> npt.NDArray[np.void]:
+        """The hits as a decoder should find them, without the columns that the readout gives."""
+        chip = batch.chip_id[part]
+        table = np.zeros(len(chip), LAYER_HIT_DTYPE)
+        table["chip_id"] = chip % self._chips
+        table["layer"] = chip // self._chips + FIRST_LAYER_ID
+        table["payload"] = AstroPix4LayerHit.PAYLOAD
+        for name in ("row", "column", "ts_neg1", "ts_neg2"):
+            table[name] = getattr(batch, name)[part]
+        table["ts_dec1"] = batch.ts_dec1[part] * 2 + batch.ts_neg1[part]
+        table["ts_dec2"] = batch.ts_dec2[part] * 2 + batch.ts_neg2[part]
+        table["tot_us"] = (table["ts_dec2"].astype(np.int64) - table["ts_dec1"]) / AstroPix4LayerHit.CLOCK_CYCLES_PER_US
+        table["fpga_timestamp"] = batch.arrival_ns[part] // NS_PER_TICK
+        return table
+
+    def expected_hits(self, hits: int) -> npt.NDArray[np.void]:
+        """The first `hits` of the sequence (fewer if the limit is lower), sent already or not; shape (n,).
+
+        Columns of `LAYER_HIT_DTYPE`, without those that the readout and the raw fields give; the time stamp uncut.
+        """
+        tables = [np.zeros(0, LAYER_HIT_DTYPE)]
+        for batch in self._generate():
+            tables.append(self._table(batch, slice(0, hits)))
+            hits -= len(tables[-1])
+            if hits <= 0:
+                break
+        return np.concatenate(tables)
+
+
+def _chances(misbehave: MisbehaveSection) -> tuple[float, float, float, float]:
+    return misbehave.cut_hits, misbehave.lost_bytes, misbehave.garbage, misbehave.padding
