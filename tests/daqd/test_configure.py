@@ -85,11 +85,12 @@ def test_dry_run_of_a_threshold_scan_every_byte(
     assert "nothing was touched" in told
 
 
-def test_a_dry_run_says_what_a_real_one_says(config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["emulated", "emulated-usb"])
+def test_a_dry_run_says_what_a_real_one_says(transport: str, tmp_path: Path) -> None:
     traces = []
     for number, dry in enumerate((["--dry-run"], [])):
         real = tmp_path / "emulated.toml"
-        real.write_text(CONFIG.format(transport="emulated", chips=2, folder=tmp_path) + "[emulator]\nrate_hz = 0.001\n")
+        real.write_text(CONFIG.format(transport=transport, chips=2, folder=tmp_path) + "[emulator]\nrate_hz = 0.001\n")
         out = tmp_path / f"{number}.jsonl"
         assert main(["configure", "-c", str(real), "--inject", "1,1,9", "--trace", str(out), *dry]) == 0
         traces.append(trace_of(out))
