@@ -70,7 +70,7 @@ class BoardSection(Section):
     spi_divider: int = Field(40, ge=1, le=255)
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
     poll_interval_ms: float = Field(1.0, ge=0, le=1000)
-    queue_ahead: int = Field(16, ge=0, le=64)
+    queue_ahead: int = Field(32, ge=0, le=64)
 
 
 class FtdiSection(Section):

@@ -137,7 +137,7 @@ class ReadoutPoller:
     def _ask_ahead(self) -> None:
         """There is more to come than is asked for: ask for more, several at a time."""
         self._ahead = min(2 * self._ahead, self._most_ahead)
-        under_way = len(self._expected)
+        under_way = self._expected_bytes // self._data_request.length
         if self._ahead > 1 and under_way <= self._ahead // 2:
             self._ask(self._flags_request, *[self._data_request] * (self._ahead - under_way))
 

@@ -1,0 +1,203 @@
+"""The serial link: the real pyserial, on emulated boards on a pseudo terminal and on TCP."""
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daqd.config import SerialSection
+from daqd.emulator.cable import Cable
+from daqd.emulator.pty_device import PtyDevice
+from daqd.emulator.stream_device import StreamDevice
+from daqd.emulator.tcp_device import TcpDevice
+from daqd.errors import BoardError, BoardLost, LinkTimeout
+from daqd.transports.serial_link import SerialLink
+from tests.daqd.usb_bench import CountingBoard, ask, counted
+
+
+def make_device(kind: str, folder: Path, baud: int = 0) -> StreamDevice:
+    board = CountingBoard()
+    cable = Cable(board)
+    return PtyDevice(board, folder / "port", baud, cable) if kind == "pty" else TcpDevice(board, baud=baud, cable=cable)
+
+
+@pytest.fixture(params=["pty", "tcp"])
+def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StreamDevice]:
+    device = make_device(request.param, tmp_path)
+    device.start()
+    yield device
+    device.close()
+
+
+def link_to(url: str, lock_dir: Path) -> SerialLink:
+    return SerialLink(SerialSection(url=url), lock_dir)
+
+
+@pytest.fixture
+def link(device: StreamDevice, tmp_path: Path) -> Iterator[SerialLink]:
+    link = link_to(device.url, tmp_path)
+    link.open()
+    yield link
+    link.close()
+
+
+def reopen(link: SerialLink) -> None:
+    """Open as soon as the device is there again."""
+    for _ in range(500):
+        try:
+            link.open()
+        except BoardLost:
+            threading.Event().wait(0.01)
+        else:
+            return
+    link.open()
+
+
+@pytest.mark.parametrize("length", [1, 2048, 65535])
+def test_answers_of_any_length_come_whole(link: SerialLink, length: int) -> None:
+    for start in (0, length):
+        link.write(ask(length))
+        assert link.read(length, 10) == counted(start, length)
+
+
+def test_answers_come_in_order_however_they_are_read(link: SerialLink) -> None:
+    link.write(ask(1000, 1, 3000))
+    lengths = [1, 509, 490, 1, 2048, 952]
+    assert b"".join(link.read(length, 10) for length in lengths) == counted(0, 4001)
+
+
+def test_a_long_question_comes_whole(link: SerialLink) -> None:
+    link.write(ask(*[1] * 20_000))
+    assert link.read(20_000, 10) == counted(0, 20_000)
+
+
+def test_a_time_out_says_what_came_and_keeps_none_of_it(link: SerialLink) -> None:
+    link.write(ask(600))
+    with pytest.raises(LinkTimeout, match=r"600 of 601 bytes within 0\.3 s") as caught:
+        link.read(601, 0.3)
+    assert caught.value.partial == counted(0, 600)
+    link.write(ask(3))
+    assert link.read(3, 10) == counted(600, 3)
+
+
+def test_what_an_earlier_connection_left_is_not_read(device: StreamDevice, tmp_path: Path) -> None:
+    first = link_to(device.url, tmp_path)
+    first.open()
+    first.write(ask(5000))
+    first.read(1, 10)
+    first.close()
+    second = link_to(device.url, tmp_path)
+    second.open()
+    second.write(ask(2))
+    assert second.read(2, 10) == counted(5000, 2)
+    second.close()
+
+
+def test_one_daemon_for_each_port(device: StreamDevice, link: SerialLink, tmp_path: Path) -> None:
+    with pytest.raises(BoardError, match=f"is in use by process {os.getpid()}: end that one first"):
+        link_to(device.url, tmp_path).open()
+    link.write(ask(4))
+    assert link.read(4, 10) == counted(0, 4)
+    link.close()
+    link.close()
+    other = link_to(device.url, tmp_path)
+    other.open()
+    other.close()
+
+
+def test_a_port_that_another_program_has(tmp_path: Path) -> None:
+    device = make_device("pty", tmp_path)
+    device.start()
+    first, second = link_to(device.url, tmp_path), link_to(device.url, tmp_path / "elsewhere")
+    first.open()
+    with pytest.raises(BoardError, match="is in use by another program"):
+        second.open()
+    first.close()
+    device.close()
+
+
+def test_unplugged_and_plugged_in_again(device: StreamDevice, link: SerialLink) -> None:
+    link.write(ask(4))
+    assert link.read(4, 10) == counted(0, 4)
+    device.cable.unplug()
+    with pytest.raises(BoardLost):
+        while True:  # what is lost shows at the latest with the next answer
+            link.write(ask(1))
+            link.read(1, 10)
+    link.close()
+    device.cable.plug_in()
+    with pytest.raises(BoardLost, match="not open"):
+        link.write(ask(4))
+    reopen(link)
+    link.write(ask(4))
+    assert link.read(4, 10) == counted(0, 4)  # power-up: it counts from the beginning
+
+
+def test_unplugging_ends_a_read_that_waits(device: StreamDevice, link: SerialLink) -> None:
+    link.write(ask(4))
+    unplug = threading.Timer(0.05, device.cable.unplug)
+    unplug.start()
+    # What had come is worth having.
+    with pytest.raises(LinkTimeout) as caught:
+        link.read(5, 3600)
+    assert caught.value.partial == counted(0, 4)
+    with pytest.raises(BoardLost):
+        link.read(1, 3600)
+    unplug.join()
+
+
+def test_ports_that_are_not_there(tmp_path: Path) -> None:
+    for url in (str(tmp_path / "none"), "socket://127.0.0.1:1", "nonsense://x"):
+        with pytest.raises(BoardLost, match="cannot be opened"):
+            link_to(url, tmp_path).open()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_port_that_this_user_may_not_open(tmp_path: Path) -> None:
+    port = tmp_path / "port"
+    port.touch()
+    port.chmod(0)
+    with pytest.raises(BoardError, match="usermod -aG dialout"):
+        link_to(str(port), tmp_path).open()
+
+
+def test_the_port_is_paced_as_a_uart_is(tmp_path: Path) -> None:
+    # 2400 bytes at 48 000 bits/s take 0.5 s: less is impossible, more may be the machine's fault.
+    device = make_device("pty", tmp_path, baud=48_000)
+    device.start()
+    link = link_to(device.url, tmp_path)
+    link.open()
+    link.write(ask(2400))
+    with pytest.raises(LinkTimeout) as caught:
+        link.read(2400, 0.2)
+    came = len(caught.value.partial)
+    assert came < 2400
+    assert link.read(2400 - came, 10) == counted(came, 2400 - came)
+    link.close()
+    device.close()
+
+
+def test_the_link_to_the_terminal_goes_with_the_device(tmp_path: Path) -> None:
+    device = make_device("pty", tmp_path)
+    assert not Path(device.url).is_symlink()
+    device.start()
+    device.start()
+    assert stat.S_ISCHR(Path(device.url).stat().st_mode)
+    device.close()
+    device.close()
+    assert not Path(device.url).is_symlink()
+
+
+def test_one_client_after_the_other(tmp_path: Path) -> None:
+    device = make_device("tcp", tmp_path)
+    device.start()
+    for index in range(3):
+        link = link_to(device.url, tmp_path)
+        link.open()
+        link.write(ask(10))
+        assert link.read(10, 10) == counted(10 * index, 10)
+        link.close()
+    device.close()
