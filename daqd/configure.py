@@ -17,7 +17,7 @@ from daqd.trace import Parser, TracingLink
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
-from protocol import gecco
+from protocol import astep, gecco
 from protocol.chip_setup import ChipSetup
 from protocol.gecco_cards import shown_voltages
 
@@ -29,7 +29,7 @@ CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml --chip-file config_v4_none.yml --dry-run --trace transfers.jsonl
 """
 
-_PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser}
+_PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
 
 # As good as silent: what a dry run says must not depend on when a hit came.
 _NO_HITS = EmulatorSection(rate_hz=0.001)

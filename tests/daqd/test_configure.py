@@ -9,6 +9,7 @@ import pytest
 from daqd.cli import main
 from tests.protocol import chip_by_hand as by_hand
 
+OFF = 0b001_11111_11111_11111_11111_11111_11111_11110
 CONFIG = '[board]\ntransport = "{transport}"\nchips = {chips}\n[daq]\nruntime_dir = "{folder}"\n'
 
 
@@ -40,9 +41,9 @@ def test_dry_run_of_a_threshold_scan_every_byte(
     assert all(line["why"] for line in trace)
 
     text = file.read_text()
-    off = 0b001_11111_11111_11111_11111_11111_11111_11110
+
     vector = by_hand.chip_bits(
-        text, {"vdacs.vinj": 170, "recconfig.col1": off | 1, "recconfig.col9": off & ~0b100 | 1 << 36}
+        text, {"vdacs.vinj": 170, "recconfig.col1": OFF | 1, "recconfig.col9": OFF & ~0b100 | 1 << 36}
     )
     chip = by_hand.chip_port(vector, load=8).hex()
     tdacs = by_hand.chip_port(16 * "10000", load=0x40).hex()
@@ -159,3 +160,25 @@ def test_check_config_reads_the_chip_file(tmp_path: Path, capsys: pytest.Capture
     assert f"daqd: {chip}: astropix4.config.vdacs: is missing" in capsys.readouterr().err.splitlines()
     chip.write_text((Path(__file__).parents[2] / "config" / "astropix4.yml").read_text(encoding="utf-8"))
     assert main(["check-config", "-c", str(path)]) == 0
+
+
+def test_dry_run_of_an_astep_board(tmp_path: Path) -> None:
+    path, out = tmp_path / "astep.toml", tmp_path / "trace.jsonl"
+    path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
+    assert main(["configure", "-c", str(path), "--inject", "1,1,9", "--dry-run", "--trace", str(out)]) == 0
+    trace = trace_of(out)
+    assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "03ac0000", "why": ""}
+    assert all(line["why"] for line in trace)
+    assert all(line["length"] == len(line["data"]) // 2 for line in trace)
+    # Each layer has its own chip: the injected pixel is in the second one.
+    shifted = [data for data in writes(trace, 0x91) if len(data) > 2 * 6800]
+    vectors = [
+        by_hand.chip_bits(
+            (Path(__file__).parents[2] / "config" / "astropix4.yml").read_text(encoding="utf-8"), replaced
+        )
+        for replaced in ({}, {"recconfig.col1": OFF | 1, "recconfig.col9": OFF & ~0b100 | 1 << 36})
+    ]
+    for data, vector in zip(shifted, vectors, strict=True):
+        # Five states a bit, eight times each; the second of them is the first clock.
+        bits = ["1" if state & 4 else "0" for state in bytes.fromhex(data)[8 : 852 * 40 : 40]]
+        assert "".join(bits) == vector
