@@ -61,7 +61,7 @@ class ControlServer:
             self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
             raise ControlError(
-                f"cannot listen at {self.endpoint}: {error.strerror}; is another daemon there?"
+                f"cannot listen at {self.endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon there?"
             ) from error
         self._task = asyncio.create_task(self._serve(self._socket), name="control")
 
@@ -156,7 +156,7 @@ class ControlClient:
         except zmq.ZMQError as error:
             self.close()
             raise ControlError(
-                f"cannot connect to {endpoint!r}: {error.strerror}; give ipc://PATH or tcp://127.0.0.1:PORT"
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://127.0.0.1:PORT"
             ) from None
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:

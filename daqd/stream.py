@@ -22,8 +22,10 @@ class StreamError(DaqError, OSError):
 class Stream:
     """Publishes messages of the daemon `daq` at `endpoint`.
 
-    `high_water`: messages that may wait for one subscriber; beyond, the subscriber misses messages, which its sequence
-    numbers tell it and `dropped` counts. A message sent with patience waits so long for room first.
+    `high_water`: messages that may wait for one subscriber; beyond, the subscriber misses messages until it has read
+    some, and its sequence numbers tell it how many. `dropped` counts how often that began: ZeroMQ passes over a
+    subscriber that has missed a message, without a word, as long as it does not read. A message sent with patience
+    waits so long for room first.
     """
 
     def __init__(self, endpoint: str, daq: str, high_water: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
@@ -49,7 +51,7 @@ class Stream:
         except zmq.ZMQError as error:
             self.close()
             raise StreamError(
-                f"cannot publish at {endpoint}: {error.strerror}; is another daemon or replay using it? "
+                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon or replay using it? "
                 "Choose another stream.bind"
             ) from error
         self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -107,7 +107,7 @@ class Board(_Model):
 
 
 class PublisherStat(_Model):
-    """The publisher's own state. `dropped`: messages that at least one subscriber did not get."""
+    """The publisher's own state. `dropped`: how often a subscriber that did not read began to miss messages."""
 
     messages: int = 0
     hits: int = 0
