@@ -46,6 +46,7 @@ class _Demo:
         self._args = args
         self._folder = folder
         self._interrupted = False
+        self._began = False
         self._stream = f"tcp://127.0.0.1:{_free_port()}"
         self._config = folder / "demo.toml"
         template = (package_files("daqd") / "demo.toml").read_text()
@@ -72,29 +73,29 @@ class _Demo:
                 if not self._wait_for_stat(daemon, lambda _: True):
                     print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
                     return 1
-                verdict = self._take_run(daemon, log)
+                verdict = 0 if self._interrupted else self._take_run(daemon, log)
             finally:
                 code = self._stop(daemon)
         self._say_goodbye(verdict, log_path)
-        return code
+        return code if self._began else 0  # ended before it could do anything in order
 
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
         sanity = self._start("monitor.sanity.cli", "--connect", self._stream, log=log)
         monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
         try:
-            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 2)
-            self._command("start", comment="demo")
-            self._wait_for(monitor, daemon)
-            self._command("stop")
+            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 2 or monitor.poll() is not None)
+            if not self._interrupted:
+                self._command("start", comment="demo")
+                self._began = True
+                self._wait_for(monitor, daemon)
+                self._command("stop")
         finally:
             self._stop(monitor)
             verdict = self._stop(sanity)
         return verdict
 
     def _command(self, command: str, **args: Any) -> None:
-        if self._interrupted and command == "start":
-            return
         with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
             client.call(command, **args)
 
@@ -104,13 +105,19 @@ class _Demo:
     def _start(self, module: str, *arguments: str, log: IO[str] | None = None) -> subprocess.Popen[bytes]:
         """A program in a process group of its own where it has no business with the terminal."""
         quiet = log is not None
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL if quiet else None,
-            stdout=log,
-            stderr=subprocess.STDOUT if quiet else None,
-            start_new_session=quiet,
-        )
+        if not quiet:
+            # Ctrl-C reaches what shares our terminal, too: it is not to find a program that is still being imported.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL if quiet else None,
+                stdout=log,
+                stderr=subprocess.STDOUT if quiet else None,
+                start_new_session=quiet,
+            )
+        finally:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
         """Wait until the daemon says so; False where it does not."""
@@ -131,7 +138,7 @@ class _Demo:
 
     def _stop(self, process: subprocess.Popen[bytes]) -> int:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         try:
             return process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -140,10 +147,13 @@ class _Demo:
 
     def _say_goodbye(self, verdict: int, log_path: Path) -> None:
         runs = sorted(self._args.data_dir.glob("run_*"))
-        files = sorted(runs[-1].glob("*.apx")) if runs else []
+        if not self._began or not runs:
+            print(f"Ended before a run began. (log: {os.path.relpath(log_path)})")
+            return
+        files = sorted(runs[-1].glob("*.apx"))
         where = os.path.relpath(files[0]) if files else str(self._args.data_dir)
         content = {0: "is content", 1: "has findings"}.get(verdict, f"ended with {verdict}")
-        print(f"The run is in {os.path.relpath(runs[-1]) if runs else where}; the sanity checker {content}.")
+        print(f"The run is in {os.path.relpath(runs[-1])}; the sanity checker {content}.")
         print(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
 
 

@@ -47,13 +47,16 @@ def test_ended_by_a_signal(laboratory: Laboratory, number: signal.Signals) -> No
     check_ended(laboratory, demo)
 
 
-def test_ended_while_starting(laboratory: Laboratory) -> None:
+@pytest.mark.parametrize("child", ["daqd.cli run", "monitor.sanity.cli", "monitor.cli watch"])
+def test_ended_while_starting(laboratory: Laboratory, child: str) -> None:
+    """Ctrl-C while one of its programs has just been started."""
     demo = laboratory.start("daqd", "demo")
-    demo.child("daqd.cli run")
+    demo.child(child)
     demo.send_to_group(signal.SIGINT)
     assert demo.wait() == 0
     laboratory.wait_until_empty()
     assert not list(laboratory.temporary_dir.iterdir())
+    assert re.search("Ended before a run began|The run is in data/run_000001", demo.output)
 
 
 def test_on_a_terminal(laboratory: Laboratory) -> None:
