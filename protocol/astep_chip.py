@@ -114,18 +114,18 @@ def configure_board(setup: ChipSetup, has_cards: bool) -> Steps:
 
     `has_cards`: whether voltage and injection cards can be there. Raises `AstepError` where an injection needs one.
     """
+    injection = setup.injection
+    if injection is not None and injection.output == "card" and not has_cards:
+        raise AstepError("an injection through the card: this board has no cards; inject on the chip")
     yield stop_injection()
     yield from reset_chips(setup.layers)
     for layer in range(setup.layers):
         yield from configure_layer(setup.layer(layer), layer, setup.method)
     if has_cards:
         yield from _set_card(setup.cards, setup.cards.dacs_v, setup.cards.voltage_slot, "voltage")
-    injection = setup.injection
     if injection is None:
         return
     if injection.output == "card":
-        if not has_cards:
-            raise AstepError("an injection through the card: this board has no cards; inject on the chip")
         yield from _set_card(setup.cards, (injection.amplitude_mv / 1000, 0.0), setup.cards.injection_slot, "injection")
     yield from set_up_injection(injection)
 
@@ -142,7 +142,8 @@ _HELD: Final = InjectionCtrl.SUSPEND | InjectionCtrl.RESET
 def set_up_injection(injection: Injection) -> Steps:
     """Tell the pattern generator what to do; it stays suspended."""
     routes = yield from read_value(Register.IO_CTRL, "where does the injection go")
-    routes = routes & ~IoCtrl.INJECTION_CARD | (IoCtrl.INJECTION_CARD if injection.output == "card" else 0)
+    card = int(IoCtrl.INJECTION_CARD)
+    routes = routes | card if injection.output == "card" else routes & ~card
     yield write_register(Register.IO_CTRL, routes, f"injection through the {injection.output}")
     settings = [
         *((address, value, "pattern") for address, value in enumerate((1, 3, 0, 0, 0, 0, 0, 0))),

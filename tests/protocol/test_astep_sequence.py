@@ -1,0 +1,191 @@
+"""What is said to an A-STEP board: bytes by hand, answers as a board would give them."""
+
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from protocol.astep import RegisterRead
+from protocol.astep_chip import (
+    configuration_frame,
+    configure_board,
+    routing_frame,
+    set_up_injection,
+    shift_bytes,
+    start_injection,
+)
+from protocol.astep_registers import ShiftPort
+from protocol.astep_sequence import (
+    AstepAnswerError,
+    AstepSettings,
+    Firmware,
+    Step,
+    check_firmware,
+    discard_readout,
+    flush_layer,
+    reset_chips,
+    send_to_chips,
+    set_up,
+    start_readout,
+    xadc_temperature_c,
+    xadc_voltage_v,
+)
+from protocol.chip_setup import ChipSetup, Injection
+from protocol.chip_yaml import usual_chip_file
+from protocol.errors import AstepError
+from protocol.gecco_sequence import Pause
+
+Result = TypeVar("Result")
+Answers = dict[int, list[int]]
+
+
+def told(steps: Generator[Step, bytes, Result], answers: Answers | None = None) -> tuple[list[str], Result]:
+    """What is said, in hex, pauses as seconds; `answers`: values of registers, one a read, the last one stays."""
+    said: list[str] = []
+    answer = b""
+    left = {register: list(values) for register, values in (answers or {}).items()}
+    try:
+        step = next(steps)
+        while True:
+            said.append(f"{step.seconds} s" if isinstance(step, Pause) else step.encode().hex())
+            if isinstance(step, RegisterRead):
+                values = left.get(step.register, [0])
+                value = values.pop(0) if len(values) > 1 else values[0]
+                answer = value.to_bytes(step.length, "little")
+            step = steps.send(answer)
+    except StopIteration as end:
+        return said, end.value
+
+
+def test_the_firmware_says_who_it_is() -> None:
+    said, firmware = told(check_firmware(), {0x00: [0xAB03], 0x04: [0x25110101]})
+    assert said == ["06000400", "06040400"]
+    assert firmware == Firmware(0xAB03, 0x25110101)
+    assert (firmware.board, firmware.has_cards) == ("GECCO", True)
+    assert str(Firmware(0xAC03, 0x25110101)) == "firmware 0xAC03 (CMOD A7), version 25110101"
+
+
+@pytest.mark.parametrize("number", [0, 0x55, 0xFFFFFFFF, 0xAD03, 0x1AB03])
+def test_another_firmware_is_named(number: int) -> None:
+    with pytest.raises(AstepAnswerError, match=f"FIRMWARE_ID.*0x{number:08X}"):
+        told(check_firmware(), {0x00: [number]})
+
+
+def test_set_up() -> None:
+    settings = AstepSettings(layers=2, chips=4, spi_hz=1e6, timestamp_bits=32)
+    said, _ = told(set_up(settings), {0x08: [4], 0x09: [0x02]})
+    assert said == [
+        "0108010004", "02080100",  # chip version, and does the board take it
+        "02090100", "010901001a",  # both clocks on, nothing else changed
+        "05af040050000000",  # 80 MHz / 1 MHz
+        "057602001300",  # enabled, divided, 32 bits
+        "011d010013",  # 40 MHz / 2 MHz - 1 = 19
+        "0190010008",  # 5 + 4 - 1
+        "01a2010001",  # whole frames
+    ]  # fmt: skip
+
+
+def test_a_board_that_does_not_take_what_is_written() -> None:
+    with pytest.raises(AstepAnswerError, match=r"CHIP_VERSION.*expected 4, got 3"):
+        told(set_up(AstepSettings()), {0x08: [3]})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"layers": 0}, {"layers": 4}, {"chips": 32}, {"spi_hz": 1.0}, {"timestamp_bits": 8}]
+)
+def test_impossible_settings(settings: dict[str, int]) -> None:
+    with pytest.raises(AstepError):
+        AstepSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_chips_are_reset_for_half_a_second_and_stay_on_hold() -> None:
+    # hold + reset + no autoread + no MISO; then without reset
+    assert told(reset_chips(3))[0] == ["011f010017", "0.5 s", "011f010015", "0120010014", "0121010014"]
+
+
+def test_flush_until_the_chips_are_silent() -> None:
+    said, silent = told(flush_layer(1), {0x4F: [5, 0, 0], 0x23: [0, 1]})
+    flush = "014e8000" + 128 * "00"
+    assert said == [
+        "012001001c",  # selected; no autoread, no MISO
+        flush, "064f0400", "0.001 s", "064f0400", "02230100",
+        flush, "064f0400", "02230100",
+        "0120010014",
+    ]  # fmt: skip
+    assert silent
+
+
+def test_flush_gives_up_after_20_rounds() -> None:
+    said, silent = told(flush_layer(0))
+    assert sum(each.startswith("01498000") for each in said) == 20
+    assert not silent
+    assert (said[0], said[-1]) == ("011f01001d", "011f010015")
+
+
+def test_more_bytes_than_the_fifo_holds_go_in_parts() -> None:
+    said, _ = told(send_to_chips(0, bytes(300), "test"))
+    assert said == ["01490001" + 256 * "00", "064a0400", "01492c00" + 44 * "00", "064a0400"]
+
+
+def test_spi_that_does_not_run_is_named() -> None:
+    with pytest.raises(AstepAnswerError, match=r"LAYER_0_MOSI_SIZE.*7 bytes.*SPI does not run"):
+        told(send_to_chips(0, b"1234567", "test"), {0x4A: [7]})
+
+
+def test_the_readout_fifo_is_emptied() -> None:
+    said, _ = told(discard_readout(), {0xA4: [5000, 904, 0]})
+    assert said == ["06a40400", "02a30010", "06a40400", "02a38803", "06a40400"]
+    with pytest.raises(AstepAnswerError, match="does not empty"):
+        told(discard_readout(), {0xA4: [1]})
+
+
+def test_layer_0_which_holds_all_is_released_last() -> None:
+    assert told(start_readout(3))[0] == ["0121010008", "0120010008", "011f010008"]
+
+
+def test_shift_register_bytes() -> None:
+    one, zero = (
+        "04" * 8 + "05" * 8 + "04" * 8 + "06" * 8 + "04" * 8,
+        "00" * 8 + "01" * 8 + "00" * 8 + "02" * 8 + "00" * 8,
+    )
+    bits = np.array([1, 0, 1], np.uint8)
+    assert shift_bytes(bits, ShiftPort.LOAD_0).hex() == one + zero + one + "0c" * 8 + "00" * 8
+    assert shift_bytes(bits[:2], ShiftPort.LOAD_2).hex() == one + zero + "20" * 8 + "00" * 8
+    assert shift_bytes(bits[:2], ShiftPort.TDAC_LOAD_1).hex() == one + zero + "80" * 8 + "00" * 8
+
+
+def test_spi_frames() -> None:
+    assert routing_frame(3).hex() == "40" + 6 * "00"
+    assert routing_frame(1, first_id=4).hex() == "44" + 2 * "00"
+    bits = np.array([1, 0, 1], np.uint8)
+    assert configuration_frame(bits, 0x61, 0x03, 2).hex() == "61" + "010001" + 10 * "03" + 4 * "00"
+    assert configuration_frame(bits, 0x7E, 0x06, 0).hex() == "7e" + "010001" + 10 * "06"
+
+
+def setting(address: int, value: int) -> list[str]:
+    return [f"01a00100{address:02x}", f"01a10100{value:02x}", "019f010013", "019f010003"]
+
+
+def test_injection() -> None:
+    injection = Injection(0, 1, 9, 300.0, period=100, divider=300, delay=257, cycle=2, pulses=3)
+    said, _ = told(set_up_injection(injection), {0xA8: [0x18]})
+    values = [(0, 1), (1, 3), *((address, 0) for address in range(2, 8)), (8, 100), (9, 0x14), (10, 0), (11, 2)]
+    values += [(12, 1), (13, 1), (14, 1), (15, 44), (7, 3)]
+    assert said == ["02a80100", "01a8010010", *(each for pair in values for each in setting(*pair))]
+    assert told(start_injection())[0] == ["019f010003", "019f010000"]
+
+
+def test_the_injection_card_is_switched_on_where_there_is_one() -> None:
+    injection = Injection(0, 1, 9, 300.0, output="card")
+    assert told(set_up_injection(injection), {0xA8: [0x10]})[0][:2] == ["02a80100", "01a8010018"]
+    setup = ChipSetup(chips=usual_chip_file(4).chips, injection=injection)
+    with pytest.raises(AstepError, match="no cards"):
+        told(configure_board(setup, has_cards=False))
+
+
+def test_temperature_and_voltage() -> None:
+    # 0x977 is 25 °C; 0x555 of 0xFFF is a third of 3 V
+    assert xadc_temperature_c(0x9770) == pytest.approx(25.0, abs=0.1)
+    assert xadc_voltage_v(0x5550) == pytest.approx(1.0, abs=1e-3)
+    assert xadc_temperature_c(0xFFFF) == pytest.approx(230.7, abs=0.1)
