@@ -24,9 +24,9 @@ class ReaderEnd:
 class Reader:
     """Reads one run from `board` into `queue`, until `stop`, the readout limit, or an error; then closes the queue.
 
-    `readout_limit`: number of readouts after which it ends, 0 for no limit. `on_end(ReaderEnd)` is called once, from
-    the reader's thread, when the board is stopped. With `recovery`, a board that is lost is brought back and the run
-    goes on; without it, the run ends.
+    `readout_limit`: number of readouts after which it ends, 0 for no limit; what the board has sent by then is kept, too.
+    `on_end(ReaderEnd)` is called once, from the reader's thread, when the board is stopped. With `recovery`, a board
+    that is lost is brought back and the run goes on; without it, the run ends.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Reader:
         self._stop = threading.Event()
         self._stop_reason = "stopped"
         self._thread = threading.Thread(target=self._run, name="reader")
+        self._answering = False
         self.readouts = 0
 
     def start(self) -> None:
@@ -67,6 +68,7 @@ class Reader:
         try:
             end = self._read()
         except BoardError as error:
+            self._answering = False
             end = ReaderEnd(f"board: {error}", failure=True)
         except Exception as error:  # whatever it is, the queue must be closed, and the run must say why it ended
             end = ReaderEnd(f"reader: {type(error).__name__}: {error}", failure=True)
@@ -74,7 +76,7 @@ class Reader:
         finally:
             try:
                 self._board.stop()
-                if self._stop.is_set() and not end.failure:
+                if self._answering:
                     self._drain()
             except BoardError as error:
                 if not end.failure:
@@ -88,6 +90,7 @@ class Reader:
 
     def _read(self) -> ReaderEnd:
         self._board.start()
+        self._answering = True
         answered_ns = time.time_ns()
         while not self._stop.is_set():
             if self._queue.refusing:
@@ -97,7 +100,7 @@ class Reader:
             except BoardError as error:
                 if self._recovery is None:
                     raise
-                self._recovery.bring_back(self._board, error, answered_ns, self._stop)
+                self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop)
                 readout = None
             answered_ns = time.time_ns()
             if readout is None:
@@ -115,7 +118,7 @@ class Reader:
         return ReaderEnd(self._stop_reason, failure=False)
 
     def _drain(self) -> None:
-        """Take what the stopped board still holds: it was measured within the run."""
+        """Take what the stopped board still holds, and what was on its way: it was measured within the run."""
         while (readout := self._board.read_readout(0)) is not None:
             self._queue.put(readout)
             self.readouts += 1

@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--run", type=int, help="run number (default: the next one)")
             command.add_argument("--comment", help="what this run is about")
             command.add_argument("--duration", dest="duration_s", type=float, metavar="S", help="end it after so long")
-            command.add_argument("--readouts", type=int, metavar="N", help="end it after so many readouts")
+            command.add_argument("--readouts", type=int, metavar="N", help="end it after so many readouts, and what had been sent by then")
             add_chip_arguments(command)
     return parser
 

@@ -90,12 +90,12 @@ def test_what_the_stopped_board_still_holds_belongs_to_the_run() -> None:
     assert reading.reader.readouts == 3
 
 
-def test_the_limit_is_exact() -> None:
+def test_the_limit_ends_it_and_what_the_board_had_sent_by_then_is_kept() -> None:
     board = FakeBoard([b"a", b"b", b"c"], held=[b"d"])
     reading = Reading(board, readout_limit=2)
     assert reading.end() == ReaderEnd("2 readouts read, as asked", failure=False)
-    assert reading.data() == [b"a", b"b"]
-    assert reading.reader.readouts == 2
+    assert reading.data() == [b"a", b"b", b"d"]
+    assert reading.reader.readouts == 3
     assert board.told == ["start", "stop"]
 
 
