@@ -24,7 +24,7 @@ class ReaderEnd:
 class Reader:
     """Reads one run from `board` into `queue`, until `stop`, the readout limit, or an error; then closes the queue.
 
-    `readout_limit`: number of readouts after which it ends, 0 for no limit; what the board has sent by then is kept, too.
+    `readout_limit`: number of readouts after which it ends, 0 for no limit; what the board sent by then is kept, too.
     `on_end(ReaderEnd)` is called once, from the reader's thread, when the board is stopped. With `recovery`, a board
     that is lost is brought back and the run goes on; without it, the run ends.
     """
