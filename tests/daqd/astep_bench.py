@@ -1,0 +1,92 @@
+"""An emulated A-STEP board on the table, with a clock that only moves when somebody sleeps."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from daqd.boards.astep import AstepBoard
+from daqd.config import Config
+from daqd.emulator.astep_model import FIRMWARE_ID, AstepModel
+from daqd.emulator.seeded_frames import SeededFrames
+from daqd.transports.emulated import EmulatedLink
+from protocol.layer_hit import LAYER_HIT_DTYPE
+from protocol.layer_readout import AstroPix4LayerReadout
+from protocol.readout_decoder import ReadoutDecoder
+from tests.daqd.emulated_bench import HandClock
+
+KNOWN = ("chip_id", "payload", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us", "layer")
+"""Columns that the emulated board knows of each hit; the FPGA's time stamp it knows uncut."""
+
+
+class AstepBench:
+    """Model, link and driver, wired as the daemon does it, on one `HandClock`."""
+
+    def __init__(
+        self,
+        board: dict[str, Any] | None = None,
+        emulator: dict[str, Any] | None = None,
+        astep: dict[str, Any] | None = None,
+        firmware_id: int = FIRMWARE_ID,
+    ) -> None:
+        self.config = Config.model_validate(
+            {
+                "board": {"kind": "astep", "transport": "emulated", **(board or {})},
+                "emulator": {"hits_limit": 500, **(emulator or {})},
+                "astep": astep or {},
+            }
+        )
+        settings, section = self.config.emulator, self.config.board
+        self.clock = HandClock()
+        self.source = SeededFrames(settings, section.chips, section.layers)
+        order = self.config.astep.timestamp_order
+        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, order, firmware_id)
+        self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
+        self.board = AstepBoard(
+            self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)
+        )
+        self.said: list[str] = []
+        exchange = self.model.exchange
+
+        def listen(data: bytes) -> bytes:
+            self.said.append(data.hex())
+            return exchange(data)
+
+        self.model.exchange = listen  # type: ignore[method-assign]
+
+    def take_said(self) -> list[str]:
+        """What went over the link to the board since the last time, in hex."""
+        said, self.said[:] = list(self.said), []
+        return said
+
+    def run(self) -> None:
+        """From power-up to data."""
+        self.board.open()
+        self.board.configure()
+        self.board.start()
+
+    def read_all(self) -> list[bytes]:
+        """Readouts until the emulated board is exhausted and nothing is left."""
+        readouts = []
+        while (readout := self.board.read_readout(0.01)) is not None or not self.model.exhausted:
+            if readout is not None:
+                readouts.append(readout.data)
+        return readouts
+
+    def decode(self, readouts: list[bytes]) -> tuple[npt.NDArray[np.void], ReadoutDecoder]:
+        """The hits of `readouts`, as whoever reads the files will see them."""
+        decoder = AstroPix4LayerReadout.make_decoder(self.board.description)
+        kept = [AstroPix4LayerReadout(data, number, 0) for number, data in enumerate(readouts)]
+        table = decoder.decode(kept)
+        decoder.flush()
+        return table, decoder
+
+    def compare(self, table: npt.NDArray[np.void]) -> None:
+        """Every hit of `table` is as the emulated board knows it, none is missing."""
+        assert table.dtype == LAYER_HIT_DTYPE
+        expected = self.source.expected_hits(self.config.emulator.hits_limit)
+        assert len(table) == len(expected) == self.config.emulator.hits_limit
+        for name in KNOWN:
+            assert table[name].tolist() == expected[name].tolist(), name
+        mask = (1 << self.config.astep.timestamp_bits) - 1
+        assert table["fpga_timestamp"].tolist() == [stamp & mask for stamp in expected["fpga_timestamp"].tolist()]

@@ -1,0 +1,344 @@
+"""The A-STEP driver against the emulated board: what it says, and what it does when the answer is wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daqd.boards import open_board
+from daqd.boards.astep import AstepBoard
+from daqd.boards.board import Board
+from daqd.config import Config
+from daqd.emulator.astep_model import AstepModel
+from daqd.errors import BoardAnswerError, BoardError, BoardLost, ConfigError
+from protocol.astep import RegisterRead
+from protocol.astep_chip import configuration_frame, routing_frame
+from protocol.astep_registers import LAYER_CTRL, Register
+from protocol.chip_setup import ChipSetup, Injection
+from protocol.chip_vector import configuration_bits, tdac_row_bits
+from protocol.chip_yaml import usual_chip_file
+from protocol.layer_readout import AstroPix4LayerReadout
+from tests.daqd.astep_bench import AstepBench
+
+SAFE = [0x15, 0x14, 0x14]
+
+
+def control(bench: AstepBench) -> list[int]:
+    """What the control registers of the configured layers hold."""
+    layers = bench.config.board.layers
+    return list(AstepModel.exchange(bench.model, bytes((6, LAYER_CTRL[0], layers, 0))))
+
+
+def setup(layers: int = 1, chips: int = 1, **more: Any) -> ChipSetup:
+    (chip,) = usual_chip_file(4).chips
+    different = tuple(chip.with_pixel(number % 13, number, True) for number in range(layers * chips))
+    return ChipSetup(chips=different, layers=layers, **more)
+
+
+def test_from_power_up_to_data_every_byte() -> None:
+    bench = AstepBench(board={"layers": 2, "chips": 4, "poll_interval_ms": 1000.0}, emulator={"hits_limit": 1})
+    bench.board.open()
+    hold = ["011f010015", "0120010014"]
+    assert bench.take_said() == ["06000400", "06040400", "019f010003", *hold]
+    bench.board.configure()
+    said = bench.take_said()
+    assert said[:12] == [
+        *("0108010004", "02080100", "02090100", "010901001a"),
+        *("05af040050000000", "057602001300", "011d010013", "0190010008", "01a2010001"),
+        *("011f010017", *hold),
+    ]
+    flush = [each for each in said[12:] if not each.startswith("064a") and not each.startswith("064f")]
+    assert flush == [
+        *("011f01001d", "01498000" + 128 * "00", "02220100", "01498000" + 128 * "00", "02220100", "011f010015"),
+        *("012001001c", "014e8000" + 128 * "00", "02230100", "014e8000" + 128 * "00", "02230100", "0120010014"),
+        "06a40400",
+    ]
+    bench.board.start()
+    assert bench.take_said() == ["06a40400", "0120010008", "011f010008"]
+    readout = bench.board.read_readout(2.0)
+    assert readout is not None
+    assert len(readout.data) == 14
+    counters = "06252400" + "060a0400"
+    assert bench.take_said() == [counters, "06a40400", counters, "06a40400", "02a30e00" + "06a40400"]
+    bench.board.stop()
+    assert bench.take_said() == ["019f010003", *hold, counters]
+    bench.board.close()
+    assert bench.take_said() == []
+
+
+def test_it_is_a_board_of_layer_frames() -> None:
+    board: Board = AstepBench(board={"chips": 3, "layers": 2}).board
+    assert board.readout_class is AstroPix4LayerReadout
+    assert board.description.model_dump() == {
+        "chips": 3, "layers": 2, "timestamp_bits": 32, "timestamp_order": "little", "full_readout_bytes": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [16, 32, 48, 64])
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_all_hits_arrive_whatever_the_time_stamp(bits: int, order: str) -> None:
+    bench = AstepBench({"layers": 3, "chips": 2}, astep={"timestamp_bits": bits, "timestamp_order": order})
+    bench.run()
+    table, decoder = bench.decode(bench.read_all())
+    bench.compare(table)
+    assert decoder.ledger.balanced
+    assert (decoder.ledger.dropped, decoder.ledger.orphan) == (0, 0)
+    assert sorted(set(table["layer"].tolist())) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("astep", [{"read": "fixed"}, {"packet_mode": False}, {"read": "fixed", "timestamp_bits": 16}])
+@pytest.mark.parametrize("rate_hz", [2000.0, 500_000.0, "max"])
+def test_all_hits_arrive_however_the_fifo_is_read(astep: dict[str, Any], rate_hz: float | str) -> None:
+    bench = AstepBench({"readout_bytes": 100}, {"rate_hz": rate_hz, "hits_limit": 3000}, astep)
+    bench.run()
+    readouts = bench.read_all()
+    table, decoder = bench.decode(readouts)
+    bench.compare(table)
+    assert decoder.ledger.rejoined_hits > 0 or rate_hz == 2000.0
+    assert all(len(data) <= 100 for data in readouts)
+
+
+def test_a_read_by_size_brings_no_padding_and_one_round_trip_each() -> None:
+    bench = AstepBench({"readout_bytes": 1400}, {"rate_hz": "max", "hits_limit": 10_000})
+    bench.run()
+    bench.take_said()
+    readouts = bench.read_all()
+    assert [len(data) for data in readouts] == 100 * [1400]
+    assert bench.take_said()[:102] == ["06252400060a0400", "06a40400", *100 * ["02a3780506a40400"]]
+
+
+def test_an_empty_board_read_in_fixed_pieces_gives_nothing() -> None:
+    bench = AstepBench(emulator={"hits_limit": 3, "rate_hz": "max"}, astep={"read": "fixed"})
+    bench.run()
+    readouts = bench.read_all()
+    assert len(readouts) == 1
+    assert bench.board.read_readout(1.0) is None
+
+
+def test_fixed_reads_without_packet_mode_are_refused() -> None:
+    with pytest.raises(ConfigError, match="packet_mode"):
+        AstepBench(astep={"read": "fixed", "packet_mode": False})
+
+
+def test_counters_and_readings() -> None:
+    bench = AstepBench({"layers": 2}, {"misbehave": {"garbage": 0.2}, "hits_limit": 400})
+    bench.run()
+    bench.decode(bench.read_all())
+    bench.board.stop()
+    status = bench.board.status()
+    expected = bench.source.expected_hits(400)["layer"]
+    counters = status.counters
+    wrong = [counters[f"layer_{layer}_wrong_length"] for layer in (0, 1)]
+    assert sum(wrong) > 20
+    for layer in (0, 1):
+        hits = int((expected == layer + 1).sum())
+        assert counters[f"layer_{layer}_frames"] == hits + wrong[layer]
+        assert counters[f"layer_{layer}_idle_bytes"] == 5 * hits
+    assert "layer_2_frames" not in counters
+    assert status.readings == {"fpga_temperature_c": pytest.approx(39.99), "fpga_vccint_v": pytest.approx(0.9998)}
+
+
+def test_misbehaviour_is_in_the_ledger_and_no_other_hit_is_lost() -> None:
+    bench = AstepBench({"layers": 2}, {"misbehave": {"garbage": 0.1, "padding": 0.1}, "hits_limit": 1000})
+    bench.run()
+    table, decoder = bench.decode(bench.read_all())
+    bench.compare(table)
+    counters = bench.model.exchange(bytes.fromhex("063d0800"))
+    assert decoder.ledger.dropped_hits == sum(counters)
+    assert decoder.ledger.padding > 100
+    assert decoder.ledger.balanced
+
+
+def test_a_full_fifo_loses_whole_hits() -> None:
+    bench = AstepBench({"readout_bytes": 140}, {"rate_hz": 1e6, "fifo_bytes": 143, "hits_limit": 5000})
+    bench.run()
+    table, decoder = bench.decode(bench.read_all())
+    assert bench.model.lost_hits > 100
+    assert len(table) + bench.model.lost_hits == 5000
+    assert (decoder.ledger.dropped, decoder.ledger.orphan) == (0, 0)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_chips_get_their_configuration_by_shift_register(layers: int) -> None:
+    bench = AstepBench({"layers": layers, "chips": 2})
+    wanted = setup(layers, 2)
+    bench.board.open()
+    bench.board.configure(wanted)
+    for layer in range(layers):
+        chips = wanted.layer(layer)
+        registers = bench.model.chips.layers[layer]
+        assert [[value.value for value in chip] for chip in registers.chips(2)] == [
+            [value.value for value in chip.values] for chip in chips
+        ]
+        frames = [frame for frame in bench.model.mosi[layer].frames if any(frame)]
+        assert frames[0] == bytes.fromhex("4000000000")
+        tdacs = tdac_row_bits(chips, 0)
+        if layer < 2:
+            assert registers.tdacs is not None
+            assert registers.tdacs[-len(tdacs) :].tolist() == tdacs.tolist()
+            assert len(frames) == 1
+        else:
+            assert [frame[0] for frame in frames[1:]] == [0x60, 0x61]
+            assert all(frame.rstrip(b"\0").endswith(10 * b"\x06") for frame in frames[1:])
+    assert control(bench) == SAFE[:layers]
+
+
+def test_chips_get_their_configuration_by_spi() -> None:
+    bench = AstepBench({"chips": 2})
+    wanted = setup(1, 2, method="spi")
+    bench.board.open()
+    bench.board.configure(wanted)
+    first, second = wanted.chips
+    assert [frame for frame in bench.model.mosi[0].frames if any(frame)] == [
+        routing_frame(2),
+        configuration_frame(configuration_bits([first]), 0x60, 0x03, 1),
+        configuration_frame(configuration_bits([second]), 0x61, 0x03, 0),
+        configuration_frame(tdac_row_bits([first], 0), 0x60, 0x06, 1),
+        configuration_frame(tdac_row_bits([second], 0), 0x61, 0x06, 0),
+    ]
+    assert bench.model.mosi[0].lost_bytes == 0
+    assert bench.model.chips.layers[0].loads == 0
+
+
+def test_cards_are_set_where_there_are_any() -> None:
+    for firmware_id, slots in ((0xAB03, {4}), (0xAC03, set())):
+        bench = AstepBench(firmware_id=firmware_id)
+        bench.board.open()
+        bench.board.configure(setup())
+        assert set(bench.model.cards.cards) == slots
+
+
+def test_injection_runs_in_a_run_only() -> None:
+    bench = AstepBench()
+    bench.board.open()
+    bench.board.configure(setup(injection=Injection(0, 1, 9, 300.0)))
+    generator = bench.model.injection
+    assert (generator.settings[8], generator.settings[15]) == (100, 300 & 0xFF)
+    assert not generator.running
+    bench.board.start()
+    assert generator.running
+    bench.board.stop()
+    assert not generator.running
+
+
+def test_an_injection_through_a_card_that_is_not_there() -> None:
+    bench = AstepBench()
+    bench.board.open()
+    with pytest.raises(BoardError, match="no cards"):
+        bench.board.configure(setup(injection=Injection(0, 1, 9, 300.0, output="card")))
+    assert control(bench) == SAFE[:1]
+
+
+def test_stop_leaves_the_board_safe_and_start_brings_it_back() -> None:
+    bench = AstepBench({"layers": 2}, {"rate_hz": "max", "hits_limit": 20_000})
+    bench.run()
+    assert control(bench) == [8, 8]
+    readouts = [readout.data for _ in range(3) if (readout := bench.board.read_readout(1.0))]
+    bench.board.stop()
+    bench.board.stop()
+    assert control(bench) == SAFE[:2]
+    while (readout := bench.board.read_readout(0)) is not None:
+        readouts.append(readout.data)
+    table, decoder = bench.decode(readouts)
+    assert len(table) == bench.source.hits_sent
+    assert decoder.ledger.dropped == 0
+    bench.board.start()
+    assert bench.board.read_readout(1.0) is not None
+    bench.board.close()
+    assert control(bench) == SAFE[:2]
+
+
+def test_the_wrong_firmware_is_named() -> None:
+    bench = AstepBench(firmware_id=0x1234)
+    with pytest.raises(BoardAnswerError, match=r"FIRMWARE_ID.*0xABnn \(GECCO\).*0x00001234.*firmware") as caught:
+        bench.board.open()
+    assert caught.value.register == "0x00 (FIRMWARE_ID)"
+    assert not bench.board.status().connected
+
+
+Filter = Callable[[RegisterRead, bytes], bytes]
+
+
+def only(register: Register, answer: Callable[[bytes], bytes]) -> Filter:
+    return lambda request, data: answer(data) if request.register == register else data
+
+
+@pytest.mark.parametrize(("register", "answer", "expected", "got"), [
+    (Register.FIRMWARE_ID, lambda data: b"", "4 bytes", "none"),
+    (Register.FIRMWARE_ID, lambda data: data[:2], "4 bytes", "2 (03ac)"),
+    (Register.CHIP_VERSION, lambda data: b"\x03", "4", "3"),
+    (Register.READOUT_SIZE, lambda data: b"", "4 bytes", "none"),
+    (Register.LAYER_0_MOSI_SIZE, lambda data: b"\x09\0\0\0", "nothing waiting", "9 bytes"),
+])  # fmt: skip
+def test_wrong_answers_are_named_and_the_board_is_left_safe(
+    register: Register, answer: Callable[[bytes], bytes], expected: str, got: str
+) -> None:
+    bench = AstepBench()
+    bench.model.answer_filter = only(register, answer)
+    with pytest.raises(BoardAnswerError) as caught:
+        bench.run()
+    assert (caught.value.expected, caught.value.got) == (expected, got)
+    assert register.name in str(caught.value)
+    bench.model.answer_filter = None
+    assert control(bench)[0] & 0x07 in (0x05, 0x07)  # on hold, no autoread
+
+
+def test_half_a_readout_is_given_and_the_rest_is_taken_up() -> None:
+    bench = AstepBench({"readout_bytes": 140}, {"rate_hz": "max", "hits_limit": 100})
+    bench.run()
+    cut = iter([True])
+
+    def half(request: RegisterRead, data: bytes) -> bytes:
+        return data[:33] if request.register == Register.READOUT and next(cut, False) else data
+
+    bench.model.answer_filter = half
+    readouts = bench.read_all()
+    table, decoder = bench.decode(readouts)
+    assert bench.board.status().counters["short_readouts"] == 1
+    # 107 bytes of the first readout never came, and what came instead, the size of the FIFO, was not taken for them
+    assert len(table) == 100 - 8
+    assert decoder.ledger.balanced
+
+
+def test_a_board_that_falls_silent_in_a_run() -> None:
+    bench = AstepBench(emulator={"rate_hz": 100.0})
+    bench.run()
+    bench.model.answer_filter = lambda request, data: b""
+    with pytest.raises(BoardAnswerError, match="none"):
+        bench.board.read_readout(1.0)
+    bench.board.close()
+    assert control(bench) == []
+    bench.model.answer_filter = None
+    assert control(bench) == SAFE[:1]
+
+
+def test_a_lost_board_comes_back() -> None:
+    bench = AstepBench(emulator={"rate_hz": "max", "hits_limit": 0})
+    bench.run()
+    assert bench.board.read_readout(1.0) is not None
+    bench.link.disconnect()
+    with pytest.raises(BoardLost):
+        bench.board.read_readout(1.0)
+    bench.board.close()
+    bench.link.reconnect()
+    bench.run()
+    assert bench.board.read_readout(1.0) is not None
+    counters = bench.board.status().counters
+    assert counters["layer_0_frames"] >= 0
+
+
+def test_what_is_asked_in_the_wrong_order_is_refused() -> None:
+    bench = AstepBench()
+    for action in (bench.board.configure, bench.board.start, lambda: bench.board.read_readout(0)):
+        with pytest.raises(BoardError, match="come in that order"):
+            action()
+    bench.board.stop()
+    bench.board.close()
+
+
+def test_the_configuration_makes_the_board() -> None:
+    config = Config.model_validate({"board": {"kind": "astep", "transport": "emulated", "layers": 2}})
+    board = open_board(config)
+    assert isinstance(board, AstepBoard)
+    assert board.status().kind == "astep"
+    board.close()
