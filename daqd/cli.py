@@ -16,6 +16,8 @@ from daqd.emulate import add_emulate_arguments, emulate_main
 from daqd.endpoints import check_stream_endpoint
 from daqd.errors import ConfigError, DaqError
 from daqd.logs import set_up_logging
+from daqd.probe import EXAMPLES as PROBE_EXAMPLES
+from daqd.probe import add_probe_arguments, probe_main
 from daqd.replayer import Replayer, ReplayOptions
 from daqd.service import Service
 from protocol.version import __version__
@@ -27,6 +29,7 @@ _EXAMPLES = """examples:
   daqd run -c config/emulated.toml --autostart     serve, and start a run at once
   daqd replay data/run_000001/*.apx --speed max    publish recorded files as if the detector were there
   daqd check-config -c config/emulated.toml        look for mistakes, touch nothing
+  daqd probe                                       which boards are connected, and what answers
   daqd emulate --pty                               an emulated board on a serial port, for other programs
   daqd configure -c config/gecco.toml --dry-run    what would be said to the board, touching nothing
   daqd demo                                        everything at once, on an emulated board
@@ -120,6 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
     check.add_argument("--json", action="store_true", help="print the configuration with all defaults, or the mistakes")
     check.set_defaults(main=_check_config)
+
+    probe = commands.add_parser(
+        "probe",
+        help="what is connected, what answers, what is in use",
+        formatter_class=formatter,
+        epilog=PROBE_EXAMPLES,
+    )
+    add_probe_arguments(probe)
+    probe.set_defaults(main=probe_main)
 
     emulate = commands.add_parser(
         "emulate",

@@ -18,6 +18,8 @@ from daqd.transports.device_lock import DeviceLock
 QUIET_S = 0.05
 """Silence of that length on a port that was just opened: nobody's answer is under way."""
 
+DIALOUT_ADVICE = "this user may not open it: `sudo usermod -aG dialout $USER`, then log in again"
+
 _WRITE_TIMEOUT_S = 5.0
 _SOCKET_BYTES = 65536
 
@@ -50,8 +52,7 @@ class SerialLink(BufferedLink):
         Raises `BoardLost` where it is absent, `BoardError` where it is in use or may not be opened.
         """
         self.close()
-        url = self._settings.url
-        label = f"serial port {url if '://' in url else Path(url).resolve()}"
+        label = port_label(self._settings.url)
         lock = DeviceLock(self._lock_dir, label)
         lock.acquire()
         self._lock = lock
@@ -74,9 +75,7 @@ class SerialLink(BufferedLink):
             if number in (errno.EAGAIN, errno.EBUSY):
                 raise BoardError(f"{label} is in use by another program: end that one first") from error
             if number in (errno.EACCES, errno.EPERM):
-                raise BoardError(
-                    f"{label}: this user may not open it: `sudo usermod -aG dialout $USER`, then log in again"
-                ) from error
+                raise BoardError(f"{label}: {DIALOUT_ADVICE}") from error
             raise BoardLost(
                 f"{label} cannot be opened: {_reason(error)}: is the board plugged in? `daqd probe` lists the ports"
             ) from error
@@ -130,6 +129,11 @@ class SerialLink(BufferedLink):
             yield
         except _SERIAL_ERRORS as error:
             raise BoardLost(f"{self.name} is gone: {_reason(error)}: check cable and power of the board") from error
+
+
+def port_label(url: str) -> str:
+    """What a person would call the port; the same for all paths that lead to it."""
+    return f"serial port {url if '://' in url else Path(url).resolve()}"
 
 
 def _reason(error: Exception) -> str:

@@ -135,7 +135,7 @@ def test_a_device_that_this_user_may_not_open(bench: UsbBench, monkeypatch: pyte
         raise usb.core.USBError("Access denied (insufficient permissions)", -3, errno.EACCES)
 
     monkeypatch.setattr(bench.bus, "open_device", refuse)
-    with pytest.raises(BoardError, match="may not open it: copy config/99-astropix") as error:
+    with pytest.raises(BoardError, match="may not open it: `sudo cp config/99-astropix") as error:
         bench.link().open()
     assert not isinstance(error.value, BoardLost)
 
