@@ -256,6 +256,8 @@ class AstepModel(BoardModel):
         if layer == 0 and value & LayerCtrl.RESET:
             self.chips.reset()
             self._stale = [_STALE_BYTES] * MAX_LAYERS
+        if self._sending_since is None and any(map(self.sending, range(MAX_LAYERS))):
+            self._sending_since = self._clock()
 
     def _read(self, request: RegisterRead) -> bytes:
         register, length = request.register, request.length
