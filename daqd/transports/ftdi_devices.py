@@ -17,8 +17,8 @@ VENDOR, PRODUCT = 0x0403, 0x6010
 """FT2232H."""
 
 PERMISSION_ADVICE = (
-    "this user may not open it: `sudo cp config/99-astropix.rules /etc/udev/rules.d/`, `sudo udevadm control --reload`, "
-    "`sudo usermod -aG plugdev $USER`, log in again, and plug the board in again"
+    "this user may not open it: `sudo cp config/99-astropix.rules /etc/udev/rules.d/`, "
+    "`sudo udevadm control --reload`, `sudo usermod -aG plugdev $USER`, log in again, and plug the board in again"
 )
 
 UsbBackend = Any
