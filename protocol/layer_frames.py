@@ -44,7 +44,7 @@ def encode_frames(
     frames[:, 0] = layout.length
     frames[:, 1] = layer
     frames[:, 2 : 2 + DATA_BYTES] = hits
-    stamps = np.broadcast_to(np.asarray(fpga_timestamp), len(hits)).astype("<u8")
+    stamps = np.broadcast_to(np.asarray(fpga_timestamp, np.uint64), len(hits)).astype("<u8")
     stamp_bytes = stamps.view(np.uint8).reshape(-1, 8)[:, :width]
     frames[:, 2 + DATA_BYTES :] = stamp_bytes if layout.timestamp_order == "little" else stamp_bytes[:, ::-1]
     return frames

@@ -1,0 +1,64 @@
+"""What docs/formats.md says of the A-STEP firmware is what the code does: its tables are read and run."""
+
+import re
+
+import pytest
+
+from protocol import LAYER_HIT_DTYPE, AstroPix4LayerReadout, LayerFrameDecoder
+from protocol.astep import RegisterRead, RegisterWrite, Request, RequestParser
+from protocol.astep_registers import Register
+from tests.protocol.test_formats_document import code, numbers, section, table, tables
+
+F = "0d01070a42c06004eb8078563412"
+
+
+def test_requests_to_the_board() -> None:
+    (examples,) = [rows[1:] for rows in tables(section("A-STEP registers")) if rows[0] == ["request", "bytes"]]
+    assert len(examples) >= 5
+    for said, wire in examples:
+        said, increment = said.removesuffix(", increment"), said.endswith(", increment")
+        request: Request
+        if read := re.fullmatch(r"read (\d+) from (\w+)", said):
+            request = RegisterRead(int(read[2], 16), int(read[1]), increment)
+        else:
+            written = re.fullmatch(r"write (.*) to (\w+)", said)
+            assert written
+            request = RegisterWrite(int(written[2], 16), bytes.fromhex(written[1]), increment)
+        assert request.encode() == bytes.fromhex(code(wire))
+        assert RequestParser().feed(bytes.fromhex(code(wire))) == [request]
+
+
+def test_registers() -> None:
+    rows = table("A-STEP registers", "register")
+    assert [(int(code(address), 16), int(size), code(name)) for address, size, name, _ in rows] == [
+        (int(register), register.size, register.name) for register in Register
+    ]
+
+
+def test_columns() -> None:
+    assert f"{LAYER_HIT_DTYPE.itemsize} bytes\na row" in section("Layer frames")
+    assert (LAYER_HIT_DTYPE["layer"].str, LAYER_HIT_DTYPE["fpga_timestamp"].str) == ("|u1", "<u8")
+
+
+@pytest.mark.parametrize("row", table("Layer frames", "frame"), ids=lambda row: row[0])
+def test_golden_frames(row: list[str]) -> None:
+    (heading,) = [rows[0] for rows in tables(section("Layer frames")) if rows[0][0] == "frame"]
+    (hit,) = LayerFrameDecoder().decode([AstroPix4LayerReadout(bytes.fromhex(code(row[0])), 0, 0)])
+    for names, cell in zip(heading[1:], row[1:], strict=True):
+        assert [hit[name] for name in names.split(", ")] == numbers(cell)
+
+
+@pytest.mark.parametrize("row", table("Layer frames", "readouts"), ids=lambda row: row[0])
+@pytest.mark.parametrize("whole", [True, False], ids=["in one block", "one by one"])
+def test_rules(row: list[str], whole: bool) -> None:
+    texts = code(row[0]).replace("F", F).split("/")
+    readouts = [AstroPix4LayerReadout(bytes.fromhex(text), number, 0) for number, text in enumerate(texts)]
+    decoder = LayerFrameDecoder(chips=1, layers=3)
+    found = []
+    for part in [readouts] if whole else [[each] for each in readouts]:
+        found += [f"{hit['readout_id']}.{hit['decoding_order']}" for hit in decoder.decode(part)]
+    decoder.flush()
+    assert ", ".join(found) == row[1]
+    ledger = decoder.ledger
+    assert numbers(row[2]) == [ledger.padding, ledger.hit, ledger.carried, ledger.orphan, ledger.dropped]
+    assert ledger.balanced
