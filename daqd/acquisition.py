@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daqd.boards.board import Board
-from daqd.errors import BoardError
+from daqd.errors import BoardError, BoardLost
 from daqd.readout_queue import ReadoutQueue
 from daqd.recovery import Recovery
 
@@ -89,9 +89,14 @@ class Reader:
                 self._on_end(end)
 
     def _read(self) -> ReaderEnd:
-        self._board.start()
-        self._answering = True
         answered_ns = time.time_ns()
+        try:
+            self._board.start()
+            self._answering = True
+        except BoardLost as error:
+            if self._recovery is None:
+                raise
+            self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop)
         while not self._stop.is_set():
             if self._queue.refusing:
                 return ReaderEnd("what is read cannot be kept", failure=True)

@@ -20,6 +20,7 @@ from daqd.probe import EXAMPLES as PROBE_EXAMPLES
 from daqd.probe import add_probe_arguments, probe_main
 from daqd.replayer import Replayer, ReplayOptions
 from daqd.service import Service
+from protocol.tool.output import drop_output
 from protocol.version import __version__
 
 OK, FAILED, MISUSE = 0, 1, 2
@@ -226,6 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"daqd: {line}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        return OK
+    except BrokenPipeError:
+        drop_output()
         return OK
 
 

@@ -13,6 +13,7 @@ from daqd.config import default_runtime_dir, load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
 from protocol.messages import Stat
+from protocol.tool.output import drop_output
 from protocol.version import __version__
 
 _EXAMPLES = """examples:
@@ -58,7 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--run", type=int, help="run number (default: the next one)")
             command.add_argument("--comment", help="what this run is about")
             command.add_argument("--duration", dest="duration_s", type=float, metavar="S", help="end it after so long")
-            command.add_argument("--readouts", type=int, metavar="N", help="end it after so many readouts, and what had been sent by then")
+            command.add_argument(
+                "--readouts",
+                type=int,
+                metavar="N",
+                help="end it after so many readouts",
+            )
             add_chip_arguments(command)
     return parser
 
@@ -93,10 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSE if refused else FAILED
     except KeyboardInterrupt:
         return FAILED
-    if args.json:
-        print(json.dumps(result, indent=2))
-    else:
-        _tell(args.command, result)
+    try:
+        if args.json:
+            print(json.dumps(result, indent=2), flush=True)
+        else:
+            _tell(args.command, result)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
     return OK
 
 

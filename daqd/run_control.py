@@ -17,7 +17,7 @@ from daqd.active_run import ActiveRun, RunHooks, RunWish
 from daqd.boards.board import Board
 from daqd.chip_setup import load_chip_setup
 from daqd.config import Config
-from daqd.errors import BoardError, ConfigError, DaqError, RunControlError
+from daqd.errors import BoardError, BoardLost, ConfigError, DaqError, RunControlError
 from daqd.notices import Report
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_store import RunStore
@@ -130,8 +130,7 @@ class RunControl:
         """Connect and configure; the daemon is in error where that fails."""
         self._setup = None
         try:
-            await asyncio.to_thread(self._board.open)
-            await asyncio.to_thread(self._board.configure, setup)
+            await asyncio.to_thread(self._bring_up_board, setup)
         except BoardError as error:
             self._status.enter("error", str(error))
             await asyncio.to_thread(self._board.close)
@@ -140,6 +139,19 @@ class RunControl:
         for line in (*setup.defaulted, *setup.notes):
             log.info("%s", line)
         self._status.enter("configured")
+
+    def _bring_up_board(self, setup: ChipSetup) -> None:
+        """In a thread. A board that went away while nobody asked it anything is looked for once more."""
+        was_open = self._board.status().connected
+        try:
+            self._board.open()
+            self._board.configure(setup)
+        except BoardLost:
+            if not was_open:
+                raise
+            self._board.close()
+            self._board.open()
+            self._board.configure(setup)
 
     async def _start(self, args: StartArgs) -> dict[str, Any]:
         if self._active is not None:

@@ -9,9 +9,10 @@ from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.errors import EndpointError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.histograms import Geometry
-from monitor.program import ProgramParser, drop_output, ended_by_signals, positive, whole
+from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state import DetectorState
 from monitor.terminal.status_lines import one_line
+from protocol.tool.output import drop_output
 
 _EXAMPLES = """\
 examples:

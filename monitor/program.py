@@ -1,11 +1,9 @@
 """What the programs of this package have in common on the command line."""
 
 import argparse
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from protocol.version import __version__
@@ -79,11 +77,3 @@ def ended_by_signals(end: Callable[[], None], within_s: int = 0) -> Iterator[Non
             signal.alarm(0)
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def drop_output() -> None:
-    """Whoever read our output has seen enough: send what is left nowhere, so that the interpreter does not complain."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -10,12 +10,13 @@ from pathlib import Path
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.errors import EndpointError
 from monitor.histograms import Geometry
-from monitor.program import ProgramParser, drop_output, ended_by_signals, not_negative, positive, whole
+from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
 from monitor.sanity import catalogue
 from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import MOST_CHIPS, RecordedChecks
 from monitor.sanity.report import Report
+from protocol.tool.output import drop_output
 
 _EXAMPLES = """\
 examples:

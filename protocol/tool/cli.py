@@ -1,15 +1,14 @@
 """The `apx` program: looking at recordings, and turning them into other things."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from protocol.errors import ProtocolError
 from protocol.tool import convert, dump, from_log, info
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.options import indented
+from protocol.tool.output import drop_output
 from protocol.tool.terminal import complain
 from protocol.version import __version__
 
@@ -56,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # whoever read our output has seen enough, as in `apx dump … | head`
-        _discard_output()
+        drop_output()
         return 0
     except KeyboardInterrupt:
-        _discard_output()
+        drop_output()
         complain("interrupted")
         return _INTERRUPTED
     except MisuseError as error:
@@ -72,15 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}")
         return 1
     return code
-
-
-def _discard_output() -> None:
-    """Send what is still in the buffer of stdout nowhere, so that the interpreter's end does not complain."""
-    with suppress(OSError, ValueError):
-        stdout = sys.stdout.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stdout)
-        os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -96,3 +96,13 @@ def test_a_board_lost_while_stopping_is_no_gap() -> None:
     assert run.end() == [b"a"]
     assert run.gaps == []
     assert run.ends[0].failure
+
+
+def test_a_board_that_is_away_when_the_run_starts_is_waited_for() -> None:
+    board = FakeBoard([b"a"])
+    board.failing["start"] = BoardLost("cable out")
+    run = Run(board)
+    wait_until("the board is there", lambda: run.reader.readouts == 1)
+    assert run.end() == [b"a"]
+    assert run.lost == ["cable out"]
+    assert len(run.gaps) == 1
