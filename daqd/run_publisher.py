@@ -65,10 +65,10 @@ class RunPublisher:
         match event:
             case RunBegan(record, pass_, resumed):
                 self.run, self.pass_ = record.run, pass_
-                self.readout_uid = record.readout_uid
-                if not resumed:
-                    self.decoder = record.decoder()
-                    self.next_readout = None
+                if resumed:
+                    self.readout_uid = record.readout_uid
+                else:
+                    self._begin(record)
                 self._send_run("begin", record)
             case ReadoutsRead(block):
                 self._publish(block)
@@ -78,6 +78,15 @@ class RunPublisher:
                 self._end(record)
             case Complaint(text):
                 self.log("warning", text)
+
+    def _begin(self, record: RunRecord) -> None:
+        """A decoder for the run's readouts; without one for their kind, no file of the run can be read either."""
+        self.next_readout = None
+        try:
+            self.decoder, self.readout_uid = record.decoder(), record.readout_uid
+        except ValueError as error:
+            self.decoder, self.readout_uid = AstroPix4Readout.make_decoder(), AstroPix4Readout.uid()
+            self.log("error", f"run {record.run} cannot be decoded: {error}")
 
     def log(self, level: str, text: str) -> None:
         """Publish a line for the operator."""
