@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_nothing_behind(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(StreamDecoder, "decode", interrupted)
-    monkeypatch.setattr(cli, "_discard_output", lambda: None)  # the test run's own stdout goes on
+    monkeypatch.setattr(cli, "drop_output", lambda: None)  # the test run's own stdout goes on
     assert to_csv(recording) == 130
     assert capsys.readouterr().err == "apx: interrupted\n"
     assert [path.name for path in recording.parent.iterdir()] == ["run.apx"]
