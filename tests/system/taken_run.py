@@ -94,8 +94,9 @@ class TakenRun:
         return self._decoded[1]
 
     def board_bytes(self, readout_bytes: int) -> bytes:
-        """What the board delivered, where each readout had `readout_bytes` bytes: the padding put back."""
-        return b"".join(each.data.ljust(readout_bytes, b"\xff") for each in self.readouts)
+        """What the board sent, if each readout but the last had `readout_bytes`: what was stripped is put back."""
+        *full, last = (each.data for each in self.readouts)
+        return b"".join(data.ljust(readout_bytes, b"\xff") for data in full) + last
 
     def check_closed(self) -> RunRecord:
         """That everything is finished, and that the record says what the files hold; the record."""

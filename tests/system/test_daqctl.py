@@ -37,7 +37,7 @@ def test_from_start_to_shutdown(daemon: Daemon) -> None:
     assert daemon.ctl("stop").stdout == "no run is being taken\n"
     daemon.call("start", readouts=30)
     second = daemon.wait_for_status("the second run has ended by itself", state="configured", run=2)
-    assert second.counts["readouts"] == 30
+    assert second.counts["readouts"] >= 30  # and what the board had sent by then
     assert daemon.ctl("start", "--run", "7", "--duration", "0.2").code == 0
     daemon.wait_for_status("the third run has ended by itself", state="configured", run=7)
     subscriber.wait_for_end(run=7)

@@ -72,7 +72,6 @@ def check_nothing_lost(daemon: Daemon, run: TakenRun, status: Stat) -> RunRecord
     record = run.check_closed()
     run.check_ledger()
     written = run.board_bytes(daemon.config.board.readout_bytes)
-    assert len(written) == record.counts.board_bytes
     assert written == sent_by_board(daemon.config, len(written))
     lost = re.search(r"(\d+) readouts that had been read could not be written", record.end_reason)
     assert record.counts.readouts + int(lost[1] if lost else 0) == status.board.counters["readouts"]
@@ -94,7 +93,7 @@ def take_another_run(daemon: Daemon) -> None:
     daemon.call("start", readouts=50)
     daemon.wait_for_status("the second run is over", state="configured", run=2)
     assert daemon.end() == 0
-    assert daemon.run(2).check_closed().counts.readouts == 50
+    assert daemon.run(2).check_closed().counts.readouts >= 50  # and what the board had sent by then
 
 
 def test_full_disk(laboratory_on_small_disk: Laboratory, small_disk: Path) -> None:
@@ -158,4 +157,6 @@ def test_disk_cannot_keep_up(laboratory: Laboratory) -> None:
     assert record.state == "failed"
     assert record.end_reason == status.reason
     assert record.counts.board_bytes >= 250_000
-    assert status.queue.high_water_bytes <= 250_000 + daemon.config.board.readout_bytes
+    board, emulator = daemon.config.board, daemon.config.emulator
+    under_way = (1 + board.queue_ahead) * board.readout_bytes + emulator.fifo_bytes
+    assert status.queue.high_water_bytes <= 250_000 + under_way
