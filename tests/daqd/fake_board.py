@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
+from protocol.chip_setup import ChipSetup
 from protocol.readout import AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 
@@ -27,6 +28,7 @@ class FakeBoard(Board):
         self._stopped = False
         self.failing: dict[str, Exception] = {}
         self.told: list[str] = []
+        self.setup: ChipSetup | None = None
         self.reading = threading.Event()
         self.is_open = False
         self.given = 0
@@ -50,7 +52,8 @@ class FakeBoard(Board):
         self._obey("open")
         self.is_open = True
 
-    def configure(self) -> None:
+    def configure(self, setup: ChipSetup | None = None) -> None:
+        self.setup = setup
         self._obey("configure")
 
     def start(self) -> None:
