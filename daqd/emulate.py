@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -73,9 +74,10 @@ def emulate_main(args: argparse.Namespace) -> int:
         raise BoardError(f"the emulated board cannot be served: {error}") from error
     try:
         if args.json:
-            print(json.dumps({"kind": config.board.kind, "url": device.url}), flush=True)
+            print(json.dumps({"kind": config.board.kind, "url": device.url, "pid": os.getpid()}), flush=True)
         else:
-            print(f'emulated {config.board.kind} board: transport = "serial", url = "{device.url}"', flush=True)
+            where = f'transport = "serial", url = "{device.url}"'
+            print(f"emulated {config.board.kind} board (process {os.getpid()}): {where}", flush=True)
         end.wait()
     finally:
         device.close()

@@ -154,7 +154,7 @@ def _as_text(findings: list[Finding], problems: list[str]) -> Iterator[str]:
             yield "  none"
     for problem in problems:
         yield f"problem: {problem}"
-    if not any(finding.transport == "ftdi" for finding in findings) and not problems:
+    if not any(finding.transport == "ftdi" or finding.firmware for finding in findings) and not problems:
         yield "A board that is plugged in and not here: is it switched on, is its cable one for data?"
 
 

@@ -76,9 +76,8 @@ class SerialLink(BufferedLink):
                 raise BoardError(f"{label} is in use by another program: end that one first") from error
             if number in (errno.EACCES, errno.EPERM):
                 raise BoardError(f"{label}: {DIALOUT_ADVICE}") from error
-            raise BoardLost(
-                f"{label} cannot be opened: {_reason(error)}: is the board plugged in? `daqd probe` lists the ports"
-            ) from error
+            what = "is not there" if number == errno.ENOENT else f"cannot be opened: {_reason(error)}"
+            raise BoardLost(f"{label} {what}: is the board plugged in? `daqd probe` lists the ports") from error
 
     def write(self, data: bytes) -> None:
         """Send all of `data`; returns when the operating system has it."""

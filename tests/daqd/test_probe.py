@@ -120,7 +120,7 @@ def emulated_port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tu
     command = [sys.executable, "-m", "daqd.cli", "emulate", "--pty", str(path), "-c", str(config), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == {"kind": request.param, "url": str(path)}
+        assert json.loads(process.stdout.readline()) == {"kind": request.param, "url": str(path), "pid": process.pid}
         yield request.param, process
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
