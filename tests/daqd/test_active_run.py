@@ -14,7 +14,7 @@ from daqd.boards import open_board
 from daqd.boards.board import Board
 from daqd.chip_setup import load_chip_setup
 from daqd.config import Config
-from daqd.errors import BoardLost, DiskError
+from daqd.errors import BoardError, BoardLost, DiskError
 from daqd.run_store import RunStore
 from protocol.apx import FileHeader, apx_open
 from protocol.readout import AstroPix4Readout
@@ -208,9 +208,9 @@ def test_a_full_disk_ends_the_run_and_says_what_was_lost(take: Take, store: RunS
 
 def test_a_board_that_does_not_start_ends_the_run_as_failed(take: Take, store: RunStore) -> None:
     board = FakeBoard()
-    board.failing["start"] = BoardLost("cable")
+    board.failing["start"] = BoardError("no answer")
     record = take(board).end()
-    assert (record.state, record.end_reason) == ("failed", "board: cable")
+    assert (record.state, record.end_reason) == ("failed", "board: no answer")
     assert record.counts.readouts == 0
     assert on_disk(store) == record
 
