@@ -10,7 +10,7 @@ from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.config import Config
-from daqd.errors import BoardError, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.astep_chip import configure_board, make_safe, start_injection
 from protocol.astep_sequence import (
@@ -94,7 +94,7 @@ class AstepBoard(Board):
             return
         self.link.open()
         try:
-            self.firmware = self._dialogue.run(check_firmware())
+            self.firmware = self._find_firmware()
             self._run(make_safe(self._settings.layers))
         except BaseException:
             self.link.close()
@@ -104,6 +104,14 @@ class AstepBoard(Board):
         self._housekeeping_due = 0.0
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
+
+    def _find_firmware(self) -> Firmware:
+        try:
+            return self._dialogue.run(check_firmware())
+        except BoardAnswerError:
+            # An earlier daemon may have died in the middle of a request, or of its answer.
+            self._reader.end_requests()
+            return self._dialogue.run(check_firmware())
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from daqd.boards.astep_dialogue import AstepDialogue
+from daqd.boards.astep_dialogue import SLOWEST_BYTES_S, AstepDialogue
 from daqd.boards.board import RawReadout
 from daqd.errors import BoardAnswerError, LinkTimeout
 from protocol.astep import MAX_LENGTH, RegisterRead, read_register
@@ -23,6 +23,7 @@ from protocol.stream_bytes import PADDING_BYTE
 SETTLE_TIMEOUT_S = 0.1
 """Silence for that long after an answer that came in part: nothing of it will come any more."""
 
+_MOST_OLD_READS = 16
 _SIZE_REQUEST = read_register(Register.READOUT_SIZE, "how much is there")
 _CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
 
@@ -58,6 +59,15 @@ class FrameReader:
         self._frame_may_go_on = False
         self._unanswered = False
         self._late = None
+
+    def end_requests(self) -> None:
+        """Fill up a request that was begun with zeros, which are nothing where a request is expected; drop answers."""
+        link = self._dialogue.link
+        link.why = "zeros, to end what may have been begun"
+        link.write(bytes(MAX_LENGTH + 1))
+        with suppress(LinkTimeout):
+            for _ in range(_MOST_OLD_READS):
+                link.read(MAX_LENGTH, MAX_LENGTH / SLOWEST_BYTES_S)
 
     @property
     def settled(self) -> bool:

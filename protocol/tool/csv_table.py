@@ -30,9 +30,9 @@ def _digit_groups() -> npt.NDArray[np.uint32]:
 
 
 _DIGITS = _digit_groups()
-# n/20 has one of these twenty endings
-_TWENTIETHS = np.frombuffer(b"".join(repr(n / 20)[1:].encode().ljust(3, b"\0") for n in range(20)), np.uint8)
-_ENDINGS = _TWENTIETHS.reshape(20, 3)
+# n/40 has one of these forty endings
+_FORTIETHS = np.frombuffer(b"".join(repr(n / 40)[1:].encode().ljust(4, b"\0") for n in range(40)), np.uint8)
+_ENDINGS = _FORTIETHS.reshape(40, 4)
 
 
 def integer_characters(values: npt.NDArray[Any]) -> Characters:
@@ -57,18 +57,18 @@ def integer_characters(values: npt.NDArray[Any]) -> Characters:
 def float_characters(values: npt.NDArray[np.float64]) -> Characters:
     """Floats (n,), each in the shortest text that reads back as the same number, as `repr` writes it.
 
-    Times over threshold are whole numbers of twentieths of a microsecond: those are made of their whole part and one of
-    twenty endings.
+    Times over threshold are whole numbers of twentieths or fortieths of a microsecond: those are made of their whole
+    part and one of forty endings.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         plain = (values >= 0) & (values < 1e8)
-        twentieths = np.where(plain, np.rint(values * 20), 0).astype(np.uint32)
-        plain &= (twentieths / 20 == values) & ~np.signbit(values)
+        fortieths = np.where(plain, np.rint(values * 40), 0).astype(np.uint32)
+        plain &= (fortieths / 40 == values) & ~np.signbit(values)
     if not plain.all():
         texts = np.array([repr(value).encode() for value in values.tolist()])
         return texts.view(np.uint8).reshape(len(texts), -1)
-    whole = twentieths // 20
-    endings = _ENDINGS.take(twentieths - whole * 20, axis=0)
+    whole = fortieths // 40
+    endings = _ENDINGS.take(fortieths - whole * 40, axis=0)
     return np.concatenate([integer_characters(whole), endings], axis=1)
 
 

@@ -283,6 +283,15 @@ def test_wrong_answers_are_named_and_the_board_is_left_safe(
     assert control(bench)[0] & 0x07 in (0x05, 0x07)  # on hold, no autoread
 
 
+@pytest.mark.parametrize("begun", ["0191ffff00", "05", "0201", "0149ff0012"])
+def test_a_board_that_was_left_in_the_middle_of_a_request(begun: str) -> None:
+    bench = AstepBench()
+    bench.model.exchange(bytes.fromhex(begun))
+    bench.run()
+    table, _ = bench.decode(bench.read_all())
+    bench.compare(table)
+
+
 def test_half_a_readout_is_given_and_the_rest_is_taken_up() -> None:
     bench = AstepBench({"readout_bytes": 140}, {"rate_hz": "max", "hits_limit": 100})
     bench.run()
