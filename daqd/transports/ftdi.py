@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from daqd.errors import BoardError, BoardLost
 from daqd.transports.buffered_link import BufferedLink
 from daqd.transports.device_lock import DeviceLock
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
+
+# pyftdi warns that a device may be gone while it is being closed because it is gone.
+logging.getLogger("pyftdi.ftdi").setLevel(logging.ERROR)
 
 _CHANNEL_A = 0
 _READ_ENDPOINT = 0x81

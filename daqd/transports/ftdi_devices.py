@@ -96,9 +96,13 @@ def find_ftdi(settings: FtdiSection, backend: UsbBackend) -> FtdiDevice:
         raise BoardError(f"{fitting[0].label}: {fitting[0].problem}")
     others = ", ".join(f"{device.serial} ({device.description})" for device in devices) or "none at all"
     raise BoardLost(
-        f'no FTDI device with a serial number "{settings.serial}…" and a description "{settings.description}…" '
-        f"(connected: {others}): is the board plugged in and switched on?"
+        f"no FTDI device{_wanted(settings)} (connected: {others}): is the board plugged in and switched on?"
     )
+
+
+def _wanted(settings: FtdiSection) -> str:
+    wanted = {"serial number": settings.serial, "description": settings.description}
+    return "".join(f', {name} "{begin}…"' for name, begin in wanted.items() if begin)
 
 
 def _describe(device: Any) -> FtdiDevice:
