@@ -124,7 +124,7 @@ def test_a_publisher_that_starts_later_is_found(bind: Bind) -> None:
     with StreamClient(endpoint) as client:
         assert client.receive(timeout_s=0.01) is None
         publisher = bind(endpoint)
-        publisher.wait_for_subscription()
+        publisher.wait_for_subscription(reconnecting=lambda: client.receive(timeout_s=0.01))
         publisher.send(publisher.messages.hits(make_hits([(0, 0)]), (0, 0)))
         assert isinstance(client.receive(PATIENCE_S), HitBatch)
 
