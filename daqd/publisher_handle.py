@@ -137,7 +137,7 @@ class PublisherHandle:
                 return
             quick_deaths = 0 if time.monotonic() - started > _STABLE_S else quick_deaths + 1
             pause_s = _BACKOFF_S[min(quick_deaths, len(_BACKOFF_S)) - 1]
-            log.error("the publisher died (%s); another one starts in %g s", _death(process.returncode), pause_s)
+            log.warning("the publisher died (%s); another one starts in %g s", _death(process.returncode), pause_s)
             self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), pause_s)

@@ -77,7 +77,7 @@ class RunPublisher:
             case RunEnded(record):
                 self._end(record)
             case Complaint(text):
-                self.log("warning", text)
+                self.log("error", text)
 
     def _begin(self, record: RunRecord) -> None:
         """A decoder for the run's readouts; without one for their kind, no file of the run can be read either."""

@@ -181,7 +181,7 @@ def test_complaints_are_log_lines_of_their_run() -> None:
         (1, Message.model_validate(stream.sent[1]).log()),
         (None, stream.sent[3].log()),
     ]
-    assert [line.level for line in (stream.sent[1].log(), stream.sent[3].log())] == ["warning", "info"]
+    assert [line.level for line in (stream.sent[1].log(), stream.sent[3].log())] == ["error", "info"]
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7, 29, 30])
