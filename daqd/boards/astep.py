@@ -75,7 +75,10 @@ class AstepBoard(Board):
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
         self._dialogue = AstepDialogue(link, self.name, sleep)
-        self._reader = FrameReader(self._dialogue, board.readout_bytes, astep.read == "size", now_ns)
+        by_size = astep.read == "size"
+        self._reader = FrameReader(
+            self._dialogue, board.readout_bytes, now_ns, by_size=by_size, queue_ahead=board.queue_ahead
+        )
         self._housekeeping = Housekeeping(self._dialogue, board.layers)
         self._housekeeping_due = 0.0
         self._setup: ChipSetup | None = None
@@ -204,7 +207,7 @@ class AstepBoard(Board):
             transport=self.link.name,
             connected=self._opened,
             running=self._running,
-            exhausted=self.link.exhausted,
+            exhausted=self.link.exhausted and reader.idle,
             counters={
                 "polls": reader.polls,
                 "readouts": reader.readouts,

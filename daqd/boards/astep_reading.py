@@ -1,5 +1,6 @@
 """Reading frames and counters from an A-STEP board."""
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ SETTLE_TIMEOUT_S = 0.1
 """Silence for that long after an answer that came in part: nothing of it will come any more."""
 
 _MOST_OLD_READS = 16
+_MOST_LATE_BYTES = 1 << 24
 _SIZE_REQUEST = read_register(Register.READOUT_SIZE, "how much is there")
 _CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
 
@@ -31,22 +33,31 @@ _CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
 class FrameReader:
     """Gives what the readout FIFO holds, `readout_bytes` at most at a time.
 
-    By size, it reads what is there, and asks in the same breath what has come since: one round trip for each readout,
-    and no padding. Otherwise it always reads `readout_bytes`; what is padding alone is no readout, unless it may be the
-    end of a frame that the read before cut.
+    By size, it reads what is there, `queue_ahead` readouts at once (at least one), and asks in the same breath what has
+    come since: one round trip for all of that, and no padding. Each readout is stamped when it is here. Otherwise it
+    always reads `readout_bytes`; what is padding alone is no readout, unless it may be the end of a frame that the read
+    before cut.
 
     An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too),
     and the firmware's id tells whether answers belong to questions again.
     """
 
-    def __init__(self, dialogue: AstepDialogue, readout_bytes: int, by_size: bool, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        dialogue: AstepDialogue,
+        readout_bytes: int,
+        now_ns: Callable[[], int],
+        *,
+        by_size: bool = True,
+        queue_ahead: int = 0,
+    ) -> None:
         self._dialogue = dialogue
         self._readout_bytes = readout_bytes
-        self._by_size = by_size
         self._now_ns = now_ns
-        self._unanswered = False
-        self._missing = 0
-        self._late: RawReadout | None = None
+        self._by_size = by_size
+        self._at_once = max(1, queue_ahead)
+        self._asked: deque[RegisterRead] = deque()
+        self._ready: deque[RawReadout] = deque()
         self.forget()
         self.polls = 0
         self.readouts = 0
@@ -57,8 +68,9 @@ class FrameReader:
         """What is known of the FIFO is not true any more; nothing is expected from the board."""
         self._waiting = 0
         self._frame_may_go_on = False
-        self._unanswered = False
-        self._late = None
+        self._missing: int | None = None
+        self._asked.clear()
+        self._ready.clear()
 
     def end_requests(self) -> None:
         """Fill up a request that was begun with zeros, which are nothing where a request is expected; drop answers."""
@@ -72,75 +84,104 @@ class FrameReader:
     @property
     def settled(self) -> bool:
         """Whether the board owes no answer."""
-        return not self._unanswered
+        return self._missing is None and not self._asked
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and nothing waits for `poll`."""
+        return not self._asked and not self._ready
 
     def settle(self) -> None:
-        """Bring questions and answers together again, where an answer is owed; nothing else may be asked before."""
-        if not self._unanswered:
+        """Take all answers that are owed; nothing else may be asked before. What they hold is kept for `poll`."""
+        while self._asked:
+            self._ready.append(self._next_answer())
+        self._resynchronise()
+
+    def _resynchronise(self) -> None:
+        """Bring questions and answers together again, where an answer did not come in full."""
+        if self._missing is None:
             return
-        link = self._dialogue.link
+        late = b""
         try:
-            late = link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
+            while len(late) < _MOST_LATE_BYTES:
+                late += self._dialogue.link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
         except LinkTimeout as error:
-            late = error.partial
+            late += error.partial
         if late[: self._missing]:
-            self._late = self._stamp(late[: self._missing])
+            self._ready.append(self._stamp(late[: self._missing]))
         self._dialogue.run(check_firmware())
-        self._unanswered = False
+        self._missing = None
         self._waiting = 0
 
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now."""
-        if self._late is None:
-            self.settle()
-        if self._late is not None:
-            late, self._late = self._late, None
-            return late
-        self.polls += 1
-        return self._poll_by_size() if self._by_size else self._poll_fixed()
-
-    def _poll_by_size(self) -> RawReadout | None:
-        if not self._waiting:
-            self._dialogue.send(_SIZE_REQUEST)
-            self._waiting = self._size()
+        if not self._ready:
+            self._resynchronise()
+        if self._ready:
+            return self._ready.popleft()
+        if not self._by_size:
+            return self._poll_fixed()
+        if not self._asked:
+            self.polls += 1
+            if not self._waiting:
+                self._dialogue.send(_SIZE_REQUEST)
+                self._waiting = self._size()
             if not self._waiting:
                 return None
-        request = RegisterRead(Register.READOUT, min(self._waiting, self._readout_bytes), False, "readout")
-        self._dialogue.send(request, _SIZE_REQUEST)
-        data, whole = self._data(request, under_way=_SIZE_REQUEST.length)
+            self._ask_for_what_is_there()
+        return self._next_answer()
+
+    def _ask_for_what_is_there(self) -> None:
+        """As many readouts as may be under way, and how much there is after them."""
+        left = self._waiting
+        while left and len(self._asked) < self._at_once:
+            length = min(left, self._readout_bytes)
+            self._asked.append(RegisterRead(Register.READOUT, length, False, "readout"))
+            left -= length
+        self._dialogue.send(*self._asked, _SIZE_REQUEST)
+
+    def _next_answer(self) -> RawReadout:
+        request = self._asked.popleft()
+        under_way = sum(each.length for each in self._asked)
+        data = self._data(request, under_way, _SIZE_REQUEST.length)
         readout = self._stamp(data)
-        if whole:
+        if len(data) == request.length and not self._asked:
             with suppress(BoardAnswerError):  # the readout is here; the next poll settles what is owed
                 self._waiting = self._size()
         return readout
 
     def _poll_fixed(self) -> RawReadout | None:
+        self.polls += 1
         request = RegisterRead(Register.READOUT, self._readout_bytes, False, "readout")
         self._dialogue.send(request)
-        data, _ = self._data(request)
+        data = self._data(request)
         padding_only = data.count(PADDING_BYTE) == len(data)
         if padding_only and not self._frame_may_go_on:
             return None
         self._frame_may_go_on = not data.endswith(_CUT_PADDING)
         return self._stamp(data)
 
-    def _data(self, request: RegisterRead, under_way: int = 0) -> tuple[bytes, bool]:
-        """The answer to `request`, and whether it is all of it; `BoardAnswerError` where nothing comes."""
+    def _data(self, request: RegisterRead, under_way: int = 0, after: int = 0) -> bytes:
+        """What came of the answer to `request`; `BoardAnswerError` where nothing comes.
+
+        `under_way`: bytes of further readouts, `after`: of other answers, that were asked for together with it.
+        """
         try:
-            return self._dialogue.answer(request, under_way), True
+            return self._dialogue.answer(request, under_way + after)
         except BoardAnswerError as error:
             partial = error.__cause__.partial if isinstance(error.__cause__, LinkTimeout) else b""
-            self._unanswered, self._missing = True, request.length - len(partial)
+            self._asked.clear()
+            self._missing = request.length - len(partial) + under_way
             if not partial:
                 raise
             self.short_readouts += 1
-            return partial, False
+            return partial
 
     def _size(self) -> int:
         try:
             return int.from_bytes(self._dialogue.answer(_SIZE_REQUEST), "little")
         except BoardAnswerError:
-            self._unanswered, self._missing = True, 0
+            self._missing = 0
             raise
 
     def _stamp(self, data: bytes) -> RawReadout:
