@@ -1,0 +1,198 @@
+"""The daemon's side of its publisher: started, restarted, talked to, ended, whatever happens in between."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from daqd.config import StreamSection
+from daqd.notices import Report
+from daqd.publisher_handle import PublisherError, PublisherHandle
+from daqd.run_store import RunStore
+from daqd.stream import Stream
+from protocol.messages import LogLine, Stat, Topic
+from tests.daqd.listener import Collector
+from tests.daqd.published import Published
+from tests.daqd.run_on_disk import RunOnDisk
+from tests.daqd.test_publish import READOUTS, decode, ended, unique
+from tests.daqd.waiting import DEADLINE_S
+
+Use = Callable[[PublisherHandle], Awaitable[Any]]
+
+
+async def wait_until(what: str, condition: Callable[[], object]) -> None:
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.002)
+
+    try:
+        await asyncio.wait_for(wait(), DEADLINE_S)
+    except TimeoutError:
+        pytest.fail(f"still not: {what}")
+
+
+class Handled:
+    """A handle with what it reported."""
+
+    def __init__(self, store: RunStore, **section: Any) -> None:
+        self.reports: list[Report] = []
+        stream = StreamSection.model_validate({"bind": "tcp://127.0.0.1:*", **section})
+        self.handle = PublisherHandle(stream, "bench", store.data_dir, 0, self.reports.append)
+
+    async def __aenter__(self) -> PublisherHandle:
+        await self.handle.start()
+        return self.handle
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.wait_for(self.handle.stop(), DEADLINE_S)
+        assert self.handle.pid is None
+
+
+def test_from_start_to_stop(store: RunStore) -> None:
+    async def use() -> None:
+        handled = Handled(store)
+        async with handled as handle:
+            assert handle.endpoint.startswith("tcp://127.0.0.1:")
+            assert handle.pid is not None
+            with Collector(handle.endpoint) as collector:
+                await wait_until("it is heard", lambda: handled.reports[-1].stat.subscribers == 1)
+                RunOnDisk(store, 1).write_all([READOUTS])
+                handle.wake()
+                handle.send_stat(Stat(state="running", run=1))
+                handle.send_log(LogLine(level="info", text="hello"))
+                await wait_until("all has come", lambda: ended(1)(collector.messages))
+                await wait_until("the state has come", lambda: Published(collector.messages).of(Topic.STAT))
+                await wait_until("the line has come", lambda: Published(collector.messages).log == ["hello"])
+                assert len(Published(collector.messages).hits) == len(decode(READOUTS)[0])
+                await wait_until("the ledger is reported", lambda: handled.reports[-1].kind == "run_ended")
+        assert handle.restarts == 0
+
+    asyncio.run(use())
+
+
+def test_a_killed_publisher_is_replaced_at_the_same_address(store: RunStore, caplog: pytest.LogCaptureFixture) -> None:
+    async def use() -> None:
+        handled = Handled(store)
+        async with handled as handle:
+            endpoint, first = handle.endpoint, handle.pid
+            with Collector(endpoint, ["hits", "run"]) as collector:
+                await wait_until("it is heard", lambda: handled.reports[-1].stat.subscribers == 1)
+                RunOnDisk(store, 1).write_all([READOUTS])
+                handle.wake()
+                await wait_until("something has come", lambda: collector.messages)
+                assert first is not None
+                os.kill(first, signal.SIGKILL)
+                await wait_until("there is another", lambda: handled.reports[-1].stat.restarts == 1)
+                assert handle.pid not in (None, first)
+                assert handle.endpoint == endpoint
+                await wait_until("the end has come", lambda: ended(1)(collector.messages))
+                hits = unique(Published(collector.messages).hits)
+        assert len(hits) == len(decode(READOUTS)[0])
+        assert handle.restarts == 1
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(use())
+    assert "the publisher died (signal 9); another one starts in 0.05 s" in caplog.text
+
+
+def test_stop_while_the_next_one_is_awaited(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daqd.publisher_handle._BACKOFF_S", (1000.0,))
+
+    async def use() -> None:
+        async with Handled(store) as handle:
+            assert handle.pid is not None
+            os.kill(handle.pid, signal.SIGKILL)
+            await wait_until("the death is noted", lambda: handle.restarts == 1)
+            handle.wake()
+            handle.send_log(LogLine(level="info", text="to nobody"))
+
+    asyncio.run(use())
+
+
+def test_stop_while_the_next_one_is_being_started(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use() -> None:
+        starting, go_on = asyncio.Event(), asyncio.Event()
+        start_process = asyncio.create_subprocess_exec
+
+        async def slow(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+            starting.set()
+            await go_on.wait()
+            return await start_process(*arguments, **options)
+
+        handled = Handled(store)
+        async with handled as handle:
+            monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+            assert handle.pid is not None
+            os.kill(handle.pid, signal.SIGKILL)
+            await asyncio.wait_for(starting.wait(), DEADLINE_S)
+            stopping = asyncio.create_task(handle.stop())
+            await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.wait_for(stopping, DEADLINE_S)
+            assert handle.pid is None
+
+    asyncio.run(use())
+
+
+def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[str]) -> None:
+    async def use() -> None:
+        with Stream("tcp://127.0.0.1:*", "other", 10) as other:
+            handled = Handled(store, bind=other.endpoint)
+            with pytest.raises(
+                PublisherError, match=f"the publisher did not start at {other.endpoint}; its message is"
+            ):
+                await handled.handle.start()
+            assert handled.handle.pid is None
+
+    asyncio.run(use())
+    assert "daqd-publish: cannot publish at" in capfd.readouterr().err
+
+
+def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> None:
+    """It is stopped, as by a debugger, and told a million things; it misses most, and goes on when it can."""
+
+    async def use() -> None:
+        handled = Handled(store)
+        async with handled as handle:
+            assert handle.pid is not None
+            os.kill(handle.pid, signal.SIGSTOP)
+            try:
+                for _ in range(200_000):
+                    handle.send_log(LogLine(level="info", text="x" * 100))
+                process = handle._process
+                assert process is not None
+                assert process.stdin is not None
+                assert process.stdin.transport.get_write_buffer_size() < 100_000
+            finally:
+                os.kill(handle.pid, signal.SIGCONT)
+            RunOnDisk(store, 1).write_all([READOUTS[:10]])
+            await wait_until("it goes on", lambda: handled.reports[-1].kind == "run_ended")
+
+    asyncio.run(use())
+
+
+def test_a_publisher_that_does_not_end_is_ended(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("daqd.publisher_handle._STOP_S", 0.2)
+
+    async def use() -> None:
+        async with Handled(store) as handle:
+            assert handle.pid is not None
+            os.kill(handle.pid, signal.SIGSTOP)
+
+    asyncio.run(use())
+    assert "the publisher had more to publish after 0 s and was ended" in caplog.text
+
+
+def test_stop_without_start(store: RunStore) -> None:
+    async def use() -> None:
+        handle = Handled(store).handle
+        handle.wake()
+        await handle.stop()
+
+    asyncio.run(use())
