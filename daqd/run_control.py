@@ -102,9 +102,13 @@ class RunControl:
         if command == "status":
             return await self._tell(NoArgs())
         async with self._one_at_a_time:
-            if (self._closing or self.shutdown_asked.is_set()) and command not in _ALSO_WHILE_ENDING:
-                raise RunControlError("stopping", f"{command}: the daemon is ending; start it again first")
+            if command not in _ALSO_WHILE_ENDING:
+                self._refuse_while_ending(command)
             return await method(parsed)
+
+    def _refuse_while_ending(self, command: str) -> None:
+        if self._closing or self.shutdown_asked.is_set():
+            raise RunControlError("stopping", f"{command}: the daemon is ending; start it again first")
 
     async def _tell(self, _: NoArgs) -> dict[str, Any]:
         return {"status": self._status.stat().model_dump(mode="json", by_alias=True)}
@@ -161,6 +165,7 @@ class RunControl:
         setup = await self._chip_setup(args.chip)
         if self.state == "idle" or setup != self._setup:
             await self._set_up_board(setup)
+            self._refuse_while_ending("start")
         loop = asyncio.get_running_loop()
 
         def tell(what: Callable[[], None]) -> None:
@@ -276,13 +281,16 @@ class RunControl:
     async def close(self) -> None:
         """End the run if there is one, and leave the board safe; nothing is begun any more."""
         self._closing = True
-        try:
-            await self.stop_run("the daemon was ended")
-        except RunControlError as error:
-            log.error("%s", error)
-        if self._last is not None:
-            await asyncio.to_thread(self._last.join, 1.0)
-        await asyncio.to_thread(self._board.close)
+        if self._active is not None:
+            self._active.stop("the daemon was ended")
+        async with self._one_at_a_time:  # a command that is being obeyed has the board
+            try:
+                await self.stop_run("the daemon was ended")
+            except RunControlError as error:
+                log.error("%s", error)
+            if self._last is not None:
+                await asyncio.to_thread(self._last.join, 1.0)
+            await asyncio.to_thread(self._board.close)
 
 
 def _log_end(record: RunRecord) -> None:
