@@ -20,6 +20,9 @@ QUIET_S = 0.05
 
 DIALOUT_ADVICE = "this user may not open it: `sudo usermod -aG dialout $USER`, then log in again"
 
+_READ_TIMEOUT_S = 0.05
+"""How long pyserial waits at a time; it is never changed, as that sets up some kinds of ports anew."""
+
 _WRITE_TIMEOUT_S = 5.0
 _SOCKET_BYTES = 65536
 
@@ -65,11 +68,11 @@ class SerialLink(BufferedLink):
 
     def _connect(self, label: str) -> Any:
         url = self._settings.url
-        options = {} if "://" in url else {"exclusive": True}
+        options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
+        if not url.startswith("rfc2217://"):  # which knows no time-out for writing
+            options["write_timeout"] = _WRITE_TIMEOUT_S
         try:
-            return serial.serial_for_url(
-                url, self._settings.baud, timeout=0.0, write_timeout=_WRITE_TIMEOUT_S, **options
-            )
+            return serial.serial_for_url(url, self._settings.baud, timeout=_READ_TIMEOUT_S, **options)
         except _SERIAL_ERRORS as error:
             number = getattr(error, "errno", None)
             if number in (errno.EAGAIN, errno.EBUSY):
@@ -90,8 +93,6 @@ class SerialLink(BufferedLink):
         before = len(self._received)
         with self._lost_on_error():
             waiting = port.in_waiting
-            if not waiting:
-                port.timeout = wait_s
             if waiting or wait_s:
                 self._received += port.read(max(1, min(waiting, missing + under_way)))
             # Of a socket, pyserial only says whether there is something: not how much.

@@ -15,6 +15,7 @@ from daqd.emulator.stream_device import StreamDevice
 from daqd.emulator.tcp_device import TcpDevice
 from daqd.errors import BoardError, BoardLost, LinkTimeout
 from daqd.transports.serial_link import SerialLink
+from tests.daqd.rfc2217_server import Rfc2217Server
 from tests.daqd.usb_bench import CountingBoard, ask, counted
 
 
@@ -203,5 +204,25 @@ def test_one_client_after_the_other(tmp_path: Path) -> None:
         link.open()
         link.write(ask(10))
         assert link.read(10, 10) == counted(10 * index, 10)
+        link.close()
+    device.close()
+
+
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")  # pyserial's own
+def test_a_port_that_a_serial_device_server_serves(tmp_path: Path) -> None:
+    device = make_device("tcp", tmp_path)
+    device.start()
+    with Rfc2217Server(device.url) as server:
+        link = link_to(server.url, tmp_path)
+        link.open()
+        for start, length in ((0, 4), (4, 20_000)):
+            link.write(ask(length))
+            assert link.read(length, 30) == counted(start, length)
+        with pytest.raises(LinkTimeout):
+            link.read(1, 0.1)
+        device.cable.unplug()
+        with pytest.raises((BoardLost, LinkTimeout)):
+            link.write(ask(1))
+            link.read(1, 1)
         link.close()
     device.close()
