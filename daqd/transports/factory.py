@@ -1,7 +1,5 @@
 """From the configuration to the link that reaches the board."""
 
-import os
-
 from daqd.config import Config
 from daqd.emulator.factory import emulated_board, emulated_cable
 from daqd.emulator.ft2232h import EmulatedFt2232h
@@ -34,9 +32,9 @@ def make_link(config: Config) -> Link:
 
 
 def _emulated_usb(config: Config) -> Link:
-    """pyftdi, on a bus with one device; its serial number is that of no other process, so that no lock is shared."""
+    """pyftdi, on a bus with one device, whose serial number is this daemon's own: no lock is shared with others."""
     board = emulated_board(config)
-    serial = f"{config.ftdi.serial or '210276'}-{os.getpid()}"
+    serial = f"{config.ftdi.serial or '210276'}-{config.daq.name}"
     device = EmulatedFt2232h(board, serial, config.ftdi.description, emulated_cable(config, board))
     bus = EmulatedUsbBus()
     bus.plug_in(device)
@@ -46,7 +44,7 @@ def _emulated_usb(config: Config) -> Link:
 def _emulated_pty(config: Config) -> Link:
     """pyserial, on a pseudo terminal as fast as the serial port would be."""
     board = emulated_board(config)
-    port = config.runtime_dir / f"{config.daq.name}-{os.getpid()}.pty"
+    port = config.runtime_dir / f"{config.daq.name}-emulated.pty"
     device = PtyDevice(board, port, config.serial.baud, emulated_cable(config, board))
     settings = config.serial.model_copy(update={"url": device.url})
     return EmulatedDeviceLink("emulated-pty", SerialLink(settings, config.runtime_dir), board, device)
