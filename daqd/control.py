@@ -50,8 +50,8 @@ class ControlServer:
         self._task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Begin to answer; `ControlError` where the socket cannot be had."""
+    def open(self) -> None:
+        """Take the socket, so that nobody else can; `ControlError` where it cannot be had. Requests wait there."""
         if self.endpoint.startswith("ipc://"):
             self._lock = _claim_socket(Path(self.endpoint.removeprefix("ipc://")))
         self._socket = self._context.socket(zmq.ROUTER)
@@ -63,6 +63,12 @@ class ControlServer:
             raise ControlError(
                 f"cannot listen at {self.endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon there?"
             ) from error
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        if self._socket is None:
+            self.open()
+        assert self._socket is not None  # noqa: S101 - just opened
         self._task = asyncio.create_task(self._serve(self._socket), name="control")
 
     async def _serve(self, server: zmq.asyncio.Socket) -> None:

@@ -47,8 +47,13 @@ class _Demo:
         self._folder = folder
         self._interrupted = False
         self._began = False
-        self._stream = f"tcp://127.0.0.1:{_free_port()}"
         self._config = folder / "demo.toml"
+        self._configure(_DEFAULT_PORT)
+
+    def _configure(self, port: int) -> None:
+        """Write the configuration; a wrong --rate or --chips is told before anything starts."""
+        args, folder = self._args, self._folder
+        self._stream = f"tcp://127.0.0.1:{port}"
         template = (package_files("daqd") / "demo.toml").read_text()
         self._config.write_text(
             template.format(
@@ -59,7 +64,6 @@ class _Demo:
                 chips=args.chips,
             )
         )
-        # A wrong --rate or --chips is told before anything starts.
         self._endpoint = load_config(self._config).control_endpoint
 
     def run(self) -> int:
@@ -68,16 +72,26 @@ class _Demo:
         log_path = self._args.data_dir.absolute() / "demo.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("a") as log:
-            daemon = self._start("daqd.cli", "run", "-c", str(self._config), log=log)
+            daemon = self._start_daemon(log)
+            if daemon is None:
+                print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
+                return 1
             try:
-                if not self._wait_for_stat(daemon, lambda _: True):
-                    print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
-                    return 1
                 verdict = 0 if self._interrupted else self._take_run(daemon, log)
             finally:
                 code = self._stop(daemon)
         self._say_goodbye(verdict, log_path)
         return code if self._began else 0  # ended before it could do anything in order
+
+    def _start_daemon(self, log: IO[str]) -> subprocess.Popen[bytes] | None:
+        """The daemon, at the usual port of the stream or, where that is taken, at another; None where it fails."""
+        for port in (_DEFAULT_PORT, _free_port(), _free_port()):
+            self._configure(port)
+            daemon = self._start("daqd.cli", "run", "-c", str(self._config), log=log)
+            if self._wait_for_stat(daemon, lambda _: True):
+                return daemon
+            self._stop(daemon)
+        return None
 
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
@@ -158,13 +172,10 @@ class _Demo:
 
 
 def _free_port() -> int:
-    """The usual port of the stream if nobody has it, else any."""
-    for port in (_DEFAULT_PORT, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    return _DEFAULT_PORT
+    """A port that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -65,8 +65,9 @@ class Service:
         operator_log = OperatorLog(lambda line: self._send_log(publisher, line))
         with self._signals():
             try:
-                await server.start()
+                server.open()
                 await publisher.start()
+                await server.start()
             except DaqError as error:
                 await server.close()
                 if self._stop_asked.is_set():

@@ -51,7 +51,7 @@ class Stream:
         except zmq.ZMQError as error:
             self.close()
             raise StreamError(
-                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon or replay using it? "
+                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon or replay there? "
                 "Choose another stream.bind"
             ) from error
         self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -1,7 +1,9 @@
 """`daqd demo`: everything at once, and everything ended again."""
 
+import contextlib
 import re
 import signal
+import socket
 
 import pytest
 
@@ -81,3 +83,13 @@ def test_beside_another_one(laboratory: Laboratory) -> None:
     assert (check_second, first.wait()) == (0, 0)
     assert TakenRun(data, 1).check_closed().state == "finished"
     assert TakenRun(laboratory.folder / "data", 1).check_closed().state == "finished"
+
+
+def test_with_the_usual_port_taken(laboratory: Laboratory) -> None:
+    """It takes another: nobody who has a daemon running is told to end it for a demo."""
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # taken by somebody else is as good
+            other.bind(("127.0.0.1", 5556))
+            other.listen()
+        demo = laboratory.start("daqd", "demo", "--duration", "2", "--chips", "2")
+        check_ended(laboratory, demo)
