@@ -82,20 +82,20 @@ class ControlServer:
         delimiter = frames[:-1]  # a REQ socket puts an empty frame before the request, a DEALER does not
         reply = await self._reply_to(frames[-1] if frames else b"")
         with contextlib.suppress(zmq.ZMQError):  # the client may be gone
-            await server.send_multipart([client, *delimiter, encode_reply(reply)])
+            await server.send_multipart([client, *delimiter, reply])
 
-    async def _reply_to(self, frame: bytes) -> Reply:
+    async def _reply_to(self, frame: bytes) -> bytes:
         try:
             request = decode_request(frame)
         except MessageError as error:
-            return Reply.refuse("", "bad_request", str(error))
+            return encode_reply(Reply.refuse("", "bad_request", str(error)))
         try:
-            return Reply(id=request.id, ok=True, result=await self._obey(request.cmd, request.args))
+            return encode_reply(Reply(id=request.id, ok=True, result=await self._obey(request.cmd, request.args)))
         except RunControlError as error:
-            return Reply.refuse(request.id, error.code, str(error))
+            return encode_reply(Reply.refuse(request.id, error.code, str(error)))
         except Exception as error:  # a fault of ours must not take the daemon from the operator
             log.exception("command %s failed", request.cmd)
-            return Reply.refuse(request.id, "internal", f"{type(error).__name__}: {error}")
+            return encode_reply(Reply.refuse(request.id, "internal", f"{type(error).__name__}: {error}"))
 
     async def close(self) -> None:
         """Stop answering; replies under way are sent."""
