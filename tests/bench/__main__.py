@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import decoding, system
+from tests.bench import boards, decoding, layer_frames, system
 from tests.bench.figures import Effort, Figure, Machine, as_json, as_table
 from tests.bench.programs import REPOSITORY
 
@@ -25,8 +25,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "recordings": lambda effort: decoding.recordings(effort, recordings_folder()),
     "objects": decoding.objects,
     "records": decoding.records,
+    "layer-frames": layer_frames.layer_frames,
     "replay": system.replay,
     "daemon": system.daemon,
+    "usb": boards.usb,
+    "polling": boards.polling,
+    "uart": boards.uart,
 }
 
 
