@@ -63,6 +63,10 @@ class Feed(ABC):
     def exhausted(self) -> bool:
         """Nothing will ever come again."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open; nothing more is asked for."""
+
     @property
     def lag_bytes(self) -> int:
         """What is on disk and has not been given out."""

@@ -156,7 +156,7 @@ class Follower(Feed):
         return [*complaints, RunEnded(record)]
 
     def close(self) -> None:
-        """Close the file that is open, where it is not to be followed to its end."""
+        """Close the file that is open."""
         self._file.close()
 
     def _is_over(self) -> bool:

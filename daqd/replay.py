@@ -1,7 +1,7 @@
 """Replay: recorded files published as if the detector were there."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,7 +83,7 @@ class Replay(Feed):
         self._loop = loop
         self._chips = chips
         self._clock = clock
-        self._steps = self._play()
+        self._steps: Generator[FeedEvent | ReadoutBlock, None, None] = self._play()
         self._waiting: _Paced | None = None
         self._exhausted = False
         self.damaged = False
@@ -119,7 +119,11 @@ class Replay(Feed):
         self.readouts += len(part)
         return [ReadoutsRead(part)]
 
-    def _play(self) -> Iterator[FeedEvent | ReadoutBlock]:
+    def close(self) -> None:
+        """Close the file that is open."""
+        self._steps.close()
+
+    def _play(self) -> Generator[FeedEvent | ReadoutBlock, None, None]:
         while True:
             before = self.readouts
             for recorded in self._runs:

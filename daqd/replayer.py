@@ -53,7 +53,11 @@ class Replayer:
         """Replay everything; SIGINT and SIGTERM end it at once and in order."""
         options = self._options
         feed = Replay(recorded_runs(options.files), speed=options.speed, loop=options.loop, chips=options.chips)
-        with Stream(options.bind, options.name, _HIGH_WATER) as stream, self._signals():
+        with (
+            contextlib.closing(feed),
+            Stream(options.bind, options.name, _HIGH_WATER) as stream,
+            self._signals(),
+        ):
             publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw, patience_s=_PATIENCE_S)
             log.info("replaying %d files at %s", len(options.files), stream.endpoint)
             self._wait_for_subscribers(stream)
