@@ -167,6 +167,7 @@ class ControlClient:
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
         """Result of a command; `RunControlError` where it is refused, `ControlError` where nobody answers in time."""
+        self._look_for_daemon()
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
         try:
             frame = encode_request(request)
@@ -184,6 +185,11 @@ class ControlClient:
                 raise RunControlError(reply.error.code, reply.error.message)
             return reply.result or {}
         raise ControlError(f"no daemon answers at {self._endpoint} within {self._timeout_s:g} s; is daqd running?")
+
+    def _look_for_daemon(self) -> None:
+        """ZeroMQ would wait for a socket that is not there: say so at once."""
+        if self._endpoint.startswith("ipc://") and not Path(self._endpoint.removeprefix("ipc://")).exists():
+            raise ControlError(f"no daemon is at {self._endpoint}; is daqd running, with that daq.name?")
 
     def close(self) -> None:
         """Close the socket."""

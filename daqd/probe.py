@@ -13,7 +13,7 @@ from serial.tools import list_ports
 from daqd.config import FtdiSection, SerialSection, default_runtime_dir, load_config
 from daqd.errors import BoardError
 from daqd.firmware import firmware_on
-from daqd.transports.device_lock import DeviceLock
+from daqd.process_lock import DeviceLock
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
 from daqd.transports.link import Link

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from daqd.errors import DiskError
+from daqd.process_lock import ProcessLock
 from protocol.run_record import RunRecord, file_name, run_name
 
 PART_SUFFIX = ".part"
@@ -29,6 +30,11 @@ class RunStore:
             raise DiskError(f"cannot make the data directory {self.data_dir}: {error.strerror or error}") from error
         if not os.access(self.data_dir, os.W_OK | os.X_OK):
             raise DiskError(f"the data directory {self.data_dir} cannot be written; change its owner or daq.data_dir")
+
+    def lock(self) -> ProcessLock:
+        """What keeps a second daemon from writing here."""
+        what = f"the data directory {self.data_dir}"
+        return ProcessLock(self.data_dir / ".lock", what, DiskError, "choose another daq.data_dir")
 
     def runs(self) -> list[int]:
         """Numbers of the runs that are there, ascending."""

@@ -7,11 +7,13 @@ import platform
 import signal
 from collections.abc import Iterator
 
+from daqd.boards.board import Board
 from daqd.boards.factory import open_board
 from daqd.config import Config
 from daqd.control import ControlServer
 from daqd.errors import ConfigError, DaqError, RunControlError
 from daqd.logs import OperatorLog
+from daqd.process_lock import ProcessLock
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_control import RunControl
 from daqd.run_store import RunStore
@@ -53,6 +55,16 @@ class Service:
         except (DaqError, ConfigError) as error:
             log.error("%s", error)
             return 1
+        lock = store.lock()
+        try:
+            return await self._serve(store, lock, board, autostart)
+        finally:
+            lock.release()
+
+    async def _serve(
+        self, store: RunStore, lock: ProcessLock, board: Board, autostart: dict[str, object] | None
+    ) -> int:
+        config = self._config
         stat_due = asyncio.Event()
         status = StatusBoard(
             board, config.board.transport, config.board.chips, store.data_dir, __version__, stat_due.set
@@ -66,6 +78,7 @@ class Service:
         with self._signals():
             try:
                 server.open()
+                lock.acquire()
                 await publisher.start()
                 await server.start()
             except DaqError as error:

@@ -15,8 +15,8 @@ from pyftdi.ftdi import Ftdi, FtdiError
 
 from daqd.config import FtdiSection
 from daqd.errors import BoardError, BoardLost
+from daqd.process_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
-from daqd.transports.device_lock import DeviceLock
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
 
 # pyftdi warns that a device may be gone while it is being closed because it is gone.

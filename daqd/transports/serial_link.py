@@ -12,8 +12,8 @@ import serial
 
 from daqd.config import SerialSection
 from daqd.errors import BoardError, BoardLost
+from daqd.process_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
-from daqd.transports.device_lock import DeviceLock
 
 QUIET_S = 0.05
 """Silence of that length on a port that was just opened: nobody's answer is under way."""

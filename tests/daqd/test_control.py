@@ -332,7 +332,17 @@ def test_a_file_system_without_locks(endpoint: str, monkeypatch: pytest.MonkeyPa
         Serving(endpoint)
 
 
-def test_nobody_there(endpoint: str) -> None:
+def test_no_socket_is_told_at_once(endpoint: str) -> None:
+    with (
+        ControlClient(endpoint, 1e6) as client,
+        pytest.raises(ControlError, match=r"no daemon is at ipc://.*bench\.ipc"),
+    ):
+        client.call("status")
+
+
+def test_nobody_behind_the_socket(endpoint: str) -> None:
+    Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True)
+    Path(endpoint.removeprefix("ipc://")).touch()
     with (
         ControlClient(endpoint, 0.05) as client,
         pytest.raises(ControlError, match=r"no daemon answers at .* within 0\.05 s"),

@@ -43,6 +43,14 @@ def test_second_daemon_on_the_same_control_socket(laboratory: Laboratory, first:
     check_unharmed(first)
 
 
+def test_second_daemon_on_the_same_data_directory(laboratory: Laboratory, first: Daemon) -> None:
+    """Under another name, so that nothing else keeps them apart."""
+    second = laboratory.configure({"daq": {"data_dir": str(laboratory.folder / "data")}}, name="second")
+    refused = laboratory.run("daqd", "run", "-c", second.config_path, "--autostart")
+    check_refused(refused, r"the data directory .* is in use by process \d+")
+    check_unharmed(first)
+
+
 def test_second_daemon_on_the_same_port(laboratory: Laboratory, first: Daemon) -> None:
     data_dir = {"data_dir": str(laboratory.folder / "elsewhere")}
     second = laboratory.configure({"daq": data_dir, "stream": {"bind": first.endpoint}}, name="second")

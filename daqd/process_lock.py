@@ -1,28 +1,31 @@
-"""One daemon for each device: a lock that ends with the process that holds it."""
+"""One daemon for each device and directory: locks that end with the process that holds them."""
 
 import os
 import re
 import sys
 from pathlib import Path
 
-from daqd.errors import BoardError
+from daqd.errors import BoardError, DaqError
 
 
-class DeviceLock:
-    """An advisory lock on a file of `folder` that is named after the device. The file says whose it is, and stays.
+class ProcessLock:
+    """An advisory lock on `what`, by the file at `path`. The file says whose it is, and stays.
 
-    Where the system knows no such locks (Windows), it is always free.
+    Where the system knows no such locks (Windows), it is always free. `failure`: the error that says that it cannot be
+    had, and `advice` what to do where the file cannot be used.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self.device = device
-        self.path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device).strip('-').lower()}.lock"
+    def __init__(self, path: Path, what: str, failure: type[DaqError], advice: str) -> None:
+        self.path = path
+        self.what = what
+        self._failure = failure
+        self._advice = advice
         self._file: int | None = None
 
     def acquire(self) -> None:
         """Take the lock; does nothing where it is held already.
 
-        Raises `BoardError` that names the process that has it, or says why the file cannot be used.
+        Raises `failure`, which names the process that has it, or says why the file cannot be used.
         """
         if self._file is not None:
             return
@@ -30,13 +33,10 @@ class DeviceLock:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
-            raise BoardError(
-                f"no lock for {self.device}: {self.path}: {error.strerror}: set daq.runtime_dir to a directory of "
-                "this user"
-            ) from error
+            raise self._failure(f"no lock for {self.what}: {self.path}: {error.strerror}: {self._advice}") from error
         if not _lock(file):
             os.close(file)
-            raise BoardError(f"{self.device} is in use by {self.holder() or 'another process'}: end that one first")
+            raise self._failure(f"{self.what} is in use by {self.holder() or 'another process'}: end that one first")
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
         self._file = file
@@ -60,6 +60,14 @@ class DeviceLock:
         finally:
             os.close(file)
         return f"process {pid}" if pid.isdigit() else "another process"
+
+
+class DeviceLock(ProcessLock):
+    """The lock on a device: a file of `folder` that is named after it. Fails with `BoardError`."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        name = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device).strip('-').lower()}.lock"
+        super().__init__(folder / name, device, BoardError, "set daq.runtime_dir to a directory of this user")
 
 
 if sys.platform == "win32":
