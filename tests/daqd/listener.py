@@ -67,16 +67,23 @@ class Collector:
         self._keep_payloads = keep_payloads
         self._listener = Listener(endpoint, topics)
         self._over = threading.Event()
+        self._reading = threading.Event()
+        self._reading.set()
         self._thread = threading.Thread(target=self._collect, name="collector")
         self._thread.start()
 
     def _collect(self) -> None:
         # A socket that is not asked now and then does not say its subscriptions again to a publisher that came back.
         while not self._over.is_set():
-            if self._listener.socket.poll(20):
+            if self._reading.wait(0.02) and self._listener.socket.poll(20):
                 message = decode_message(self._listener.socket.recv_multipart())
                 self.messages.append(message if self._keep_payloads else message.model_copy(update={"payload": b""}))
         self._listener.close()
+
+    def pause(self) -> threading.Event:
+        """Take nothing until the event that is returned is set."""
+        self._reading.clear()
+        return self._reading
 
     @property
     def received(self) -> int:
