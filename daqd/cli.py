@@ -56,7 +56,7 @@ def _count(text: str) -> int:
 
 
 def _chips(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 31:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 31:
         raise argparse.ArgumentTypeError(f"{text!r}: a chain has 1 to 31 chips")
     return int(text)
 

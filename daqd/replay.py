@@ -43,8 +43,10 @@ def recorded_runs(files: Sequence[Path]) -> list[RecordedRun]:
         try:
             with ApxReader(path) as reader:
                 header = reader.header
-        except (OSError, ApxFormatError) as error:
-            raise ReplayError(f"cannot replay {path}: {error}") from error
+        except ApxFormatError as error:
+            raise ReplayError(f"cannot replay {error}") from error
+        except OSError as error:
+            raise ReplayError(f"cannot replay {path}: {error.strerror or error}") from error
         number = _run_number(header)
         last = runs[-1] if runs else None
         if last and number and (number, header.get("daq")) == (_run_number(last.header), last.header.get("daq")):
