@@ -107,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         drop_output()
+    except (KeyError, TypeError, ValueError):
+        print("daqctl: the daemon answers as another version does: --json prints what it said", file=sys.stderr)
+        return FAILED
     return OK
 
 
