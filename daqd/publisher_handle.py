@@ -80,17 +80,20 @@ class PublisherHandle:
     async def stop(self) -> None:
         """Let it publish what is there, and end; kill it where it does not in time."""
         self._stop_asked.set()
-        process = self._process
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_S)
-            except TimeoutError:
-                log.warning("the publisher had more to publish after %.0f s and was ended", _STOP_S)
-                process.kill()
-                await process.wait()
-        if self._watcher is not None:
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        self._close_pipe()
+        if self._watcher is None:
+            return
+        done, _ = await asyncio.wait({self._watcher}, timeout=_STOP_S)
+        if not done and self._process is not None:
+            log.warning("the publisher had more to publish after %.0f s and was ended", _STOP_S)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await asyncio.gather(self._watcher, return_exceptions=True)
+
+    def _close_pipe(self) -> None:
+        """Tell the child that nothing more will come."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _write(self, line: bytes) -> None:
         process = self._process
@@ -141,13 +144,11 @@ class PublisherHandle:
             self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), pause_s)
-                return
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                if process.stdin is not None:
-                    process.stdin.close()
-            await self._spawn()
-            if self._stop_asked.is_set() and self._process is not None and self._process.stdin is not None:
-                self._process.stdin.close()  # `stop` came while it was being made, and knows the one before only
+                self._close_pipe()
+            await self._spawn()  # also where `stop` has come meanwhile: what is left is published before the end
+            if self._stop_asked.is_set():
+                self._close_pipe()
 
     def _take(self, report: Report) -> None:
         if report.kind == "ready":

@@ -66,3 +66,22 @@ def test_kill_the_publisher_once(laboratory: Laboratory, rate_hz: float) -> None
     assert {"publisher_restart", "duplicates"} <= found
     assert not {"sequence_gap", "missed_readouts", "run_totals"} & found
     assert re.search(r"missed 0 readouts \| gaps 0 \| restarts 1$", watch.output.strip())
+
+
+def test_kill_the_publisher_and_end_the_daemon_at_once(laboratory: Laboratory) -> None:
+    """Another publisher publishes what is left, and with that the run's ledger comes into its record."""
+    daemon = laboratory.configure({"emulator": {"rate_hz": 5000.0}}).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    subscriber.wait_for_hits(2000)
+    publisher = daemon.publisher
+    daemon.program.send(signal.SIGSTOP)  # so that it finds both at once: no publisher, and the wish to end
+    end_at_once(publisher.pid, signal.SIGKILL)
+    daemon.program.send(signal.SIGTERM)
+    daemon.program.send(signal.SIGCONT)
+    assert daemon.program.wait() == 0
+    run = daemon.run(1)
+    assert run.check_closed().state == "finished"
+    assert run.check_ledger().hits == len(run.hits) >= 2000
+    np.testing.assert_array_equal(by_id(subscriber.hits(run=1)), by_id(run.hits))
