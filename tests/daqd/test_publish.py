@@ -276,7 +276,7 @@ def test_killed_in_the_middle_of_a_run_that_is_being_written(store: RunStore, se
     assert published.ledger == ledger.to_dict() == report.ledger
     assert report.stat.restarts == 2
     publishers = [publisher for publisher, _ in itertools.groupby(message.header.pub for message in messages)]
-    assert len(publishers) == 3
+    assert 2 <= len(publishers) <= 3, "the second may have been killed before it was heard"
     for publisher in publishers:
         for topic in (Topic.HITS, Topic.RUN):
             numbers = [message.header.seq for message in published.of(topic) if message.header.pub == publisher]
