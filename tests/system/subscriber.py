@@ -69,6 +69,17 @@ class Subscriber:
         self.wait_for(f"run {run} ends", lambda events: bool(_ends(events, run, pass_)))
         return _ends(self.events, run, pass_)[-1].body.record
 
+    def wait_for_gaps(self, run: int, number: int) -> None:
+        """Until the stream has told of so many gaps of a run."""
+
+        def told(events: list[Event]) -> bool:
+            bodies = [event.body for event in events if isinstance(event, RunMessage)]
+            return any(
+                body.event == "gap" and body.record.run == run and len(body.record.gaps) >= number for body in bodies
+            )
+
+        self.wait_for(f"{number} gaps of run {run}", told)
+
     def wait_for_state(self, state: str) -> Stat:
         """Until the daemon says that it is in `state`."""
 
@@ -88,7 +99,7 @@ class Subscriber:
     def hits(self, run: int) -> HitTable:
         """All hits of a run, in the order in which they came."""
         tables = [event.hits for event in self.events if isinstance(event, HitBatch) and event.run == run]
-        return np.concatenate([np.zeros(0, HIT_DTYPE), *tables])
+        return np.concatenate(tables or [np.zeros(0, HIT_DTYPE)])
 
     def ledger(self, run: int) -> Ledger:
         """The ledger that came with the end of a run."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
-from protocol.decode import StreamDecoder
-from protocol.hit import HIT_DTYPE, HitTable
+from protocol.hit import HitTable
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord, run_name
 
@@ -73,7 +72,7 @@ class TakenRun:
     @cached_property
     def _decoded(self) -> tuple[HitTable, Ledger]:
         record = self.record
-        decoder = StreamDecoder(record.chips, full_readout_bytes=record.full_readout_bytes)
+        decoder = record.decoder()
         readouts = self.readouts
         block = ReadoutBlock.from_columns(
             [each.data for each in readouts],
@@ -81,7 +80,7 @@ class TakenRun:
             [each.timestamp_ns for each in readouts],
         )
         hits = decoder.decode(block)
-        return np.concatenate([np.zeros(0, HIT_DTYPE), hits, decoder.flush()]), decoder.ledger
+        return np.concatenate([hits, decoder.flush()]), decoder.ledger
 
     @property
     def hits(self) -> HitTable:
