@@ -34,14 +34,16 @@ class Recovery:
         reason = str(error)
         log.warning("board lost: %s", reason)
         self.on_lost(reason)
-        attempt = 0
+        attempt, said = 0, reason
         while not stop.is_set():
             board.close()
             try:
                 self.bring_up()
                 board.start()
             except BoardError as again:
-                log.info("board is not back yet: %s", again)
+                if str(again) != said:  # an operator reads this all night
+                    said = str(again)
+                    log.info("board is not back yet: %s", said)
             else:
                 gap = Gap(from_ns=answered_ns, to_ns=self.now_ns(), reason=reason)
                 log.warning("board is back after %.1f s", ((gap.to_ns or 0) - gap.from_ns) / 1e9)
