@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from protocol.layout import Field, HitLayout, Words
+from protocol.layout import Field, HitLayout, Words, reverse_bits
 from protocol.stream_bytes import MAX_CHIPS
 
 HitTable = npt.NDArray[np.void]
 """Structured array, one row a hit."""
 
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_REVERSED = reverse_bits(np.arange(256, dtype=np.uint64), 8).astype(np.uint8).tobytes()
 
 
 def join_tables(tables: Sequence[HitTable], dtype: np.dtype[np.void]) -> HitTable:
@@ -131,8 +131,8 @@ class AbstractAstroPixHit(ABC):
         return hash((type(self), self._data))
 
     def __str__(self) -> str:
-        columns = ", ".join(f"{name} = {value}" for name, value in self.dict().items())
-        return f"{type(self).__name__}({columns})"
+        columns = zip(self.ATTRIBUTE_NAMES, self.attribute_values(), strict=True)
+        return f"{type(self).__name__}({', '.join(map('{0[0]} = {0[1]}'.format, columns))})"
 
     __repr__ = __str__
 
