@@ -27,6 +27,9 @@ class Reader:
     `readout_limit`: number of readouts after which it ends, 0 for no limit; what the board sent by then is kept, too.
     `on_end(ReaderEnd)` is called once, from the reader's thread, when the board is stopped. With `recovery`, a board
     that is lost is brought back and the run goes on; without it, the run ends.
+
+    `progress` grows at least every half second as long as the board answers in time, if only that it has nothing; also
+    while a lost board is looked for. It stands still while a call to the board does not come back.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name="reader")
         self._answering = False
         self.readouts = 0
+        self.progress = 0
 
     def start(self) -> None:
         """Begin to read."""
@@ -62,6 +66,11 @@ class Reader:
         """Wait for the end; False where it has not come in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         end = ReaderEnd("the reader ended without a reason", failure=True)
@@ -96,8 +105,9 @@ class Reader:
         except BoardLost as error:
             if self._recovery is None:
                 raise
-            self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop)
+            self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop, self._turn)
         while not self._stop.is_set():
+            self._turn()
             if self._queue.refusing:
                 return ReaderEnd("what is read cannot be kept", failure=True)
             try:
@@ -105,7 +115,7 @@ class Reader:
             except BoardError as error:
                 if self._recovery is None:
                     raise
-                self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop)
+                self._answering = self._recovery.bring_back(self._board, error, answered_ns, self._stop, self._turn)
                 readout = None
             answered_ns = time.time_ns()
             if readout is None:
@@ -125,5 +135,9 @@ class Reader:
     def _drain(self) -> None:
         """Take what the stopped board still holds, and what was on its way: it was measured within the run."""
         while (readout := self._board.read_readout(0)) is not None:
+            self._turn()
             self._queue.put(readout)
             self.readouts += 1
+
+    def _turn(self) -> None:
+        self.progress += 1

@@ -143,6 +143,12 @@ class ActiveRun:
         return self._reader.join(timeout_s) and self._writer.join(max(0.0, deadline - time.monotonic()))
 
     @property
+    def progress(self) -> dict[str, int]:
+        """Of each thread of the run that has not ended, by its name: a number that stands still where it is stuck."""
+        threads: dict[str, Reader | Writer] = {"reader": self._reader, "writer": self._writer}
+        return {f"{name} of run {self.run}": each.progress for name, each in threads.items() if each.is_alive}
+
+    @property
     def counts(self) -> Counts:
         """What is in the files."""
         return self._writer.counts

@@ -13,6 +13,7 @@ from protocol.run_record import Gap
 log = logging.getLogger(__name__)
 
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_TURN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,19 @@ class Recovery:
     on_gap: Callable[[Gap], None]
     now_ns: Callable[[], int] = time.time_ns
 
-    def bring_back(self, board: Board, error: BoardError, answered_ns: int, stop: threading.Event) -> bool:
-        """Whether the board sends data again; False where `stop` was set before. `answered_ns`: its last answer."""
+    def bring_back(
+        self, board: Board, error: BoardError, answered_ns: int, stop: threading.Event, on_turn: Callable[[], None]
+    ) -> bool:
+        """Whether the board sends data again; False where `stop` was set before.
+
+        `answered_ns`: its last answer. `on_turn()` is called at least every half second while nothing blocks.
+        """
         reason = str(error)
         log.warning("board lost: %s", reason)
         self.on_lost(reason)
         attempt, said = 0, reason
         while not stop.is_set():
+            on_turn()
             board.close()
             try:
                 self.bring_up()
@@ -49,7 +56,10 @@ class Recovery:
                 log.warning("board is back after %.1f s", ((gap.to_ns or 0) - gap.from_ns) / 1e9)
                 self.on_gap(gap)
                 return True
-            stop.wait(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
+            pause_s = _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
+            while pause_s > 0 and not stop.wait(min(pause_s, _TURN_S)):
+                pause_s -= _TURN_S
+                on_turn()
             attempt += 1
         self.on_gap(Gap(from_ns=answered_ns, reason=reason))
         return False

@@ -90,6 +90,11 @@ class RunControl:
         """State of the daemon."""
         return self._status.state
 
+    @property
+    def progress(self) -> dict[str, int]:
+        """As `ActiveRun.progress`, of the run that is being taken; empty where none is."""
+        return {} if self._active is None else self._active.progress
+
     async def obey(self, command: str, args: dict[str, Any]) -> dict[str, Any]:
         """Result of a command; `RunControlError` with its code where it is refused or fails."""
         method = self._commands.get(command)

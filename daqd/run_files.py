@@ -15,6 +15,9 @@ from protocol.apx import FileHeader
 from protocol.readout import AbstractAstroPixReadout
 from protocol.run_record import FileRecord
 
+_MOST_AT_ONCE_BYTES = 1 << 20
+"""Of one write: on a slow disk it shall be seen that it goes on."""
+
 OpenFile = Callable[[Path], int]
 
 
@@ -29,6 +32,7 @@ class RunFiles:
     `header`: content of the files' header, to which `file` (its index) is added. `max_size_bytes`, `max_time_s`: a file
     that would grow beyond, or is older, is finished before the next record; no file is without a record but the first.
     `OSError` as the disk gives them; `finished` then still says what is whole. `readouts`: in all files together.
+    `writes`: pieces that the disk has taken, of 1 MiB at most.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class RunFiles:
         self._descriptor: int | None = None
         self._index = -1
         self.readouts = 0
+        self.writes = 0
         self.finished: list[FileRecord] = []
 
     @property
@@ -172,7 +177,8 @@ class RunFiles:
         written = 0
         try:
             while written < len(view):
-                written += os.write(self._descriptor, view[written:])
+                written += os.write(self._descriptor, view[written : written + _MOST_AT_ONCE_BYTES])
+                self.writes += 1
         except OSError as error:
             return written, error
         return written, None

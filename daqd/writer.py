@@ -34,6 +34,9 @@ class Writer:
     Gathers for `flush_s` at most, so that a batch is one write; what is written is handed to the operating system at
     once, and synced every `fsync_s`. From its own thread it calls `on_written()` after each batch, `on_rotated(file)`
     after each finished file, and `on_end(WriterEnd)` once.
+
+    `progress` grows at least every half second as long as the disk takes what it is given, if only a piece of it, also
+    while there is nothing to write. It stands still while a call to the disk does not come back.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Writer:
         self._empty_readouts = 0
         self._board_bytes = 0
         self._readout_bytes = 0
+        self._turns = 0
 
     def start(self) -> None:
         """Begin to write."""
@@ -75,6 +79,16 @@ class Writer:
         """Wait for the end; False where it has not come in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._thread.is_alive()
+
+    @property
+    def progress(self) -> int:
+        """How often it went round, or handed a piece to the disk."""
+        return self._turns + self._files.writes
 
     @property
     def counts(self) -> Counts:
@@ -112,6 +126,7 @@ class Writer:
         self._queue.refuse()
         lost = len(batch)
         while (rest := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+            self._turns += 1
             lost += len(rest)
         try:
             finished = self._files.finish()
@@ -127,6 +142,7 @@ class Writer:
         last_flush = last_sync = time.monotonic()
         dirty = False
         while (taken := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+            self._turns += 1
             batch += taken
             wait_s = last_flush + self._flush_s - time.monotonic()
             if batch and wait_s > 0:

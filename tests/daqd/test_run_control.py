@@ -2,28 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daqd.boards import open_board
-from daqd.boards.board import Board
 from daqd.config import Config
 from daqd.errors import BoardError, BoardLost, DiskError, RunControlError
 from daqd.notices import Report
-from daqd.run_control import RunControl
 from daqd.run_store import RunStore
-from daqd.status import StatusBoard
 from protocol.apx import apx_open
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord
+from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.fake_board import FakeBoard
 from tests.daqd.slow_disk import SlowDisk
 from tests.daqd.waiting import DEADLINE_S
-
-CONFIG = Config.model_validate({"board": {"transport": "emulated"}})
 
 
 class AwayBoard(FakeBoard):
@@ -35,75 +30,6 @@ class AwayBoard(FakeBoard):
         super().open()
         if self.is_away:
             raise BoardLost("still out")
-
-
-class DeafPublisher:
-    """In the place of the publisher: counts how often it is woken."""
-
-    def __init__(self) -> None:
-        self.woken = 0
-
-    def wake(self) -> None:
-        self.woken += 1
-
-
-class Controlled:
-    """A run control with its board; the states it went through."""
-
-    def __init__(self, store: RunStore, board: Board | None = None, config: Config = CONFIG) -> None:
-        self.board = board or FakeBoard()
-        self.states = ["idle"]
-        self.publisher = DeafPublisher()
-        self.status = StatusBoard(self.board, "emulated", 1, store.data_dir, "1.2", self._changed)
-        self.control = RunControl(
-            config,
-            self.board,
-            store,
-            self.publisher,  # type: ignore[arg-type]
-            self.status,
-            {"name": "test"},
-        )
-
-    def _changed(self) -> None:
-        self.states.append(self.status.state)
-
-    async def obey(self, command: str, **args: Any) -> dict[str, Any]:
-        return await asyncio.wait_for(self.control.obey(command, args), DEADLINE_S)
-
-    async def refused(self, command: str, **args: Any) -> tuple[str, str]:
-        """Code and message of the refusal."""
-        with pytest.raises(RunControlError) as caught:
-            await self.obey(command, **args)
-        assert "\n" not in str(caught.value)
-        return caught.value.code, str(caught.value)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async def wait() -> None:
-            while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-                await asyncio.sleep(0.001)
-
-        await asyncio.wait_for(wait(), DEADLINE_S)
-
-    async def written(self, readouts: int) -> None:
-        await self.until(lambda: self.status.stat().counts["readouts"] >= readouts)
-
-
-def run(controlled: Controlled, use: Callable[[Controlled], Awaitable[None]]) -> None:
-    """Use it, and close it as the daemon does."""
-
-    async def main() -> None:
-        try:
-            await use(controlled)
-        finally:
-            await asyncio.wait_for(controlled.control.close(), DEADLINE_S)
-
-    asyncio.run(main())
-
-
-def record_of(store: RunStore, number: int = 1) -> RunRecord:
-    record = store.read_record(number)
-    assert record is not None
-    return record
 
 
 def test_from_idle_to_a_run_and_back(store: RunStore) -> None:
