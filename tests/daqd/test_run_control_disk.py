@@ -1,0 +1,71 @@
+"""Run control: the disk takes no run, no record, no ledger."""
+
+import pytest
+
+from daqd.errors import DiskError
+from daqd.notices import Report
+from daqd.run_store import RunStore
+from protocol.ledger import Ledger
+from tests.daqd.controlled import Controlled, record_of, run
+
+
+def test_a_disk_that_takes_no_run(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise DiskError("No space left on device")
+
+    async def use(control: Controlled) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunStore, "write_record", fail)
+            assert await control.refused("start") == ("disk", "No space left on device")
+        assert control.control.state == "error"
+        assert "start" not in control.board.told  # type: ignore[attr-defined]
+        await control.obey("reset")
+        assert (await control.obey("start"))["run"] == 2
+
+    run(Controlled(store), use)
+
+
+def test_a_record_that_cannot_be_closed(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise DiskError("cannot write the record of run 1: No space left on device")
+
+    async def use(control: Controlled) -> None:
+        await control.obey("start")
+        with monkeypatch.context() as patch:
+            patch.setattr(RunStore, "write_record", fail)
+            stopped = await control.obey("stop")
+        assert stopped["state"] == "error"
+        assert "cannot write the record of run 1" in control.status.reason
+        assert control.status.reason.startswith("run 1: ")
+
+    run(Controlled(store), use)
+
+
+def test_the_ledger_of_a_run_reaches_its_record_also_late(store: RunStore) -> None:
+    """Two quick runs; the publisher is behind, and reports both when the second is over."""
+
+    async def use(control: Controlled) -> None:
+        for _ in range(2):
+            await control.obey("start")
+            await control.obey("stop")
+        for number in (1, 2):
+            ledger = Ledger(bytes_read=number, idle=number).to_dict()
+            control.control.take_report(Report(kind="run_ended", endpoint="x", run=number, ledger=ledger))
+            assert record_of(store, number).ledger == ledger
+            assert record_of(store, number).state == "finished"
+        control.control.take_report(Report(kind="run_ended", endpoint="x", run=77, ledger=Ledger().to_dict()))
+        control.control.take_report(Report(kind="state", endpoint="x", run=2, ledger=Ledger().to_dict()))
+        assert record_of(store, 2).ledger == Ledger(bytes_read=2, idle=2).to_dict()
+
+    run(Controlled(store), use)
+
+
+def test_a_ledger_that_cannot_be_written_is_logged(store: RunStore, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(control: Controlled) -> None:
+        await control.obey("start")
+        await control.obey("stop")
+        store.record_path(1).write_text("nonsense")
+        control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=Ledger().to_dict()))
+
+    run(Controlled(store), use)
+    assert "the ledger of run 1 is not in its record" in caplog.text
