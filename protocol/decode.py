@@ -139,7 +139,7 @@ class StreamDecoder:
             decoder._last_readout = (readout_id, timestamp, hits)
             decoder._last_full = bool(state["last_full"])
             decoder.ledger = Ledger.from_dict(state["ledger"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not the state of a decoder: {error!r}") from error
         return decoder
 

@@ -133,7 +133,7 @@ class LayerFrameDecoder:
             decoder = cls(state["chips"], state["layers"], layout)
             decoder.carry_over(bytes.fromhex(state["carry"]))
             decoder.ledger = Ledger.from_dict(state["ledger"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not the state of a decoder: {error!r}") from error
         return decoder
 
