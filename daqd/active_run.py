@@ -10,6 +10,7 @@ from daqd.acquisition import Reader, ReaderEnd
 from daqd.boards.board import Board
 from daqd.config import Config
 from daqd.readout_queue import ReadoutQueue
+from daqd.record_keeper import RecordKeeper
 from daqd.recovery import Recovery
 from daqd.run_files import OpenFile, RunFiles, create_file
 from daqd.run_store import RunStore
@@ -72,7 +73,7 @@ class ActiveRun:
         self.wish = wish
         configuration: dict[str, Any] = config.model_dump(mode="json")
         chip_configuration = None if setup is None else setup.describe()
-        self.record = RunRecord(
+        record = RunRecord(
             daq=config.daq.name,
             run=self.run,
             state="running",
@@ -84,11 +85,12 @@ class ActiveRun:
             chip_configuration=chip_configuration,
             **board.description.model_dump(),
         )
+        self._keeper = RecordKeeper(store, record, hooks.on_written)
         header = {
             "run": self.run,
             "daq": config.daq.name,
             "comment": wish.comment,
-            "begin_ns": self.record.begin_ns,
+            "begin_ns": record.begin_ns,
             **board.description.model_dump(exclude_none=True),
             "software": software,
             "configuration": configuration,
@@ -121,7 +123,7 @@ class ActiveRun:
         try:
             self._store.reserve(self.run)
             self.files.open_next()
-            self._store.write_record(self.record)
+            self._keeper.begin()
         except OSError:
             self.files.abandon()
             self._store.release(self.run)
@@ -149,6 +151,11 @@ class ActiveRun:
         return {f"{name} of run {self.run}": each.progress for name, each in threads.items() if each.is_alive}
 
     @property
+    def record(self) -> RunRecord:
+        """The record as it is now."""
+        return self._keeper.record
+
+    @property
     def counts(self) -> Counts:
         """What is in the files."""
         return self._writer.counts
@@ -163,29 +170,25 @@ class ActiveRun:
             reason = writer.failure if writer is not None else "the writer did not end"
             if writer is not None and writer.lost_readouts:
                 reason += f"; {writer.lost_readouts} readouts that had been read could not be written"
-        self.record = self.record.model_copy(
-            update={
-                "state": "failed" if failure else "finished",
-                "end_ns": time.time_ns(),
-                "end_reason": reason,
-                "counts": self.counts,
-                "files": tuple(self.files.finished),
-            }
+        return self._keeper.close(
+            state="failed" if failure else "finished",
+            end_ns=time.time_ns(),
+            end_reason=reason,
+            counts=self.counts,
+            files=tuple(self.files.finished),
         )
-        self._store.release(self.run)
-        self._store.write_record(self.record)
-        return self.record
 
     def add_gap(self, gap: Gap) -> None:
-        """Note a stretch without data in the record; `DiskError` where the disk refuses."""
-        self.record = self.record.model_copy(update={"gaps": (*self.record.gaps, gap)})
-        self._store.write_record(self.record)
+        """Note a stretch without data in the record, which goes to disk at once, but is not waited for."""
+        self._keeper.add_gap(gap)
 
     def _bring_up(self) -> None:
         self._board.open()
         self._board.configure(self._setup)
 
-    def _rotated(self, _: FileRecord) -> None:
+    def _rotated(self, file: FileRecord) -> None:
+        """In the writer's thread, so that the counts are those of the moment when the file was finished."""
+        self._keeper.add_file(file, self.counts)
         self._hooks.on_written()
 
     def _reader_ended(self, end: ReaderEnd) -> None:

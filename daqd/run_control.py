@@ -242,10 +242,7 @@ class RunControl:
         """The board was lost and is back, or was given up: that belongs into the record, and on the stream."""
         if self._active is None:
             return
-        try:
-            self._active.add_gap(gap)
-        except DaqError as error:
-            log.error("%s", error)
+        self._active.add_gap(gap)
         if gap.to_ns is not None:
             self._status.enter("running")
         self._publisher.wake()
