@@ -1,14 +1,24 @@
 """The bounded queue between the reader and the writer."""
 
+import math
 import threading
 import time
 from collections import deque
 
 from daqd.boards.board import RawReadout
 
+READOUT_COST_BYTES = 144
+"""Memory that a waiting readout takes beside its data: 125 bytes for objects, time stamp and places, measured, and what
+the allocator rounds up. Tiny readouts cost this and little else."""
+
+
+def cost_bytes(readout: RawReadout) -> int:
+    """Memory that a waiting readout takes."""
+    return len(readout.data) + READOUT_COST_BYTES
+
 
 class ReadoutQueue:
-    """Readouts in order, from one reader to one writer; bounded in bytes of their data.
+    """Readouts in order, from one reader to one writer; bounded in bytes of the memory that they take.
 
     Nothing that was put is ever dropped: `put` takes the readout in any case and says whether there is room for
     another, so that the reader stops with nothing in its hands.
@@ -26,25 +36,28 @@ class ReadoutQueue:
 
     @property
     def size_bytes(self) -> int:
-        """Data waiting now."""
+        """What waits now."""
         return self._size_bytes
 
     @property
     def high_water_bytes(self) -> int:
-        """The most data that ever waited."""
+        """The most that ever waited."""
         return self._high_water_bytes
 
     def put(self, readout: RawReadout) -> bool:
         """Append; False when the queue is now full and the next readout would have no place."""
         with self._change:
             self._readouts.append(readout)
-            self._size_bytes += len(readout.data)
+            self._size_bytes += cost_bytes(readout)
             self._high_water_bytes = max(self._high_water_bytes, self._size_bytes)
             self._change.notify()
             return self._size_bytes < self.limit_bytes and not self._refusing
 
-    def take_all(self, timeout_s: float) -> list[RawReadout] | None:
-        """Everything that waits, after waiting `timeout_s` at most for something; None once closed and empty."""
+    def take(self, timeout_s: float, most_bytes: float = math.inf) -> list[RawReadout] | None:
+        """What waits, after waiting `timeout_s` at most for something; None once closed and empty.
+
+        Of more than `most_bytes`, the first so many, and at least one: the rest still counts as waiting.
+        """
         deadline = time.monotonic() + timeout_s
         with self._change:
             while not (self._readouts or self._closed or self._woken):
@@ -54,13 +67,20 @@ class ReadoutQueue:
             self._woken = False
             if self._closed and not self._readouts:
                 return None
-            taken = list(self._readouts)
-            self._readouts.clear()
-            self._size_bytes = 0
+            if self._size_bytes <= most_bytes:
+                taken = list(self._readouts)
+                self._readouts.clear()
+                self._size_bytes = 0
+                return taken
+            taken, size_bytes = [], 0
+            while self._readouts and (not taken or size_bytes + cost_bytes(self._readouts[0]) <= most_bytes):
+                taken.append(self._readouts.popleft())
+                size_bytes += cost_bytes(taken[-1])
+            self._size_bytes -= size_bytes
             return taken
 
     def wake(self) -> None:
-        """Let `take_all` return now."""
+        """Let `take` return now."""
         with self._change:
             self._woken = True
             self._change.notify()

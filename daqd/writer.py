@@ -15,6 +15,8 @@ from protocol.run_record import Counts, FileRecord
 log = logging.getLogger(__name__)
 
 _IDLE_WAIT_S = 0.25
+_BATCH_BYTES = 4 << 20
+"""Taken from the queue at once: what is being written takes memory beside the queue, several times over."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Writer:
         """Stop the reader, count what cannot be written any more, keep the files that there are."""
         self._queue.refuse()
         lost = len(batch)
-        while (rest := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+        while (rest := self._queue.take(_IDLE_WAIT_S)) is not None:
             self._turns += 1
             lost += len(rest)
         try:
@@ -141,13 +143,13 @@ class Writer:
         """Write until the queue ends; `batch` holds the readouts taken and not yet written."""
         last_flush = last_sync = time.monotonic()
         dirty = False
-        while (taken := self._queue.take_all(_IDLE_WAIT_S)) is not None:
+        while (taken := self._queue.take(_IDLE_WAIT_S, _BATCH_BYTES)) is not None:
             self._turns += 1
             batch += taken
             wait_s = last_flush + self._flush_s - time.monotonic()
-            if batch and wait_s > 0:
+            if batch and wait_s > 0 and self._queue.size_bytes < _BATCH_BYTES:
                 time.sleep(wait_s)  # not for something to happen: to write at most once in flush_s
-                batch += self._queue.take_all(0) or []
+                batch += self._queue.take(0, _BATCH_BYTES) or []
             if batch:
                 self._write(batch)
                 dirty = True

@@ -82,7 +82,7 @@ class Rates(_Model):
 
 
 class Queue(_Model):
-    """The queue between reader and writer; `high_water_bytes` is its largest size in this run."""
+    """Memory of the queue between reader and writer; `high_water_bytes` is its largest size in this run."""
 
     bytes: int = 0
     limit_bytes: int = 0

@@ -11,7 +11,7 @@ from daqd.boards import open_board
 from daqd.boards.board import Board
 from daqd.config import Config
 from daqd.errors import BoardError, BoardLost
-from daqd.readout_queue import ReadoutQueue
+from daqd.readout_queue import READOUT_COST_BYTES, ReadoutQueue
 from tests.daqd.fake_board import T0_NS, FakeBoard
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
@@ -33,10 +33,10 @@ class Reading:
 
     def data(self) -> list[bytes]:
         """What is in the queue, which must have been closed."""
-        taken = self.queue.take_all(0)
+        taken = self.queue.take(0)
         if taken is None:
             return []
-        assert self.queue.take_all(DEADLINE_S) is None, "the queue was not closed"
+        assert self.queue.take(DEADLINE_S) is None, "the queue was not closed"
         return [readout.data for readout in taken]
 
 
@@ -77,7 +77,7 @@ def test_stop_before_the_first_readout() -> None:
     reader.start()
     assert reader.join(DEADLINE_S)
     assert ends == [ReaderEnd("never mind", failure=False)]
-    assert queue.take_all(0) is None
+    assert queue.take(0) is None
     assert board.told == ["start", "stop"]
 
 
@@ -101,10 +101,11 @@ def test_the_limit_ends_it_and_what_the_board_had_sent_by_then_is_kept() -> None
 
 def test_a_full_queue_ends_it_and_holds_the_readout_in_hand() -> None:
     board = FakeBoard([bytes(40), bytes(40), bytes(40), bytes(40)])
-    reading = Reading(board, limit_bytes=100)
+    limit_bytes = 2 * READOUT_COST_BYTES + 100
+    reading = Reading(board, limit_bytes)
     end = reading.end()
     assert end.failure
-    assert end.reason.startswith("disk cannot keep up: the queue of 100 bytes is full")
+    assert end.reason.startswith(f"disk cannot keep up: the queue of {limit_bytes} bytes is full")
     assert "queue_mb" in end.reason
     assert reading.data() == [bytes(40)] * 3
     assert board.given == 3
@@ -170,7 +171,7 @@ def test_an_error_nobody_expected_is_told_and_loses_nothing(where: str, uncaught
 def test_time_stamps_and_bytes_are_those_of_the_board() -> None:
     reading = Reading(FakeBoard([b"a\xff\xff", b"\xff"]), readout_limit=2)
     reading.end()
-    taken = reading.queue.take_all(0) or []
+    taken = reading.queue.take(0) or []
     assert [(readout.data, readout.timestamp_ns) for readout in taken] == [
         (b"a\xff\xff", T0_NS + 1),
         (b"\xff", T0_NS + 2),

@@ -34,7 +34,7 @@ class Run:
     def end(self) -> list[bytes]:
         self.reader.stop("enough")
         assert self.reader.join(DEADLINE_S)
-        return [readout.data for readout in self.queue.take_all(0) or []]
+        return [readout.data for readout in self.queue.take(0) or []]
 
 
 def test_a_lost_board_comes_back_and_the_run_goes_on() -> None:

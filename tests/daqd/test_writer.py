@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daqd.boards.board import RawReadout
-from daqd.readout_queue import ReadoutQueue
+from daqd.readout_queue import ReadoutQueue, cost_bytes
 from daqd.run_files import RunFiles, create_file
 from daqd.run_store import RunStore
 from daqd.writer import Writer, WriterEnd
@@ -358,3 +358,17 @@ def test_an_error_nobody_expected_stops_the_reader_and_is_told(
     assert end.lost_readouts == 1
     assert writing.contents() == [b""]
     assert "the writer failed" in caplog.text
+
+
+def test_what_is_taken_from_the_queue_at_once_is_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a queue could fill once more while what it held is being written."""
+    monkeypatch.setattr("daqd.writer._BATCH_BYTES", 10_000)
+    disk = SlowDisk(monkeypatch)
+    writing = write()
+    readouts = raws(*[bytes(1000)] * 100)
+    writing.put(readouts)
+    assert disk.waiting.wait(DEADLINE_S)
+    assert writing.queue.size_bytes >= sum(map(cost_bytes, readouts)) - 3 * 10_000
+    disk.take()
+    assert writing.end() == WriterEnd()
+    assert b"".join(writing.contents()) == b"".join(expected_records(readouts))
