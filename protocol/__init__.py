@@ -4,6 +4,8 @@ What users of the public AstroPix analysis package know is here under the same n
 """
 
 from protocol.apx import ApxReader, AstroPixBinaryFile, FileHeader, apx_open
+from protocol.astropix3_hit import ASTROPIX3_HIT_DTYPE, ASTROPIX3_LAYER_HIT_DTYPE, AstroPix3Hit, AstroPix3LayerHit
+from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
 from protocol.decoding import Decoding, DecodingStatus
@@ -16,12 +18,18 @@ from protocol.ledger import ByteClass, Ledger
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout, uid_to_readout_class
 
 __all__ = [
+    "ASTROPIX3_HIT_DTYPE",
+    "ASTROPIX3_LAYER_HIT_DTYPE",
     "HIT_DTYPE",
     "LAYER_HIT_DTYPE",
     "AbstractAstroPixHit",
     "AbstractAstroPixReadout",
     "ApxFormatError",
     "ApxReader",
+    "AstroPix3Hit",
+    "AstroPix3LayerHit",
+    "AstroPix3LayerReadout",
+    "AstroPix3Readout",
     "AstroPix4Hit",
     "AstroPix4LayerHit",
     "AstroPix4LayerReadout",

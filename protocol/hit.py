@@ -34,12 +34,21 @@ def reverse_bit_order(data: bytes) -> bytes:
     return data.translate(_REVERSED)
 
 
+def wire_first_bytes(payload: int, chips: int | None) -> npt.NDArray[np.bool_]:
+    """Which of the 256 wire bytes are `chip_id << 3 | payload` with their bits reversed; of 31 chips if None."""
+    allowed = np.zeros(256, np.bool_)
+    for chip in range(MAX_CHIPS if chips is None else min(chips, MAX_CHIPS)):
+        allowed[_REVERSED[chip << 3 | payload]] = True
+    return allowed
+
+
 class AbstractAstroPixHit(ABC):
     """One hit of an AstroPix chip; concrete classes say how its bits are laid out.
 
     A class for a chip gives
 
     - `LAYOUT`: its bit fields;
+    - `PAYLOAD`: what its first byte says of the number of bytes that follow;
     - `DTYPE`: the columns of its decoded table, in order: the fields, what `derive` computes, and
       `readout_id`, `timestamp` (ns since the epoch, host clock) and `decoding_order` (from 0 within a readout);
     - `first_bytes(chips)` and `derive(table, words)`.
@@ -52,6 +61,7 @@ class AbstractAstroPixHit(ABC):
     """
 
     LAYOUT: ClassVar[HitLayout]
+    PAYLOAD: ClassVar[int]
     DTYPE: ClassVar[np.dtype[np.void]]
     ATTRIBUTE_NAMES: ClassVar[tuple[str, ...]] = ()
 
@@ -212,10 +222,7 @@ class AstroPix4Hit(AbstractAstroPixHit):
     @classmethod
     def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
         """`111xxxxx` on the wire, x the chip's number with its bits reversed; chip 31 would be padding."""
-        allowed = np.zeros(256, np.bool_)
-        for chip in range(MAX_CHIPS if chips is None else min(chips, MAX_CHIPS)):
-            allowed[_REVERSED[chip << 3 | cls.PAYLOAD]] = True
-        return allowed
+        return wire_first_bytes(cls.PAYLOAD, chips)
 
     @classmethod
     def derive(cls, table: HitTable, words: Words) -> None:

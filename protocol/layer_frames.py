@@ -9,8 +9,8 @@ import numpy.typing as npt
 from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.decode import Decoded
 from protocol.hit import AbstractAstroPixHit, HitTable, join_tables, reverse_bit_order
-from protocol.layer_hit import AstroPix4LayerHit
-from protocol.layer_scan import DATA_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
+from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit
+from protocol.layer_scan import MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
 from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions
@@ -36,41 +36,49 @@ def encode_frames(
 ) -> npt.NDArray[np.uint8]:
     """Frames of hits, shape (n, `layout.frame_bytes`): the inverse of the decoder.
 
-    `hits`: their bytes, shape (n, 8), as `AstroPix4LayerHit.encode` gives them. `layer`, `fpga_timestamp`: (n,) or
-    scalars; the time stamp is cut to its width.
+    `hits`: their bytes, shape (n, `layout.data_bytes`), as `encode` of their class gives them. `layer`,
+    `fpga_timestamp`: (n,) or scalars; the time stamp is cut to its width.
     """
-    width = layout.timestamp_bits // 8
+    width, data_end = layout.timestamp_bits // 8, 2 + layout.data_bytes
     frames = np.empty((len(hits), layout.frame_bytes), np.uint8)
     frames[:, 0] = layout.length
     frames[:, 1] = layer
-    frames[:, 2 : 2 + DATA_BYTES] = hits
+    frames[:, 2:data_end] = hits
     stamps = np.broadcast_to(np.asarray(fpga_timestamp, np.uint64), len(hits)).astype("<u8")
     stamp_bytes = stamps.view(np.uint8).reshape(-1, 8)[:, :width]
-    frames[:, 2 + DATA_BYTES :] = stamp_bytes if layout.timestamp_order == "little" else stamp_bytes[:, ::-1]
+    frames[:, data_end:] = stamp_bytes if layout.timestamp_order == "little" else stamp_bytes[:, ::-1]
     return frames
 
 
 class LayerFrameDecoder:
     """Decodes the readouts of one A-STEP run in order; never raises for what the bytes are.
 
-    `layout`: of the frames. `chips` in each chain, ids 0…chips-1 (1…31), and `layers`, numbers 0…layers: what a frame
-    may name; None where it is not known. `ValueError` outside these ranges.
+    `chips` in each chain, ids 0…chips-1 (1…31), and `layers`, numbers 0…layers: what a frame may name; None where it is
+    not known. `layout`: of the frames, with as many bytes of data as a hit of `hit_class` has. `ValueError` otherwise.
 
     `ledger` counts every byte and hit so far. There is no idle: the firmware keeps it. A frame cut by the end of a
     readout is carried to the next, whatever that holds; how the calls are cut makes no difference. `chip_hits` and the
     like add up all layers; a frame dropped before its chip was seen is in no chip's count.
     """
 
-    hit_class: type[AbstractAstroPixHit] = AstroPix4LayerHit
-
-    def __init__(self, chips: int | None = None, layers: int | None = None, layout: FrameLayout | None = None) -> None:
+    def __init__(
+        self,
+        chips: int | None = None,
+        layers: int | None = None,
+        layout: FrameLayout | None = None,
+        hit_class: type[AbstractLayerHit] = AstroPix4LayerHit,
+    ) -> None:
         if chips is not None and not 1 <= chips <= MAX_CHIPS:
             raise ValueError(f"{chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
         if layers is not None and layers < 1:
             raise ValueError(f"{layers} layers: there is at least 1")
+        size_bytes = hit_class.LAYOUT.size_bytes
         self.chips = chips
         self.layers = layers
-        self.layout = layout or FrameLayout()
+        self.layout = layout or FrameLayout(data_bytes=size_bytes)
+        if self.layout.data_bytes != size_bytes:
+            raise ValueError(f"frames with {self.layout.data_bytes} bytes of data hold no {hit_class.__name__}")
+        self.hit_class: type[AbstractAstroPixHit] = hit_class
         self.ledger = Ledger()
         self._scanner = FrameScanner(self.layout, self.hit_class.first_bytes(chips), layers)
         self._carry = b""
@@ -86,7 +94,7 @@ class LayerFrameDecoder:
         return self._carry
 
     def decode(self, readouts: Iterable[ReadoutLike] | ReadoutBlock) -> HitTable:
-        """Hits that `readouts` bring, in order: structured array (n,) of `LAYER_HIT_DTYPE`; empty for none.
+        """Hits that `readouts` bring, in order: structured array (n,) of `hit_class.DTYPE`; empty for none.
 
         A hit belongs to the readout of its frame's last byte.
         """
@@ -126,11 +134,11 @@ class LayerFrameDecoder:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any], hit_class: type[AbstractLayerHit] = AstroPix4LayerHit) -> Self:
         """A decoder that goes on where the one that gave `state` was; `ValueError` where it is not a state."""
         try:
-            layout = FrameLayout(state["timestamp_bits"], state["timestamp_order"])
-            decoder = cls(state["chips"], state["layers"], layout)
+            layout = FrameLayout(state["timestamp_bits"], state["timestamp_order"], hit_class.LAYOUT.size_bytes)
+            decoder = cls(state["chips"], state["layers"], layout, hit_class)
             decoder.carry_over(bytes.fromhex(state["carry"]))
             decoder.ledger = Ledger.from_dict(state["ledger"])
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -179,9 +187,12 @@ class LayerFrameDecoder:
         every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
         # The layout of the hit is that of the wire, where bytes have their bits the other way round.
         words = np.frombuffer(reverse_bit_order(every_offset.take(start + 2).tobytes()), "<u8")
+        data_bytes = self.layout.data_bytes
+        if data_bytes < 8:
+            words = words & np.uint64((1 << 8 * data_bytes) - 1)
         table = self.hit_class.table(words)
         table["layer"] = padded.take(start + 1)
-        stamps = every_offset.take(start + 2 + DATA_BYTES)
+        stamps = every_offset.take(start + 2 + data_bytes)
         unused = np.uint64(64 - self.layout.timestamp_bits)
         if self.layout.timestamp_order == "little":
             table["fpga_timestamp"] = stamps & (~np.uint64(0) >> unused)

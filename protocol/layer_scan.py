@@ -18,7 +18,6 @@ from protocol.stream_bytes import PADDING_BYTE
 
 Stream = npt.NDArray[np.uint8]
 
-DATA_BYTES: Final = 8
 HEAD_BYTES: Final = 3
 MIN_LENGTH, MAX_LENGTH = 4, 17
 """Lengths that the first byte of a frame can give: layer, 1 to 8 bytes of data, 2 to 8 of time stamp."""
@@ -30,15 +29,16 @@ MAX_LAYER_ID: Final = 5
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """`length, layer, data[8], time stamp`: how wide the time stamp is, and the order of its bytes."""
+    """`length, layer, data, time stamp`: how wide the time stamp is, the order of its bytes, and the bytes of a hit."""
 
     timestamp_bits: TimestampBits = 32
     timestamp_order: TimestampOrder = "little"
+    data_bytes: int = 8
 
     @property
     def length(self) -> int:
         """The first byte of each frame: how many come after it."""
-        return 1 + DATA_BYTES + self.timestamp_bits // 8
+        return 1 + self.data_bytes + self.timestamp_bits // 8
 
     @property
     def frame_bytes(self) -> int:

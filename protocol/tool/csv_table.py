@@ -30,9 +30,10 @@ def _digit_groups() -> npt.NDArray[np.uint32]:
 
 
 _DIGITS = _digit_groups()
-# n/40 has one of these forty endings
-_FORTIETHS = np.frombuffer(b"".join(repr(n / 40)[1:].encode().ljust(4, b"\0") for n in range(40)), np.uint8)
-_ENDINGS = _FORTIETHS.reshape(40, 4)
+# n/200 has one of these endings
+_ENDINGS = np.frombuffer(b"".join(repr(n / 200)[1:].encode().ljust(4, b"\0") for n in range(200)), np.uint8).reshape(
+    200, 4
+)
 
 
 def integer_characters(values: npt.NDArray[Any]) -> Characters:
@@ -57,18 +58,18 @@ def integer_characters(values: npt.NDArray[Any]) -> Characters:
 def float_characters(values: npt.NDArray[np.float64]) -> Characters:
     """Floats (n,), each in the shortest text that reads back as the same number, as `repr` writes it.
 
-    Times over threshold are whole numbers of twentieths or fortieths of a microsecond: those are made of their whole
-    part and one of forty endings.
+    Times over threshold are whole numbers of 50, 25, 10 or 5 ns, and so of 200ths of a microsecond: those are made of
+    their whole part and one of 200 endings.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        plain = (values >= 0) & (values < 1e8)
-        fortieths = np.where(plain, np.rint(values * 40), 0).astype(np.uint32)
-        plain &= (fortieths / 40 == values) & ~np.signbit(values)
+        plain = (values >= 0) & (values < 2e7)
+        parts = np.where(plain, np.rint(values * 200), 0).astype(np.uint32)
+        plain &= (parts / 200 == values) & ~np.signbit(values)
     if not plain.all():
         texts = np.array([repr(value).encode() for value in values.tolist()])
         return texts.view(np.uint8).reshape(len(texts), -1)
-    whole = fortieths // 40
-    endings = _ENDINGS.take(fortieths - whole * 40, axis=0)
+    whole = parts // 200
+    endings = _ENDINGS.take(parts - whole * 200, axis=0)
     return np.concatenate([integer_characters(whole), endings], axis=1)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from protocol.apx import FileHeader
+from protocol.astropix3_readout import AstroPix3Readout
 from protocol.errors import TextLogError
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.textlog import OPTIONS_KEY, TextLog
@@ -21,7 +22,7 @@ from protocol.tool.recording import for_each
 from protocol.tool.terminal import complain, counted, progress, say
 
 _XZ_MAGIC = b"\xfd7zXZ\x00"
-_READOUT_CLASSES: dict[object, type[AbstractAstroPixReadout]] = {4: AstroPix4Readout}
+_READOUT_CLASSES: dict[object, type[AbstractAstroPixReadout]] = {3: AstroPix3Readout, 4: AstroPix4Readout}
 _SHOWN = 10
 
 
@@ -118,7 +119,7 @@ def _readout_class(path: Path, log: TextLog) -> type[AbstractAstroPixReadout]:
     for known, readout_class in _READOUT_CLASSES.items():
         if version == known:
             return readout_class
-    raise ToolError(f"{path}: recorded with chip version {version!r}: only version 4 can be converted")
+    raise ToolError(f"{path}: recorded with chip version {version!r}: only versions 3 and 4 can be converted")
 
 
 def _say_half_byte(path: Path, count: int, line_number: int, readout_id: int) -> None:

@@ -9,7 +9,7 @@ PADDING = 0xFF
 
 @dataclass(frozen=True)
 class FoundFrame:
-    """`data`: the 8 bytes of the hit."""
+    """`data`: the bytes of the hit."""
 
     readout_id: int
     decoding_order: int
@@ -26,12 +26,13 @@ class SequentialFrames:
     layers: int | None
     timestamp_bits: int = 32
     timestamp_order: str = "little"
+    data_bytes: int = 8
     frames: list[FoundFrame] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def run(self, readouts: Sequence[tuple[int, bytes]], *, flush: bool) -> "SequentialFrames":
         """`readouts`: ids and bytes in order."""
-        self._length = 9 + self.timestamp_bits // 8
+        self._length = 1 + self.data_bytes + self.timestamp_bits // 8
         self._ids = [readout_id for readout_id, data in readouts if data]
         chunks = [data for _, data in readouts if data]
         self._orders = [0] * len(chunks)
@@ -64,13 +65,13 @@ class SequentialFrames:
             self._byte(at) == self._length
             and self._layer_possible(self._byte(at + 1))
             and self._chip_possible(header)
-            and (header is None or header & 7 == 7)
+            and (header is None or header & 7 == self.data_bytes - 1)
         )
 
     def _faulty_head(self, at: int) -> bool:
         length, layer, header = self._stream[at], self._byte(at + 1), self._byte(at + 2)
         if length == self._length:
-            hit_begins = header is None or (header & 7 == 7 and self._chip_possible(header))
+            hit_begins = header is None or (header & 7 == self.data_bytes - 1 and self._chip_possible(header))
             return not self._layer_possible(layer) and hit_begins
         return 4 <= length <= 17 and self._layer_possible(layer) and self._chip_possible(header)
 
@@ -105,12 +106,10 @@ class SequentialFrames:
                 self.counts["dropped_hits"] += 1
                 return inner
         owner = self._owner[end - 1]
-        stamp = int.from_bytes(self._stream[at + 10 : end], "little" if self.timestamp_order == "little" else "big")
-        self.frames.append(
-            FoundFrame(
-                self._ids[owner], self._orders[owner], self._stream[at + 1], self._stream[at + 2 : at + 10], stamp
-            )
-        )
+        data_end = at + 2 + self.data_bytes
+        stamp = int.from_bytes(self._stream[data_end:end], "little" if self.timestamp_order == "little" else "big")
+        data = self._stream[at + 2 : data_end]
+        self.frames.append(FoundFrame(self._ids[owner], self._orders[owner], self._stream[at + 1], data, stamp))
         self._orders[owner] += 1
         self.counts["hits"] += 1
         self.counts["hit"] += end - at

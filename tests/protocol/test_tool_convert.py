@@ -140,7 +140,7 @@ def damage_marker(data: bytes) -> bytes:
     [
         (lambda data: b"%PDF-1.7" + data, "at byte 0: not an .apx file"),
         (lambda data: b"", "at byte 0: not an .apx file"),
-        (lambda data: data.replace(b"4000", b"3000"), "unknown readout uid 3000"),
+        (lambda data: data.replace(b"4000", b"2000"), "unknown readout uid 2000"),
         (damage_marker, "no record marker"),
     ],
 )

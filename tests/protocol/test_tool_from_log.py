@@ -164,8 +164,8 @@ def test_standard_output_is_refused(log_path: Path, capsys: pytest.CaptureFixtur
         ("Digital: {'a': " + "[" * 50_000 + "}\n0\tb'bc'\n", "line 1: not a Python literal"),
         (LOG + "nonsense\n", "line 5: not a readout"),
         ("", "line 1: the file is empty"),
-        ("Namespace(chipVer=3)\n0\tb'2010'\n", "chip version 3: only version 4"),
-        ("Namespace(chipVer=[4])\n0\tb'2010'\n", "chip version [4]: only version 4"),
+        ("Namespace(chipVer=2)\n0\tb'2010'\n", "chip version 2: only versions 3 and 4"),
+        ("Namespace(chipVer=[4])\n0\tb'2010'\n", "chip version [4]: only versions 3 and 4"),
     ],
 )
 def test_hostile_and_foreign_files_leave_nothing_behind(
