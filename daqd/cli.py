@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
+import faulthandler
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daqd.chip_setup import load_chip_setup
-from daqd.config import load_config
+from daqd.config import Config, LogSection, load_config
 from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.demo import add_demo_arguments, demo_main
 from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
@@ -20,6 +21,8 @@ from daqd.probe import EXAMPLES as PROBE_EXAMPLES
 from daqd.probe import add_probe_arguments, probe_main
 from daqd.replayer import Replayer, ReplayOptions
 from daqd.service import Service
+from daqd.signals import ProcessSignals
+from daqd.systemd import ServiceManager
 from protocol.tool.output import drop_output
 from protocol.version import __version__
 
@@ -169,13 +172,21 @@ def _run(args: argparse.Namespace) -> int:
         return MISUSE
     config = load_config(args.config)
     load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is told before anything starts
-    set_up_logging(config.log.level)
     autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
-    return asyncio.run(_serve(Service(config), autostart))
+    signals = ProcessSignals()
+    signals.take_over()
+    faulthandler.enable()  # a watchdog that bites aborts: where each thread stood is then in the log
+    try:
+        return asyncio.run(_serve(config, signals, autostart))
+    finally:
+        signals.ignore()
 
 
-async def _serve(service: Service, autostart: dict[str, object] | None) -> int:
-    return await service.run(autostart)
+async def _serve(config: Config, signals: ProcessSignals, autostart: dict[str, object] | None) -> int:
+    service = Service(config, signals)
+    set_up_logging(config.log, lambda: service.run_number)
+    with ServiceManager.from_environment() as manager:
+        return await service.run(manager, autostart)
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -184,7 +195,7 @@ def _replay(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"daqd replay: --bind {error}", file=sys.stderr)
         return MISUSE
-    set_up_logging("info")
+    set_up_logging(LogSection())
     options = ReplayOptions(
         files=tuple(args.files),
         speed=args.speed,

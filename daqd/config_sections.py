@@ -212,6 +212,7 @@ class ControlSection(Section):
 
 
 class LogSection(Section):
-    """`[log]`: how much the daemon says."""
+    """`[log]`: how much the daemon says, and how (`daqd.logs`)."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "journal", "json"] = "auto"

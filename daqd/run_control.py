@@ -91,6 +91,11 @@ class RunControl:
         return self._status.state
 
     @property
+    def run_number(self) -> int | None:
+        """The run that is being taken, None where none is."""
+        return None if self._active is None else self._active.run
+
+    @property
     def progress(self) -> dict[str, int]:
         """As `ActiveRun.progress`, of the run that is being taken; empty where none is."""
         return {} if self._active is None else self._active.progress

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import logging
 import platform
-import signal
-from collections.abc import Iterator
 
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
@@ -17,7 +15,10 @@ from daqd.process_lock import ProcessLock
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_control import RunControl
 from daqd.run_store import RunStore
+from daqd.signals import ProcessSignals
 from daqd.status import StatusBoard
+from daqd.supervision import Supervision
+from daqd.systemd import ServiceManager
 from protocol.messages import LogLine
 from protocol.version import __version__
 
@@ -37,15 +38,26 @@ def software() -> dict[str, str]:
 
 
 class Service:
-    """One daemon. `run` returns its exit code: 0 after an orderly end, 1 where it could not start."""
+    """One daemon. `run` returns its exit code: 0 after an orderly end, 1 where it could not start.
 
-    def __init__(self, config: Config) -> None:
+    It ends in order when `signals` say so.
+    """
+
+    def __init__(self, config: Config, signals: ProcessSignals) -> None:
         self._config = config
+        self._signals = signals
+        self._control: RunControl | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked = asyncio.Event()
+        self._rotating: set[asyncio.Task[None]] = set()
 
-    async def run(self, autostart: dict[str, object] | None = None) -> int:
-        """Serve until told to end; `autostart`: arguments of a run to start at once."""
+    @property
+    def run_number(self) -> int | None:
+        """The run that is being taken."""
+        return None if self._control is None else self._control.run_number
+
+    async def run(self, manager: ServiceManager, autostart: dict[str, object] | None = None) -> int:
+        """Serve until told to end, and tell `manager` how it goes; `autostart`: arguments of a run to start at once."""
         self._loop = asyncio.get_running_loop()
         config = self._config
         store = RunStore(config.daq.data_dir.absolute())
@@ -57,12 +69,17 @@ class Service:
             return 1
         lock = store.lock()
         try:
-            return await self._serve(store, lock, board, autostart)
+            return await self._serve(manager, store, lock, board, autostart)
         finally:
             lock.release()
 
     async def _serve(
-        self, store: RunStore, lock: ProcessLock, board: Board, autostart: dict[str, object] | None
+        self,
+        manager: ServiceManager,
+        store: RunStore,
+        lock: ProcessLock,
+        board: Board,
+        autostart: dict[str, object] | None,
     ) -> int:
         config = self._config
         stat_due = asyncio.Event()
@@ -72,15 +89,17 @@ class Service:
         publisher = PublisherHandle(
             config.stream, config.daq.name, store.data_dir, store.last_run(), lambda report: control.take_report(report)
         )
-        control = RunControl(config, board, store, publisher, status, software())
+        control = self._control = RunControl(config, board, store, publisher, status, software())
         server = ControlServer(config.control_endpoint, control.obey)
         operator_log = OperatorLog(lambda line: self._send_log(publisher, line))
-        with self._signals():
+        supervision = Supervision(manager, lambda: control.progress)
+        with self._signals.heard_by(self._stop_asked.set, lambda: self._rotate_soon(control, supervision)):
             try:
-                server.open()
-                lock.acquire()
-                await publisher.start()
-                await server.start()
+                async with supervision.taking_long():
+                    server.open()
+                    lock.acquire()
+                    await publisher.start()
+                    await server.start()
             except DaqError as error:
                 await server.close()
                 if self._stop_asked.is_set():
@@ -88,24 +107,29 @@ class Service:
                 log.error("%s", error)
                 return 1
             logging.getLogger("daqd").addHandler(operator_log)
-            ticker = asyncio.create_task(self._tick(publisher, status, stat_due), name="stat")
+            ticker = asyncio.create_task(self._tick(publisher, status, stat_due, supervision), name="stat")
             log.info("%s publishes at %s, listens at %s", config.daq.name, publisher.endpoint, server.endpoint)
             if config.stream.insecure:
                 log.warning("stream.insecure is set: every machine that reaches %s can read it", publisher.endpoint)
             code = 0
             if autostart is not None and not self._stop_asked.is_set():
-                code = await self._start(control, autostart)
-            if code == 0:
-                await self._wait(control)
-            status.enter("stopping")
-            log.info("ending")
-            await control.close()
-            ticker.cancel()
-            await asyncio.gather(ticker, return_exceptions=True)
-            publisher.send_stat(status.stat())
-            logging.getLogger("daqd").removeHandler(operator_log)
-            await publisher.stop()
-            await server.close()
+                async with supervision.taking_long():
+                    code = await self._start(control, autostart)
+            async with supervision.watching():
+                if code == 0 and not self._stop_asked.is_set():
+                    supervision.ready()
+                    await self._wait(control)
+                status.enter("stopping")
+                supervision.stopping()
+                log.info("ending")
+                async with supervision.taking_long():
+                    await control.close()
+                    ticker.cancel()
+                    await asyncio.gather(ticker, *self._rotating, return_exceptions=True)
+                    publisher.send_stat(status.stat())
+                    logging.getLogger("daqd").removeHandler(operator_log)
+                    await publisher.stop()
+                    await server.close()
         return code
 
     @staticmethod
@@ -125,10 +149,14 @@ class Service:
         for task in (signalled, commanded):
             task.cancel()
 
-    async def _tick(self, publisher: PublisherHandle, status: StatusBoard, due: asyncio.Event) -> None:
+    async def _tick(
+        self, publisher: PublisherHandle, status: StatusBoard, due: asyncio.Event, supervision: Supervision
+    ) -> None:
         """Publish the state once a second, and whenever it changes."""
         while True:
-            publisher.send_stat(status.stat())
+            stat = status.stat()
+            publisher.send_stat(stat)
+            supervision.tell(stat)
             # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STAT_INTERVAL_S):
@@ -140,18 +168,18 @@ class Service:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(publisher.send_log, line)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
+    def _rotate_soon(self, control: RunControl, supervision: Supervision) -> None:
+        task = asyncio.get_running_loop().create_task(self._rotate(control, supervision), name="rotate")
+        self._rotating.add(task)
+        task.add_done_callback(self._rotating.discard)
+
+    @staticmethod
+    async def _rotate(control: RunControl, supervision: Supervision) -> None:
+        """What SIGHUP asks for."""
+        with supervision.reloading():
             try:
-                loop.add_signal_handler(number, self._stop_asked.set)
-            except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
-                continue
-        try:
-            yield
-        finally:
-            for number in handled:
-                with contextlib.suppress(NotImplementedError):
-                    loop.remove_signal_handler(number)
+                run = (await control.obey("rotate", {}))["run"]
+            except RunControlError as error:
+                log.info("SIGHUP: %s", error)
+            else:
+                log.info("SIGHUP: run %d goes on in its next file", run)

@@ -23,6 +23,10 @@ Settings = Mapping[str, Mapping[str, Any]]
 """Sections of a configuration file, `{"emulator": {"seed": 3}}`; a key with a dot is a section below."""
 
 
+_SERVICE = ("RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM")
+"""What a service manager says to those that it starts; the tests may be one of them, the programs here are not."""
+
+
 class Laboratory:
     """Starts programs in `folder`. `close` ends all that is left, by pid, and fails where something did not end well.
 
@@ -39,7 +43,7 @@ class Laboratory:
         self._programs: list[Program] = []
         self._subscribers: list[Subscriber] = []
         self._environment = {
-            **{name: value for name, value in os.environ.items() if name != "RUNTIME_DIRECTORY"},
+            **{name: value for name, value in os.environ.items() if name not in _SERVICE},
             MARK: self.mark,
             "TMPDIR": str(self.temporary_dir),
             "PYTHONUNBUFFERED": "1",
@@ -162,9 +166,9 @@ class Daemon:
         )
         return self
 
-    def launch_command(self, argv: list[str]) -> "Daemon":
+    def launch_command(self, argv: list[str], environment: Mapping[str, str] | None = None) -> "Daemon":
         """Start another command in the place of `daqd run`."""
-        self._program = self._laboratory.start_command(argv)
+        self._program = self._laboratory.start_command(argv, environment)
         return self
 
     def wait_until_serving(self) -> "Daemon":
