@@ -45,9 +45,10 @@ class RunHooks:
 
 
 class ActiveRun:
-    """Takes one run. `begin` makes directory, first file and record, and starts; `stop` asks for the end.
+    """Takes one run: makes its directory; `prepare` its first file and record; `begin` starts, `stop` asks for the end.
 
-    `DiskError` or `OSError` from `begin` where the disk refuses; nothing runs then.
+    `DiskError` or `OSError` where the disk refuses, from here or from `prepare`; nothing runs then. Both wait for the
+    disk, and so does `close_record`; nothing else does.
     """
 
     def __init__(
@@ -118,8 +119,8 @@ class ActiveRun:
             on_end=self._writer_ended,
         )
 
-    def begin(self) -> None:
-        """Start to take data."""
+    def prepare(self) -> None:
+        """Make all that has to be on disk before the first readout."""
         try:
             self._store.reserve(self.run)
             self.files.open_next()
@@ -128,6 +129,9 @@ class ActiveRun:
             self.files.abandon()
             self._store.release(self.run)
             raise
+
+    def begin(self) -> None:
+        """Start to take data."""
         self._writer.start()
         self._reader.start()
 

@@ -7,7 +7,7 @@ with a code and the reason (docs/wire.md, "Control").
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,15 @@ from daqd.notices import Report
 from daqd.publisher_handle import PublisherHandle
 from daqd.run_store import RunStore
 from daqd.status import StatusBoard
+from daqd.watchdog import Watchdog
 from protocol.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
 
 log = logging.getLogger(__name__)
 
 _STOP_S = 60.0
-_ALSO_WHILE_ENDING = ("stop", "shutdown")
+_STUCK_S = 20.0
+_LOOK_S = 0.1
 
 
 class StartArgs(BaseModel):
@@ -69,6 +71,8 @@ class RunControl:
         self._software = software
         self._one_at_a_time = asyncio.Lock()
         self._active: ActiveRun | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._one_ledger_at_a_time = asyncio.Lock()
         self._setup: ChipSetup | None = None
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -109,10 +113,10 @@ class RunControl:
             parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
         except ValidationError as error:
             raise RunControlError("bad_arguments", f"{command}: {one_line(error)}") from None
-        if command == "status":
-            return await self._tell(NoArgs())
+        if command in ("status", "shutdown"):  # wait for nothing and nobody
+            return await method(parsed)
         async with self._one_at_a_time:
-            if command not in _ALSO_WHILE_ENDING:
+            if command != "stop":
                 self._refuse_while_ending(command)
             return await method(parsed)
 
@@ -190,8 +194,7 @@ class RunControl:
         )
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
         try:
-            active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
-            active.begin()
+            active = await asyncio.to_thread(self._prepare_run, wish, hooks, setup)
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
@@ -201,23 +204,24 @@ class RunControl:
         self._ended.clear()
         self._status.run_began(active)
         log.info("run %d began%s", active.run, f": {args.comment}" if args.comment else "")
+        active.begin()
         self._publisher.wake()
         if args.duration_s:
             reason = f"{args.duration_s:g} s taken, as asked"
             self._timer = loop.call_later(args.duration_s, active.stop, reason)
         return {"state": self.state, "run": active.run, "directory": str(active.files.directory)}
 
+    def _prepare_run(self, wish: RunWish, hooks: RunHooks, setup: ChipSetup) -> ActiveRun:
+        """In a thread: the disk may be slow."""
+        active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
+        active.prepare()
+        return active
+
     async def _stop(self, _: NoArgs) -> dict[str, Any]:
         if self._active is None:
             return {"state": self.state, "run": None}
-        return await self.stop_run("stopped by command")
-
-    async def stop_run(self, reason: str) -> dict[str, Any]:
-        """End the run and wait until everything read is in the files; `RunControlError` where that takes too long."""
         active = self._active
-        if active is None:
-            return {"state": self.state, "run": None}
-        active.stop(reason)
+        active.stop("stopped by command")
         try:
             await asyncio.wait_for(self._ended.wait(), _STOP_S)
         except TimeoutError:
@@ -254,14 +258,15 @@ class RunControl:
 
     def _run_ended(self) -> None:
         """The threads of the run are done: close its record."""
-        active = self._active
-        if active is None:
-            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._active is not None:
+            self._in_background(self._close_run(self._active))
+
+    async def _close_run(self, active: ActiveRun) -> None:
         try:
-            record = active.close_record()
+            record = await asyncio.to_thread(active.close_record)
         except DaqError as error:
             record = active.record
             self._status.enter("error", f"run {active.run}: {error}")
@@ -280,21 +285,63 @@ class RunControl:
         """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
         self._status.take_report(report)
         if report.kind == "run_ended" and report.run is not None and report.ledger is not None:
-            try:
-                self._store.add_ledger(report.run, report.ledger)
-            except (DaqError, OSError, ValueError) as error:
-                log.error("the ledger of run %d is not in its record: %s", report.run, error)
+            self._in_background(self._add_ledger(report.run, report.ledger))
 
-    async def close(self) -> None:
-        """End the run if there is one, and leave the board safe; nothing is begun any more."""
+    async def _add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+        async with self._one_ledger_at_a_time:
+            try:
+                await asyncio.to_thread(self._store.add_ledger, run, ledger)
+            except (DaqError, OSError, ValueError) as error:
+                log.error("the ledger of run %d is not in its record: %s", run, error)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """What the disk takes its time for, while the event loop goes on."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> bool:
+        """End the run if there is one, and leave the board safe; nothing is begun any more.
+
+        False where that was given up, because a thread stands still in a call to the disk or the board, or because the
+        disk is too slow; the log says which. Threads are left behind then.
+        """
         self._closing = True
         if self._active is not None:
             self._active.stop("the daemon was ended")
+        ending = asyncio.create_task(self._end())
+        gave_up_at = asyncio.get_running_loop().time() + _STOP_S
+        watchdog = Watchdog(_STUCK_S)
+        while not (await asyncio.wait({ending}, timeout=_LOOK_S))[0]:
+            stuck = list(watchdog.look(self.progress or {self._last_step: 0}))
+            if stuck or asyncio.get_running_loop().time() >= gave_up_at:
+                ending.cancel()
+                self._tell_given_up(stuck)
+                return False
+        await ending
+        return True
+
+    @property
+    def _last_step(self) -> str:
+        return "the board" if self._active is None else f"the record of run {self._active.run}"
+
+    def _tell_given_up(self, stuck: list[str]) -> None:
+        waiting = "" if self._active is None else f"; {self._active.queue.size_bytes} bytes that wait for it are lost"
+        if stuck:
+            what = f"{', '.join(stuck)}: no answer from the disk or the board for {_STUCK_S:g} s"
+        else:
+            what = f"the disk is too slow: not done after {_STOP_S:g} s"
+        log.critical("ending without waiting any longer (%s)%s; the next start repairs what is open", what, waiting)
+
+    async def settle(self) -> bool:
+        """Wait for what is still to be put into records; False where the disk does not take it in time."""
+        return not self._background or not (await asyncio.wait(self._background, timeout=_STUCK_S))[1]
+
+    async def _end(self) -> None:
         async with self._one_at_a_time:  # a command that is being obeyed has the board
-            try:
-                await self.stop_run("the daemon was ended")
-            except RunControlError as error:
-                log.error("%s", error)
+            if self._active is not None:
+                self._active.stop("the daemon was ended")
+                await self._ended.wait()
             if self._last is not None:
                 await asyncio.to_thread(self._last.join, 1.0)
             await asyncio.to_thread(self._board.close)

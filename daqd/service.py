@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import platform
+from typing import NoReturn
 
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
@@ -25,6 +27,12 @@ from protocol.version import __version__
 log = logging.getLogger(__name__)
 
 _STAT_INTERVAL_S = 1.0
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process although threads of it are stuck, in calls that will perhaps never come back."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def software() -> dict[str, str]:
@@ -123,17 +131,28 @@ class Service:
                 supervision.stopping()
                 log.info("ending")
                 async with supervision.taking_long():
-                    await control.close()
+                    ended = await control.close()
                     ticker.cancel()
                     await asyncio.gather(ticker, *self._rotating, return_exceptions=True)
                     publisher.send_stat(status.stat())
                     logging.getLogger("daqd").removeHandler(operator_log)
                     await publisher.stop()
+                    settled = ended and await control.settle()
                     await server.close()
+        if not settled:
+            end_at_once(1)
         return code
 
+    async def _start(self, control: RunControl, args: dict[str, object]) -> int:
+        """Start a run; where the end of the daemon is asked for first, it is that which waits for the start."""
+        starting = asyncio.create_task(self._try_to_start(control, args))
+        stopping = asyncio.create_task(self._stop_asked.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return starting.result() if starting.done() else 0
+
     @staticmethod
-    async def _start(control: RunControl, args: dict[str, object]) -> int:
+    async def _try_to_start(control: RunControl, args: dict[str, object]) -> int:
         try:
             await control.obey("start", dict(args))
         except RunControlError as error:

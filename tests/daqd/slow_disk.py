@@ -1,4 +1,4 @@
-"""A disk that takes nothing until the test says so."""
+"""Disks that take nothing until the test says so."""
 
 import os
 import threading
@@ -26,6 +26,25 @@ class SlowDisk:
                 self.waiting.set()
                 assert self._open.wait(DEADLINE_S)
         return self._write(descriptor, data)
+
+    def take(self) -> None:
+        """Take everything from now on."""
+        self._open.set()
+
+
+class SlowSync:
+    """Holds up whoever waits for the disk with `fsync`, until `take` is called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._sync: Callable[[int], None] = os.fsync
+        self._open = threading.Event()
+        self.waiting = threading.Event()
+        monkeypatch.setattr("os.fsync", self._held_up)
+
+    def _held_up(self, descriptor: int) -> None:
+        self.waiting.set()
+        assert self._open.wait(DEADLINE_S)
+        self._sync(descriptor)
 
     def take(self) -> None:
         """Take everything from now on."""

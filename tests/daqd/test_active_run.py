@@ -72,6 +72,7 @@ def take(store: RunStore) -> Iterator[Take]:
         **options: Any,
     ) -> Taking:
         taking = Taking(store, board, config or configuration(), wish or RunWish(), **options)
+        taking.active.prepare()
         taking.active.begin()
         begun.append(taking)
         return taking

@@ -164,6 +164,7 @@ def test_of_a_run_both_threads_are_told_as_long_as_they_live(store: RunStore) ->
     hooks = RunHooks(on_written=lambda: None, on_end=ended.set)
     run = ActiveRun(CONFIG, FakeBoard(), store, RunWish(), {}, hooks)
     assert run.progress == {}
+    run.prepare()
     run.begin()
     assert set(run.progress) == {"reader of run 1", "writer of run 1"}
     for name in run.progress:

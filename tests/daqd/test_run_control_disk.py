@@ -51,10 +51,11 @@ def test_the_ledger_of_a_run_reaches_its_record_also_late(store: RunStore) -> No
         for number in (1, 2):
             ledger = Ledger(bytes_read=number, idle=number).to_dict()
             control.control.take_report(Report(kind="run_ended", endpoint="x", run=number, ledger=ledger))
-            assert record_of(store, number).ledger == ledger
+            await control.until(lambda: record_of(store, number).ledger == ledger)  # noqa: B023 - it is waited for
             assert record_of(store, number).state == "finished"
         control.control.take_report(Report(kind="run_ended", endpoint="x", run=77, ledger=Ledger().to_dict()))
         control.control.take_report(Report(kind="state", endpoint="x", run=2, ledger=Ledger().to_dict()))
+        assert await control.control.settle()
         assert record_of(store, 2).ledger == Ledger(bytes_read=2, idle=2).to_dict()
 
     run(Controlled(store), use)
@@ -66,6 +67,7 @@ def test_a_ledger_that_cannot_be_written_is_logged(store: RunStore, caplog: pyte
         await control.obey("stop")
         store.record_path(1).write_text("nonsense")
         control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=Ledger().to_dict()))
+        assert await control.control.settle()
 
     run(Controlled(store), use)
     assert "the ledger of run 1 is not in its record" in caplog.text

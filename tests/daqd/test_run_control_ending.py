@@ -1,15 +1,20 @@
 """Run control: the end of runs that take long, and of the daemon."""
 
 import asyncio
+import os
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from daqd.notices import Report
+from daqd.readout_queue import READOUT_COST_BYTES
 from daqd.run_store import RunStore
+from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.fake_board import FakeBoard
-from tests.daqd.slow_disk import SlowDisk
+from tests.daqd.slow_disk import SlowDisk, SlowSync
 from tests.daqd.waiting import DEADLINE_S
 
 
@@ -78,5 +83,130 @@ def test_the_end_of_the_daemon_while_a_start_configures_the_board(store: RunStor
         await asyncio.wait_for(close, DEADLINE_S)
         assert board.told == ["open", "configure", "configured", "close"]
         assert store.runs() == []
+
+    asyncio.run(main())
+
+
+def test_a_disk_that_makes_everybody_wait_holds_up_no_other_client(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a run's files are made and while its record is closed, status is told and the end can be asked for."""
+
+    async def use(control: Controlled) -> None:
+        await control.obey("configure")
+        for command in ("start", "stop"):
+            with monkeypatch.context() as patch:
+                disk = SlowSync(patch)
+                waiting = asyncio.create_task(control.obey(command))
+                await control.until(disk.waiting.is_set)
+                assert (await control.obey("status"))["status"]["state"] in ("configured", "running")
+                assert not waiting.done()
+                disk.take()
+                assert (await waiting)["run"] == 1
+        assert record_of(store).state == "finished"
+
+    run(Controlled(store), use)
+
+
+def test_a_ledger_holds_up_nobody(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(control: Controlled) -> None:
+        await control.obey("start")
+        await control.obey("stop")
+        with monkeypatch.context() as patch:
+            disk = SlowSync(patch)
+            ledger = Ledger(bytes_read=3, idle=3).to_dict()
+            control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=ledger))
+            await control.until(disk.waiting.is_set)
+            assert record_of(store).ledger is None
+            disk.take()
+            assert await control.control.settle()
+            assert record_of(store).ledger == ledger
+
+    run(Controlled(store), use)
+
+
+def test_shutdown_does_not_wait_for_a_stop(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(control: Controlled) -> None:
+        disk = SlowDisk(monkeypatch)
+        await control.obey("start")
+        control.board.give(b"a")  # type: ignore[attr-defined]
+        await control.until(disk.waiting.is_set)
+        stop = asyncio.create_task(control.obey("stop"))
+        await asyncio.sleep(0)
+        assert await control.obey("shutdown") == {"state": "stopping"}
+        assert not stop.done()
+        disk.take()
+        assert (await stop)["run"] == 1
+
+    run(Controlled(store), use)
+
+
+def test_the_end_does_not_wait_for_ever_for_a_disk_that_is_stuck(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("daqd.run_control._STUCK_S", 0.5)
+
+    async def main() -> None:
+        control = Controlled(store)
+        disk = SlowDisk(monkeypatch)
+        await control.obey("start")
+        control.board.give(b"a")  # type: ignore[attr-defined]
+        await control.until(disk.waiting.is_set)
+        control.board.give(b"b")  # type: ignore[attr-defined]
+        await control.until(lambda: control.status.stat().queue.bytes)
+        stop = asyncio.create_task(control.obey("stop"))
+        assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is False
+        assert "writer of run 1: no answer from the disk or the board for 0.5 s" in caplog.text
+        assert f"{READOUT_COST_BYTES + 1} bytes that wait for it are lost" in caplog.text
+        assert "reader" not in caplog.text
+        assert "the next start repairs what is open" in caplog.text
+        disk.take()  # what follows is only so that the test leaves nothing behind
+        assert (await stop)["run"] == 1
+        assert await control.control.close()
+
+    asyncio.run(main())
+
+
+def test_nor_for_a_board_that_is_stuck(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("daqd.run_control._STUCK_S", 0.5)
+    go_on = threading.Event()
+
+    class StuckBoard(FakeBoard):
+        def close(self) -> None:
+            assert go_on.wait(DEADLINE_S)
+            super().close()
+
+    async def main() -> None:
+        control = Controlled(store, StuckBoard())
+        await control.obey("start")
+        assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is False
+        assert "the board: no answer from the disk or the board for 0.5 s" in caplog.text
+        assert record_of(store).state == "finished"
+        go_on.set()
+        assert await control.control.close()
+
+    asyncio.run(main())
+
+
+def test_a_disk_that_is_slow_but_goes_on_is_waited_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daqd.run_control._STUCK_S", 2.0)
+    write = os.write
+
+    def write_slowly(descriptor: int, data: bytes) -> int:
+        if threading.current_thread().name == "writer":
+            time.sleep(0.2)  # what is tested is that this takes its time
+        return write(descriptor, data)
+
+    async def main() -> None:
+        control = Controlled(store)
+        await control.obey("start")
+        monkeypatch.setattr("os.write", write_slowly)
+        pieces = 12
+        control.board.give(*[bytes(1 << 20)] * pieces)  # type: ignore[attr-defined]
+        await control.until(lambda: control.status.stat().board.counters["given"] == pieces)
+        assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is True
+        assert record_of(store).counts.readouts == pieces
 
     asyncio.run(main())

@@ -50,6 +50,7 @@ def begin(store: RunStore) -> Iterator[Begin]:
     def make(board: FakeBoard, **wish: Any) -> ActiveRun:
         hooks = RunHooks(on_written=lambda: None, on_end=lambda: None)
         runs.append(ActiveRun(CONFIG, board, store, RunWish(**wish), {}, hooks))
+        runs[-1].prepare()
         runs[-1].begin()
         return runs[-1]
 

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from protocol.messages import Stat
 from protocol.run_record import RunRecord
 from tests.system.emulated_board import sent_by_board
 from tests.system.laboratory import Daemon, Laboratory
+from tests.system.processes import wait_until
 from tests.system.subscriber import Subscriber
 from tests.system.taken_run import TakenRun
 
@@ -42,6 +44,26 @@ from daqd.cli import main
 sys.exit(main())
 """
 """`daqd` on a disk that takes 1 MB/s."""
+
+STUCK_DISK = """
+import os, sys, threading
+
+write_at_once = os.write
+
+def write_never(descriptor, data):
+    if threading.current_thread().name == "writer":
+        threading.Event().wait()
+    return write_at_once(descriptor, data)
+
+os.write = write_never
+
+from daqd import run_control
+from daqd.cli import main
+
+run_control._STUCK_S = 1.0
+sys.exit(main())
+"""
+"""`daqd` on a disk that does not answer when there are data, and less patient than usual."""
 
 
 @pytest.fixture
@@ -161,3 +183,17 @@ def test_disk_cannot_keep_up(laboratory: Laboratory) -> None:
     board, emulator = daemon.config.board, daemon.config.emulator
     most_readouts = 1 + board.queue_ahead + emulator.fifo_bytes // board.readout_bytes
     assert status.queue.high_water_bytes <= 250_000 + most_readouts * (board.readout_bytes + READOUT_COST_BYTES)
+
+
+def test_disk_that_does_not_answer_does_not_keep_the_program_from_ending(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": {"rate_hz": 1000.0}})
+    daemon.launch_command([sys.executable, "-c", STUCK_DISK, "run", "-c", str(daemon.config_path), "--autostart"])
+    daemon.wait_until_serving()
+    wait_until("something waits for the disk", lambda: daemon.status().queue.bytes)
+    daemon.program.send(signal.SIGTERM)
+    assert daemon.program.wait() == 1
+    laboratory.wait_until_empty()
+    assert "ending without waiting any longer (writer of run 1: no answer from the disk" in daemon.program.output
+    assert not daemon.control_socket.exists()
+    daemon.start()
+    assert daemon.end() == 0
