@@ -335,7 +335,10 @@ class RunControl:
 
     async def settle(self) -> bool:
         """Wait for what is still to be put into records; False where the disk does not take it in time."""
-        return not self._background or not (await asyncio.wait(self._background, timeout=_STUCK_S))[1]
+        left = (await asyncio.wait(self._background, timeout=_STUCK_S))[1] if self._background else set()
+        if left:
+            log.critical("ending without the last records: no answer from the disk for %g s", _STUCK_S)
+        return not left
 
     async def _end(self) -> None:
         async with self._one_at_a_time:  # a command that is being obeyed has the board

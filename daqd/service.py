@@ -132,7 +132,8 @@ class Service:
                 log.info("ending")
                 async with supervision.taking_long():
                     ended = await control.close()
-                    ticker.cancel()
+                    for task in (ticker, *self._rotating):
+                        task.cancel()
                     await asyncio.gather(ticker, *self._rotating, return_exceptions=True)
                     publisher.send_stat(status.stat())
                     logging.getLogger("daqd").removeHandler(operator_log)
