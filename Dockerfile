@@ -1,7 +1,7 @@
 # One image for all programs of astropix-daq; docker-compose.yml says which one a container runs.
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY requirements.lock pyproject.toml README.md LICENSE astropix_programs.py ./
 RUN python -m venv /opt/astropix && /opt/astropix/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY protocol protocol
 COPY daqd daqd

@@ -2,17 +2,19 @@
 
 import argparse
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO
+from types import FrameType
+from typing import Any, Final, Self, TextIO
 
 from daqd.boards.factory import open_board
 from daqd.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.chip_setup import load_chip_setup
 from daqd.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
-from daqd.errors import ConfigError, DaqError
+from daqd.errors import BoardError, ConfigError, DaqError
 from daqd.trace import Parser, TracingLink
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
@@ -71,9 +73,10 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     if args.chip_file is not None:
         settings = settings.model_copy(update={"file": str(args.chip_file)})
     setup = load_chip_setup(settings, config.board)
-    with _trace_file(args.trace) as out:
-        link = TracingLink(_dry_link(config) if args.dry_run else make_link(config), _PROTOCOLS[config.board.kind], out)
-        _bring_up(config, link, setup, stop=args.stop)
+    with _trace_file(args.trace) as out, _EndBySignal() as end:
+        bare_link = _dry_link(config) if args.dry_run else make_link(config)
+        link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
+        _bring_up(config, link, setup, end, stop=args.stop)
     return {
         "board": config.board.kind,
         "transport": link.name,
@@ -85,12 +88,48 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     }, setup
 
 
-def _bring_up(config: Config, link: Link, setup: ChipSetup, stop: bool) -> None:
+class _EndBySignal:
+    """SIGINT, SIGTERM and SIGHUP, as long as this is entered: the board gets out of what it is in, safe, between two
+    transfers. In the middle of one, it would take what comes next for the rest of it.
+    """
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._armed = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def arm(self) -> None:
+        """From now on there is something to make safe."""
+        self._armed = True
+
+    def raise_once(self) -> None:
+        """`BoardError` if a signal has come, and `arm` before; never again, for the board is made safe then."""
+        if self._name and self._armed:
+            self._armed = False
+            raise BoardError(f"ended by {self._name}: injection is off, the chips are held in reset")
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._name = self._name or signal.Signals(number).name
+
+    def __enter__(self) -> Self:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if (number := getattr(signal, name, None)) is not None:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> None:
     board = open_board(config, link)
     try:
         board.open()
+        end.arm()
         board.configure(setup)
         board.start()
+        end.raise_once()
         if not stop:
             # Only the link: the board goes on with what it was told.
             link.close()
@@ -110,7 +149,7 @@ def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8", buffering=1)
     except OSError as error:
         raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
     with file:

@@ -63,10 +63,16 @@ class TracingLink(Link):
     """A link that does what `link` does, and writes every transfer to `out`.
 
     `protocol` makes a parser for what is written; it is called at each `open`. `transfers` and `bytes` count what
-    went over it, both ways.
+    went over it, both ways. `before_write()` may raise a `BoardError` instead of what would be sent next.
     """
 
-    def __init__(self, link: Link, protocol: Callable[[], Parser], out: TextIO | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        protocol: Callable[[], Parser],
+        out: TextIO | None,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
         self.link = link
         self.name = link.name
         self.transfers = 0
@@ -74,6 +80,7 @@ class TracingLink(Link):
         self._protocol = protocol
         self._parser = protocol()
         self._out = out
+        self._before_write = before_write
         self._lines: deque[_Line] = deque()
 
     def open(self) -> None:
@@ -84,6 +91,7 @@ class TracingLink(Link):
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
+        self._before_write()
         self.link.write(data)
         self.bytes += len(data)
         for request in self._parser.feed(data):

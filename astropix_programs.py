@@ -1,0 +1,68 @@
+"""The programs of astropix-daq, from their first instruction on.
+
+They import much, which takes a while. A signal that comes meanwhile ends them at once and without a word, as it ends
+any program that has nothing to lose yet; what the programs make of signals themselves begins afterwards.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_INTERRUPTED = 130
+"""As shells report a program that Ctrl-C ended."""
+
+
+def daqd() -> int:
+    """`daqd`."""
+    with _ended_at_once():
+        from daqd.cli import main
+    return _run(main)
+
+
+def daqctl() -> int:
+    """`daqctl`."""
+    with _ended_at_once():
+        from daqd.ctl import main
+    return _run(main)
+
+
+def apx() -> int:
+    """`apx`."""
+    with _ended_at_once():
+        from protocol.tool.cli import main
+    return _run(main)
+
+
+def apx_monitor() -> int:
+    """`apx-monitor`."""
+    with _ended_at_once():
+        from monitor.cli import main
+    return _run(main)
+
+
+def apx_sanity() -> int:
+    """`apx-sanity`."""
+    with _ended_at_once():
+        from monitor.sanity.cli import main
+    return _run(main)
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Python's own handler of SIGINT would show a trace of the imports. Where SIGINT is ignored, it stays so."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield  # `_run` puts it back, and knows what to make of it
+
+
+def _run(main: Callable[[], int]) -> int:
+    """Exit code of a program; while the interpreter is taken down after it, SIGINT ends it at once again."""
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return main()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
