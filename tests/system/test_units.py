@@ -1,0 +1,79 @@
+"""The units of config/systemd, as systemd itself reads them."""
+
+import configparser
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.system.laboratory import Laboratory
+from tests.system.programs import program_path
+
+UNITS = sorted((REPOSITORY / "config" / "systemd").glob("*.service"))
+BIN = "/opt/astropix-daq/bin/"
+
+
+class Unit(configparser.ConfigParser):
+    """A unit file; of keys that are there more than once, the last."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+        self.optionxform = str  # type: ignore[assignment,method-assign]
+        self.read(path)
+
+
+def test_there_are_units() -> None:
+    assert [path.name for path in UNITS] == ["apx-sanity@.service", "daqd@.service"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here: Debian's package systemd")
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_finds_nothing_wrong(path: Path, tmp_path: Path) -> None:
+    """With the programs where they are here: it looks whether they are there."""
+    installed = tmp_path / path.name
+    installed.write_text(path.read_text().replace(BIN, f"{Path(sys.executable).parent}/"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(installed)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    installed.write_text(installed.read_text().replace("[Service]", "[Service]\nWatchdogSecs=60"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(installed)], capture_output=True, text=True, check=False
+    )
+    assert "WatchdogSecs" in done.stderr, "it would not have found anything"
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_the_program_takes_its_arguments(path: Path, laboratory: Laboratory) -> None:
+    service = Unit(path)["Service"]
+    program, *arguments = shlex.split(service["ExecStart"])
+    assert program.startswith(BIN)
+    name = program.removeprefix(BIN)
+    assert Path(program_path(name)).exists()
+    if name == "daqd":
+        config = laboratory.configure().config_path
+        words = [str(config) if word == "/etc/astropix-daq/%i.toml" else word for word in arguments]
+        words[words.index("$DAQD_OPTIONS")] = "--autostart"
+        daemon = laboratory.start(name, *words)
+        daemon.wait_for_output("run 1 began")
+        assert daemon.end() == 0
+    else:
+        _, _, options = shlex.split(service["Environment"])[0].partition("=")
+        checked = laboratory.run(name, *options.split(), "--for", "0.1")
+        assert (checked.code, checked.stderr) == (0, "")
+
+
+def test_the_daemon_has_the_time_it_takes() -> None:
+    """To end a run on a slow disk, to end the publisher."""
+    from daqd.publisher_handle import _STOP_S as PUBLISHER_S
+    from daqd.run_control import _STOP_S as RUN_S
+
+    service = Unit(REPOSITORY / "config" / "systemd" / "daqd@.service")["Service"]
+    assert int(service["TimeoutStopSec"]) > RUN_S + PUBLISHER_S
+    assert service["Type"] == "notify"
+    assert service["KillMode"] == "mixed"
