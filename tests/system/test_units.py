@@ -65,7 +65,8 @@ def test_the_program_takes_its_arguments(path: Path, laboratory: Laboratory) -> 
     else:
         _, _, options = shlex.split(service["Environment"])[0].partition("=")
         checked = laboratory.run(name, *options.split(), "--for", "0.1")
-        assert (checked.code, checked.stderr) == (0, "")
+        assert checked.code in (0, 1), checked  # fine, or findings; 2 would be misuse
+        assert checked.stderr == ""
 
 
 def test_the_daemon_has_the_time_it_takes() -> None:
