@@ -69,7 +69,7 @@ class BoardSection(Section):
     readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
     spi_divider: int = Field(40, ge=1, le=255)
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
-    poll_interval_ms: float = Field(1.0, ge=0, le=1000)
+    poll_interval_ms: float = Field(2.0, ge=0, le=1000)
     queue_ahead: int = Field(32, ge=0, le=64)
 
 
@@ -177,7 +177,7 @@ class AcquisitionSection(Section):
     """`[acquisition]`: between the reader and the disk."""
 
     queue_mb: float = Field(64.0, gt=0, le=65536)
-    flush_ms: float = Field(8.0, ge=0, le=1000)
+    flush_ms: float = Field(12.0, ge=0, le=1000)
     fsync_s: float = Field(1.0, gt=0, le=3600)
 
 

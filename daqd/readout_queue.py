@@ -32,6 +32,7 @@ class ReadoutQueue:
         self._closed = False
         self._woken = False
         self._refusing = False
+        self._enough_bytes: float = 1
         self._change = threading.Condition()
 
     @property
@@ -50,8 +51,16 @@ class ReadoutQueue:
             self._readouts.append(readout)
             self._size_bytes += cost_bytes(readout)
             self._high_water_bytes = max(self._high_water_bytes, self._size_bytes)
-            self._change.notify()
+            if self._size_bytes >= self._enough_bytes:
+                self._change.notify()
             return self._size_bytes < self.limit_bytes and not self._refusing
+
+    def gather(self, seconds: float, enough_bytes: float) -> None:
+        """Let readouts come for so long, or until there are `enough_bytes`; ends early when closed or woken."""
+        with self._change:
+            self._enough_bytes = enough_bytes
+            self._change.wait_for(lambda: self._size_bytes >= enough_bytes or self._closed or self._woken, seconds)
+            self._enough_bytes = 1
 
     def take(self, timeout_s: float, most_bytes: float = math.inf) -> list[RawReadout] | None:
         """What waits, after waiting `timeout_s` at most for something; None once closed and empty.

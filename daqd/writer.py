@@ -141,19 +141,14 @@ class Writer:
 
     def _write_batches(self, batch: list[RawReadout]) -> None:
         """Write until the queue ends; `batch` holds the readouts taken and not yet written."""
-        last_flush = last_sync = time.monotonic()
+        last_sync = time.monotonic()
         dirty = False
         while (taken := self._queue.take(_IDLE_WAIT_S, _BATCH_BYTES)) is not None:
             self._turns += 1
             batch += taken
-            wait_s = last_flush + self._flush_s - time.monotonic()
-            if batch and wait_s > 0 and self._queue.size_bytes < _BATCH_BYTES:
-                time.sleep(wait_s)  # not for something to happen: to write at most once in flush_s
-                batch += self._queue.take(0, _BATCH_BYTES) or []
             if batch:
                 self._write(batch)
                 dirty = True
-                last_flush = time.monotonic()
                 self._on_written()
             if self._rotate.is_set():
                 self._rotate.clear()
@@ -162,6 +157,8 @@ class Writer:
                 self._files.sync()
                 dirty = False
                 last_sync = time.monotonic()
+            if taken and self._flush_s:
+                self._queue.gather(self._flush_s, _BATCH_BYTES)
 
     def _write(self, batch: list[RawReadout]) -> None:
         """Append the batch, in as few writes as rotation allows; takes out of `batch` what is written."""

@@ -1,6 +1,7 @@
 """The GECCO bench set-up: from power-up to data."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,6 +57,7 @@ class GeccoBoard(Board):
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
+        self._poll_due = -math.inf
         self._dialogue = Dialogue(link, self.name, sleep)
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
         self._setup: ChipSetup | None = None
@@ -113,17 +115,23 @@ class GeccoBoard(Board):
         yield from enable_spi(self._config.spi_divider)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
-        """Up to `board.readout_bytes` bytes of the read FIFO, asked for every `board.poll_interval_ms`."""
+        """Up to `board.readout_bytes` bytes of the read FIFO.
+
+        Asked for `board.poll_interval_ms` after the board had nothing, or nothing more.
+        """
         self._require(self._opened, "open")
         deadline = self._clock() + timeout_s
         while True:
+            pause_s = min(self._poll_due, deadline) - self._clock()
+            if pause_s > 0:
+                self._sleep(pause_s)
             readout = self._poller.poll()
+            if self._poller.dry:
+                self._poll_due = self._clock() + self._poll_interval_s
             if readout is not None:
                 return readout
-            left = deadline - self._clock()
-            if left <= 0:
+            if self._clock() >= deadline:
                 return None
-            self._sleep(min(left, self._poll_interval_s))
 
     def stop(self) -> None:
         """Injection off, SPI off, chips held in reset; the read FIFO keeps what it holds."""

@@ -24,9 +24,10 @@ _RAN_DRY = bytes((PADDING_BYTE,)) * 8
 class ReadoutPoller:
     """Is the FIFO empty, and if not, what does it hold.
 
-    A board with little to say is asked one question at a time. Each readout without padding doubles the number of
-    questions that are kept on their way to it, up to `queue_ahead`, so that it never waits for the next one; the first
-    with padding makes it one at a time again. What was asked for in vain, padding and nothing else, is no readout.
+    A board that had nothing is asked one question at a time; one that had something is asked both at once. Each readout
+    without padding doubles the number of questions for data that are kept on their way to it, up to `queue_ahead`, so
+    that it never waits for the next one; the first with padding makes it one again. What was asked for in vain, padding
+    and nothing else, is no readout. With a `queue_ahead` of 0 it is one question at a time always.
 
     An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too),
     and the scratch register tells whether answers belong to questions again.
@@ -37,7 +38,10 @@ class ReadoutPoller:
         self._link = dialogue.link
         self._now_ns = now_ns
         self._most_ahead = max(1, queue_ahead)
+        self._asks_at_once = queue_ahead > 0
         self._ahead = 1
+        self._flowing = False
+        self._ran_dry = False
         self._flags_request = ReadRequest(Register.SPI_CONFIG, 1, "is the read FIFO empty")
         self._data_request = ReadRequest(Register.SPI_READ_FIFO, readout_bytes, "readout")
         self._nothing = bytes((PADDING_BYTE,)) * readout_bytes
@@ -58,6 +62,11 @@ class ReadoutPoller:
         """Whether everything that was asked for was given."""
         return not self._expected and not self._ready
 
+    @property
+    def dry(self) -> bool:
+        """Whether the board had nothing more a moment ago: what it gave last ended in padding, or was nothing."""
+        return self._ran_dry and self.idle
+
     def forget_questions(self) -> None:
         """Nothing is expected from the board: the link is new."""
         self._expected.clear()
@@ -65,6 +74,7 @@ class ReadoutPoller:
         self._broken_off_bytes = None
         self._ready.clear()
         self._ahead = 1
+        self._flowing = False
 
     def settle(self) -> None:
         """Take the answers that are on their way, so that something else may be asked; they are kept for `poll`.
@@ -89,17 +99,29 @@ class ReadoutPoller:
             self.settle()
         if self._ready:
             return self._ready.popleft()
-        if not self._expected:
-            self._ask(self._flags_request)
-            self._next_readout()
-            if self._flags & _READ_FIFO_EMPTY:
-                self._ahead = 1
-                return None
-            self._ask(*[self._data_request] * self._ahead)
+        if not self._expected and not self._ask_for_data():
+            return None
         while self._expected:
             if (readout := self._next_readout()) is not None:
+                self._flowing = self._asks_at_once
                 return readout
+        self._flowing = False
         return None
+
+    def _ask_for_data(self) -> bool:
+        """Ask for readouts; False where the board says that it has none."""
+        data = [self._data_request] * self._ahead
+        if self._flowing:
+            self._ask(self._flags_request, *data)
+            return True
+        self._ask(self._flags_request)
+        self._next_readout()
+        if self._flags & _READ_FIFO_EMPTY:
+            self._ahead = 1
+            self._ran_dry = True
+            return False
+        self._ask(*data)
+        return True
 
     def _ask(self, *requests: ReadRequest) -> None:
         self._expected.extend(requests)
@@ -125,7 +147,8 @@ class ReadoutPoller:
         promised = not self._flags & _READ_FIFO_EMPTY
         # The flags were true when the first readout after them was taken; what follows is taken on trust.
         self._flags |= _READ_FIFO_EMPTY
-        if answer.endswith(_RAN_DRY):
+        self._ran_dry = answer.endswith(_RAN_DRY)
+        if self._ran_dry:
             self._ahead = 1
             if not promised and answer == self._nothing:
                 self.vain_reads += 1

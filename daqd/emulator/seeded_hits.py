@@ -81,7 +81,7 @@ class SeededHits(ByteSource):
         while limit > 0 and not self._exhausted:
             due = len(self._batch)
             if now_ns < self._last_due_ns:
-                due = int(np.searchsorted(self._batch.arrival_ns, now_ns, side="right"))
+                due = int(self._batch.arrival_ns.searchsorted(now_ns, side="right"))
             end = int(self._part.segment_end[due - 1]) if due else 0
             stop = min(end, self._position + limit)
             pieces.append(self._data[self._position : stop])

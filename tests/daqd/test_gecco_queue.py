@@ -50,12 +50,40 @@ def readouts(bench: EmulatedBench) -> Iterator[bytes]:
         yield readout.data
 
 
-def test_a_board_with_little_to_say_is_asked_one_question_at_a_time() -> None:
+def test_a_board_that_had_something_is_asked_both_questions_at_once() -> None:
     bench = bench_of(b"one", b"", b"two", b"", b"three", b"")
+    said = requests(bench)
+    assert [data.rstrip(b"\xff") for data in readouts(bench)] == [b"one", b"two", b"three"]
+    assert said == ["F", "D", "FD", "FD", "FD"]
+    assert bench.board.status().counters["vain_reads"] == 1
+    assert list(readouts(bench)) == []
+    assert said[-1] == "F"
+
+
+def test_one_question_one_answer() -> None:
+    bench = bench_of(b"one", b"", b"two", b"", b"three", b"", queue_ahead=0)
     said = requests(bench)
     assert [data.rstrip(b"\xff") for data in readouts(bench)] == [b"one", b"two", b"three"]
     assert said == ["F", "D"] * 3 + ["F"]
     assert bench.board.status().counters["vain_reads"] == 0
+
+
+def test_a_board_that_has_nothing_more_is_left_alone_for_a_while() -> None:
+    bench = bench_of(b"one", b"", FULL, FULL, poll_interval_ms=30.0)
+    read_at = []
+    for expected in (b"one", FULL, FULL):
+        readout = bench.board.read_readout(1.0)
+        assert readout is not None
+        assert readout.data.rstrip(b"\xff") == expected
+        read_at.append(bench.clock())
+    first, second, third = read_at
+    assert second - first >= 0.03  # padding: it had nothing more
+    assert third - second < 0.03  # none: it may have more
+    said = requests(bench)
+    for _ in range(2):
+        assert bench.board.read_readout(0) is None
+    assert said == ["F"]
+    assert bench.clock() - third < 0.03  # who cannot wait has his answer at once
 
 
 def test_each_full_readout_doubles_what_is_asked_ahead_and_the_first_with_padding_ends_it() -> None:

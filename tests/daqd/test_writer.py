@@ -236,20 +236,32 @@ def test_what_comes_within_the_flush_time_is_one_write(write: Write, monkeypatch
     gathering = threading.Event()
     go_on = threading.Event()
 
-    def sleep(_: float) -> None:
+    def gather(_: ReadoutQueue, seconds: float, __: float) -> None:
+        assert seconds == 1000.0
         gathering.set()
         assert go_on.wait(DEADLINE_S)
 
-    monkeypatch.setattr("daqd.writer.time.sleep", sleep)
+    monkeypatch.setattr(ReadoutQueue, "gather", gather)
     writing = write(flush_s=1000.0)
     writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
     assert gathering.wait(DEADLINE_S)
     writing.put(raws(b"b", b"c"))
+    writes = writing.files.writes
     go_on.set()
-    writing.wait_for_a_batch()
-    assert writing.writer.counts.readouts == 3
+    wait_until("they are written", lambda: writing.writer.counts.readouts == 3)
+    assert writing.files.writes == writes + 1
     monkeypatch.undo()
     writing.end()
+
+
+def test_the_end_does_not_wait_for_the_flush_time(write: Write) -> None:
+    writing = write(flush_s=1000.0)
+    writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
+    writing.put(raws(b"b"))
+    writing.end()
+    assert writing.writer.counts.readouts == 2
 
 
 def test_what_is_written_is_synced_in_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
