@@ -1,5 +1,7 @@
 """What the daemon and its publisher tell each other: one JSON object a line, through the child's pipes.
 
+A line that says nothing, which is sent after each batch of readouts, is an empty one.
+
 Nothing here is needed for the data to be complete: what is published comes from the files.
 """
 
@@ -22,6 +24,9 @@ class Notice(BaseModel):
     log: LogLine | None = None
 
 
+WAKE = Notice()
+
+
 class Report(BaseModel):
     """From the publisher to the daemon, once a second and at the end of each run.
 
@@ -40,11 +45,15 @@ class Report(BaseModel):
 
 def encode_line(line: Notice | Report) -> bytes:
     """One line, newline included."""
+    if line == WAKE:
+        return b"\n"
     return line.model_dump_json(exclude_defaults=True, by_alias=True).encode() + b"\n"
 
 
 def decode_notice(line: bytes) -> Notice | None:
     """A line from the daemon; None for what is not one."""
+    if line in (b"", b"\n"):
+        return WAKE
     try:
         return Notice.model_validate_json(line)
     except ValidationError:

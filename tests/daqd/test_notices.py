@@ -40,6 +40,12 @@ def test_reports_there_and_back(report: Report) -> None:
     assert decode_report(line) == report
 
 
+def test_a_wake_up_is_an_empty_line() -> None:
+    assert encode_line(Notice()) == b"\n"
+    assert decode_notice(b"") == decode_notice(b"{}") == Notice()
+    assert decode_report(b"") is None
+
+
 @given(st.text())
 def test_any_text_is_one_line(text: str) -> None:
     notice = Notice(log=LogLine(level="info", text=text))
@@ -49,7 +55,7 @@ def test_any_text_is_one_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"\n", b"nonsense", b"[]", b"null", b"5", b"\xff\xfe", b"{", b'{"stop": 1}', b'{"kind": "x"}', b'{"stat": 5}',
+    [b" ", b"nonsense", b"[]", b"null", b"5", b"\xff\xfe", b"{", b'{"stop": 1}', b'{"kind": "x"}', b'{"stat": 5}',
      b'{"log": {"level": "loud", "text": ""}}', b"[" * 100_000],
 )  # fmt: skip
 def test_garbage_is_nothing(line: bytes) -> None:

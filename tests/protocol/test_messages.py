@@ -28,6 +28,7 @@ from protocol.messages import (
     decode_reply,
     decode_request,
     encode_body,
+    encode_frames,
     encode_message,
     encode_reply,
     encode_request,
@@ -126,6 +127,33 @@ def test_golden_request_and_reply() -> None:
 
 
 # ---- there and back
+
+
+WHOLE = st.integers(0, 2**64 - 1)
+
+
+@given(
+    st.sampled_from([*Topic]),
+    st.binary(),
+    st.fixed_dictionaries(
+        {"daq": st.text(), "pub": WHOLE, "seq": WHOLE, "t": WHOLE},
+        optional={
+            "run": st.none() | WHOLE,
+            "pass_": WHOLE,
+            "n": WHOLE,
+            "readouts": st.tuples(WHOLE, WHOLE),
+            "dtype": st.just(HIT_DESCRIPTION) | st.lists(st.tuples(st.text(), st.text())).map(tuple),
+        },
+    ),
+)
+def test_frames_without_a_model_are_those_with_one(topic: Topic, payload: bytes, words: dict[str, Any]) -> None:
+    """What the publisher sends is, byte for byte, what the model of the header says."""
+    header = Header(**words)
+    described = header.model_dump(mode="json", by_alias=True, exclude_none=True)
+    described["run"] = header.run
+    frames = encode_frames(topic, payload, **words)
+    assert frames == [topic.value.encode(), msgpack.packb(described), payload]
+    assert decode_message(frames) == Message(topic=topic, header=header, payload=payload)
 
 
 @pytest.mark.parametrize("topic", BODIES)
