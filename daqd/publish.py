@@ -1,13 +1,8 @@
 """`daqd-publish`: the child process that follows the files of the runs and publishes them. Started by the daemon."""
 
 import argparse
-import contextlib
-import os
-import queue
 import signal
-import socket
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +13,22 @@ import zmq
 from daqd.checkpoint import Checkpoint, CheckpointFile
 from daqd.feed import RunEnded
 from daqd.follower import Follower
-from daqd.notices import Notice, Report, decode_notice, encode_line
+from daqd.notice_pipe import NoticePipe
+from daqd.notices import Report, encode_line
+from daqd.patience import Patience
 from daqd.run_publisher import RunPublisher
 from daqd.run_store import RunStore
-from daqd.stream import Stream, StreamError
+from daqd.stream import Stream, StreamError, live_patience
 from protocol.messages import PublisherStat, Rates, Stat, Topic, encode_body
 from protocol.readout import uid_to_readout_class
 
 _HOUSEKEEPING_S = 0.25
+_CHECKPOINT_S = 0.5
 _REPORT_S = 1.0
 _REJOIN_S = 3.0
 """How long those who were listening are waited for; they try to connect again once a second."""
 _PATIENCE_AFTER_RESTART_S = 1.0
+_RESERVE_AFTER_RESTART_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,59 +47,6 @@ class PublishOptions:
     restarts: int
 
 
-class NoticePipe:
-    """The lines on standard input, as something that can be polled beside sockets.
-
-    A thread reads them, because not every system can poll a pipe; `wake` becomes readable when something has come. The
-    end of the input means that the daemon wants no more, or is gone.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.wake, self._waker = socket.socketpair()
-        self.wake.setblocking(False)
-        self._descriptor = descriptor
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        # A daemon thread: nothing can end a read of a pipe but its other end, and it holds nothing that matters.
-        self._thread = threading.Thread(target=self._forward, name="notices", daemon=True)
-        self._thread.start()
-
-    def _forward(self) -> None:
-        begun = b""
-        while chunk := os.read(self._descriptor, 1 << 16):
-            *lines, begun = (begun + chunk).split(b"\n")
-            for line in lines:
-                self._lines.put(line)
-            self._wake()
-        self._lines.put(None)
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._waker.send(b"!")
-
-    def take(self) -> tuple[list[Notice], bool]:
-        """Notices that have come, and whether the input has ended."""
-        with contextlib.suppress(BlockingIOError):
-            while len(self.wake.recv(1 << 12)) == 1 << 12:
-                pass
-        notices: list[Notice] = []
-        while True:
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                return notices, False
-            if line is None:
-                return notices, True
-            notice = decode_notice(line)
-            if notice is not None:
-                notices.append(notice)
-
-    def close(self) -> None:
-        """Close the wake-up line; the thread ends with the input."""
-        self.wake.close()
-        self._waker.close()
-
-
 class PublisherProcess:
     """The loop of the child: follow, decode, publish; tell the daemon how it goes."""
 
@@ -112,6 +58,7 @@ class PublisherProcess:
         self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
         self._checkpoints = CheckpointFile(options.checkpoint)
         self._finishing = False
+        self._catching_up = False
         if not options.restarts:
             self._checkpoints.forget()
         self._follower = self._take_up(self._checkpoints.load())
@@ -127,7 +74,8 @@ class PublisherProcess:
             except ValueError:
                 return Follower(store, after_run=settled, settled_run=settled)
             self._publisher.resume(decoder, checkpoint.next_readout)
-        self._publisher.patience_s = _PATIENCE_AFTER_RESTART_S
+        self._stream.patience = Patience(_PATIENCE_AFTER_RESTART_S, _RESERVE_AFTER_RESTART_S)
+        self._catching_up = True
         self._stream.wait_for_subscribers(checkpoint.subscribers, _REJOIN_S)
         return Follower(store, after_run=checkpoint.last_run, settled_run=settled, position=checkpoint.position)
 
@@ -135,16 +83,17 @@ class PublisherProcess:
         """Until the daemon says finish, or is gone, and everything is published."""
         self._report("ready")
         poller = zmq.Poller()
-        poller.register(self._notices.wake, zmq.POLLIN)
+        poller.register(self._notices.source, zmq.POLLIN)
         poller.register(self._stream.socket, zmq.POLLIN)
         next_report = next_checkpoint = 0.0
         last_batch = 0.0
         more = True
         while True:
             idle_s = 0.0 if more else _HOUSEKEEPING_S
-            poller.poll(int(idle_s * 1000))
-            self._stream.take_subscriptions()
-            told = self._take_notices()
+            ready = [source for source, _ in poller.poll(int(idle_s * 1000))]
+            if self._stream.socket in ready:
+                self._stream.take_subscriptions()
+            told = self._notices.source in ready and self._take_notices()
             now = time.monotonic()
             if told or more or now - last_batch >= _HOUSEKEEPING_S:
                 pause_s = last_batch + self._options.batch_s - now
@@ -154,7 +103,7 @@ class PublisherProcess:
                 more = self._publish()
             now = time.monotonic()
             if now >= next_checkpoint:
-                next_checkpoint = now + _HOUSEKEEPING_S
+                next_checkpoint = now + _CHECKPOINT_S
                 self._checkpoint(now)
             if now >= next_report:
                 next_report = now + _REPORT_S
@@ -170,20 +119,22 @@ class PublisherProcess:
             if isinstance(event, RunEnded):
                 self._report("run_ended", event.record.run)
         more = self._follower.wait_s() is not None or (self._finishing and bool(events))
-        if not more:
-            self._publisher.patience_s = 0.0  # caught up: from now on nobody waits for a subscriber
+        if self._catching_up and not more:
+            self._catching_up = False
+            self._stream.patience = live_patience()
         return more
 
     def _take_notices(self) -> bool:
         """Obey the daemon; whether it said that there is something to read."""
-        notices, gone = self._notices.take()
-        for notice in notices:
+        told = False
+        for notice in self._notices.take():
+            told = True
             if notice.stat is not None:
                 self._publish_stat(notice.stat)
             if notice.log is not None:
                 self._publisher.log(notice.log.level, notice.log.text)
-        self._finishing = self._finishing or gone
-        return bool(notices) or gone
+        self._finishing = self._finishing or self._notices.ended
+        return told or self._finishing
 
     def _publish_stat(self, stat: Stat) -> None:
         """Complete the daemon's state with what only the publisher knows, and publish it."""

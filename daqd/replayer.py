@@ -11,6 +11,7 @@ from pathlib import Path
 import zmq
 
 from daqd.feed import Complaint
+from daqd.patience import Patience
 from daqd.replay import Replay, Speed, recorded_runs
 from daqd.run_publisher import RunPublisher
 from daqd.stream import Stream
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _STAT_INTERVAL_S = 1.0
 _PATIENCE_S = 10.0
+"""How long a message may wait for room: everybody who reads, however slowly, is to get everything."""
+
 _LINGER_S = 10.0
 _HIGH_WATER = 64
 
@@ -55,10 +58,10 @@ class Replayer:
         feed = Replay(recorded_runs(options.files), speed=options.speed, loop=options.loop, chips=options.chips)
         with (
             contextlib.closing(feed),
-            Stream(options.bind, options.name, _HIGH_WATER) as stream,
+            Stream(options.bind, options.name, _HIGH_WATER, Patience(_PATIENCE_S)) as stream,
             self._signals(),
         ):
-            publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw, patience_s=_PATIENCE_S)
+            publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
             log.info("replaying %d files at %s", len(options.files), stream.endpoint)
             self._wait_for_subscribers(stream)
             self._publish(feed, publisher, stream)

@@ -22,8 +22,7 @@ _RATE_WINDOW_S = 2.0
 class RunPublisher:
     """Decodes one run after the other and publishes it on `stream`.
 
-    `max_hits`: hits in one message, but always whole readouts. `raw`: publish the records, too. `patience_s`: how long
-    a message may wait for a subscriber that is behind.
+    `max_hits`: hits in one message, but always whole readouts. `raw`: publish the records, too.
     """
 
     def __init__(
@@ -32,14 +31,12 @@ class RunPublisher:
         *,
         max_hits: int,
         raw: bool = False,
-        patience_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._max_hits = max_hits
         self._raw = raw
         self._clock = clock
-        self.patience_s = patience_s
         self.decoder: ReadoutDecoder = AstroPix4Readout.make_decoder()
         self.readout_uid = AstroPix4Readout.uid()
         self.run: int | None = None
@@ -149,7 +146,7 @@ class RunPublisher:
         self._send(Topic.RUN, encode_body(RunEvent.model_validate({"event": event, "record": record})))
 
     def _send(self, topic: Topic, payload: Any, **header: Any) -> None:
-        self._stream.send(topic, payload, patience_s=self.patience_s, run=self.run, pass_=self.pass_, **header)
+        self._stream.send(topic, payload, run=self.run, pass_=self.pass_, **header)
 
 
 def _records(block: ReadoutBlock) -> bytes:

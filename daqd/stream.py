@@ -8,11 +8,19 @@ from typing import Any, Self
 import zmq
 
 from daqd.errors import DaqError
-from protocol.messages import Header, Message, Topic, encode_message
+from daqd.patience import Patience
+from protocol.messages import Topic, encode_frames
 
 _HEARTBEAT_MS = 5000
 _RETRY_S = 0.0005
-_PATIENCE_WITH_STALLED_S = 0.02
+
+
+def live_patience() -> Patience:
+    """For a stream that is to stay up to date: a tenth of a second at once, a quarter of the time for long.
+
+    Enough for whoever reads as fast as a busy computer lets it. The files are the queue meanwhile.
+    """
+    return Patience(longest_s=0.1, reserve_s=1.0, share=0.25)
 
 
 class StreamError(DaqError, OSError):
@@ -22,19 +30,26 @@ class StreamError(DaqError, OSError):
 class Stream:
     """Publishes messages of the daemon `daq` at `endpoint`.
 
-    `high_water`: messages that may wait for one subscriber; beyond, the subscriber misses messages until it has read
-    some, and its sequence numbers tell it how many. `dropped` counts how often that began: ZeroMQ passes over a
-    subscriber that has missed a message, without a word, as long as it does not read. A message sent with patience
-    waits so long for room first.
+    `high_water`: messages that may wait for one subscriber. Where one has no room, a message waits as long as
+    `patience` lets it; then it is sent to those who have room. ZeroMQ passes over the others from then on, without a
+    word, until they have read some; their sequence numbers tell them what they missed. `dropped` counts the messages at
+    which somebody began to miss: none of those after it, until he has room again and runs out of it once more.
     """
 
-    def __init__(self, endpoint: str, daq: str, high_water: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        daq: str,
+        high_water: int,
+        patience: Patience | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._daq = daq
         self._clock_ns = clock_ns
         self._started_ns = clock_ns()
         self._sequence = dict.fromkeys(Topic, 0)
         self._subscriptions = dict.fromkeys(Topic, 0)
-        self._stalled = False
+        self.patience = patience or live_patience()
         self.messages = 0
         self.dropped = 0
         self._context = zmq.Context()
@@ -61,45 +76,42 @@ class Stream:
         """Connections that get hits."""
         return self._subscriptions[Topic.HITS]
 
-    def send(self, topic: Topic, payload: bytes, *, patience_s: float = 0.0, **header: Any) -> None:
+    def send(self, topic: Topic, payload: bytes, **header: Any) -> None:
         """Publish one message; `header`: what the topic's header has beside what every header has."""
-        message = Message.model_construct(
-            topic=topic,
-            header=Header(
-                daq=self._daq,
-                pub=self._started_ns,
-                seq=self._sequence[topic],
-                t=self._clock_ns(),
-                **header,
-            ),
-            payload=payload,
+        frames = encode_frames(
+            topic,
+            payload,
+            daq=self._daq,
+            pub=self._started_ns,
+            seq=self._sequence[topic],
+            t=self._clock_ns(),
+            **header,
         )
         self._sequence[topic] += 1
         self.messages += 1
-        frames = encode_message(message)
-        if not self._send_to_all(frames, patience_s):
+        if not self._try_to_send(frames) and not self._send_with_patience(frames):
             self.dropped += 1
             self.socket.set(zmq.XPUB_NODROP, 0)
-            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+            self._try_to_send(frames)
             self.socket.set(zmq.XPUB_NODROP, 1)
 
-    def _send_to_all(self, frames: list[bytes], patience_s: float) -> bool:
-        if self._stalled:  # somebody took no message in all the time there was; the others are not to wait for it
-            patience_s = min(patience_s, _PATIENCE_WITH_STALLED_S)
-        deadline: float | None = None
-        while True:
-            try:
-                self.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                now = time.monotonic()
-                deadline = now + patience_s if deadline is None else deadline
-                if now >= deadline:
-                    self._stalled = True
-                    return False
-                time.sleep(_RETRY_S)  # a full subscriber gives no event that could be waited for
-            else:
-                self._stalled = False
-                return True
+    def _try_to_send(self, frames: list[bytes]) -> bool:
+        """Send to all; to nobody where one has no room."""
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def _send_with_patience(self, frames: list[bytes]) -> bool:
+        began = time.monotonic()
+        deadline = began + self.patience.left_s()
+        sent = False
+        while not sent and time.monotonic() < deadline:
+            time.sleep(_RETRY_S)  # who has no room gives no event that could be waited for
+            sent = self._try_to_send(frames)
+        self.patience.use(time.monotonic() - began)
+        return sent
 
     def take_subscriptions(self) -> None:
         """Note who came and went; whatever else subscribers say is ignored."""

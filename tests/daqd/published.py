@@ -16,13 +16,11 @@ class Sent(Stream):
 
     def __init__(self) -> None:  # without a socket
         self.sent: list[Message] = []
-        self.patience: list[float] = []
 
-    def send(self, topic: Topic, payload: bytes, *, patience_s: float = 0.0, **header: Any) -> None:
+    def send(self, topic: Topic, payload: bytes, **header: Any) -> None:
         seq = sum(message.topic is topic for message in self.sent)
         head = Header(daq="test", pub=1, seq=seq, t=1, **header)
         self.sent.append(Message(topic=topic, header=head, payload=bytes(payload)))
-        self.patience.append(patience_s)
 
     def take(self) -> list[Message]:
         """What was sent since the last call."""

@@ -14,7 +14,7 @@ import pytest
 
 from daqd.checkpoint import CheckpointFile
 from daqd.notices import Notice
-from daqd.publish import NoticePipe, parse_options
+from daqd.publish import parse_options
 from daqd.run_store import RunStore
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
@@ -354,23 +354,6 @@ def test_a_subscriber_who_does_not_read_does_not_hold_it_up(store: RunStore) -> 
         assert child.finish() == 0
     assert report.stat.hits == 1_000_000
     assert report.stat.dropped >= 1
-
-
-def test_the_notice_pipe() -> None:
-    reading, writing = os.pipe()
-    pipe = NoticePipe(reading)
-    try:
-        assert pipe.take() == ([], False)
-        os.write(writing, b'{}\nnonsense\n{"log": {"level": "info", "text": "a"}}\n{}')
-        notices: list[Notice] = []
-        wait_until("both have come", lambda: notices.extend(pipe.take()[0]) or len(notices) == 2)
-        assert notices == [Notice(), Notice(log=LogLine(level="info", text="a"))]
-        os.close(writing)
-        wait_until("the end has come", lambda: pipe.take()[1])
-        assert pipe.take() == ([], False)
-    finally:
-        pipe.close()
-        os.close(reading)
 
 
 def test_options() -> None:

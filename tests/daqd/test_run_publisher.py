@@ -207,15 +207,6 @@ def test_going_on_in_the_middle_of_a_run(taken: int) -> None:
     assert [event.event for event in both.events] == ["begin", "begin", "end"]
 
 
-def test_patience_is_that_of_the_moment() -> None:
-    stream = Sent()
-    publisher = RunPublisher(stream, max_hits=100, patience_s=3.0)
-    publisher.handle(RunBegan(record()))
-    publisher.patience_s = 0.0
-    publisher.handle(ReadoutsRead(block(number_readouts([HIT]))))
-    assert stream.patience == [3.0, 0.0]
-
-
 def test_rate_of_the_last_two_seconds() -> None:
     clock = HandClock()
     publisher = RunPublisher(Sent(), max_hits=100, clock=clock)
