@@ -24,6 +24,7 @@ from daqd.config_sections import (
     BoardSection,
     ControlSection,
     DaqSection,
+    DiskSection,
     EmulatorSection,
     FilesSection,
     FtdiSection,
@@ -45,6 +46,7 @@ __all__ = [
     "Config",
     "ControlSection",
     "DaqSection",
+    "DiskSection",
     "EmulatorSection",
     "FilesSection",
     "FtdiSection",
@@ -71,6 +73,7 @@ class Config(Section):
     emulator: EmulatorSection = EmulatorSection()
     files: FilesSection = FilesSection()
     acquisition: AcquisitionSection = AcquisitionSection()
+    disk: DiskSection = DiskSection()
     stream: StreamSection = StreamSection()
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()

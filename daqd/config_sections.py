@@ -181,6 +181,22 @@ class AcquisitionSection(Section):
     fsync_s: float = Field(1.0, gt=0, le=3600)
 
 
+class DiskSection(Section):
+    """`[disk]`: how much room is wanted where the files go. A limit of 0 is none."""
+
+    warning_mb: float = Field(5000.0, ge=0, le=1 << 40)
+    critical_mb: float = Field(500.0, ge=0, le=1 << 40)
+    warning_hours: float = Field(12.0, ge=0, le=24 * 366)
+
+    @field_validator("critical_mb")
+    @classmethod
+    def _warned_before(cls, critical_mb: float, info: ValidationInfo) -> float:
+        warning_mb = info.data.get("warning_mb")
+        if warning_mb is not None and warning_mb < critical_mb:
+            raise ValueError(f"{critical_mb:g} is more than warning_mb = {warning_mb:g}, which would warn too late")
+        return critical_mb
+
+
 class StreamSection(Section):
     """`[stream]`: the ZeroMQ stream of decoded hits."""
 

@@ -150,7 +150,9 @@ def _tell_status(stat: Stat) -> None:
     print(f"bytes      {', '.join(f'{name} {ledger.get(name, 0)}' for name in names)}")
     queue, disk, publisher = stat.queue, stat.disk, stat.publisher
     print(f"queue      {queue.bytes} of {queue.limit_bytes} bytes, at most {queue.high_water_bytes}")
-    print(f"disk       {disk.free_bytes / 1e9:.1f} GB free at {disk.path}")
+    full = "" if disk.time_to_full_s is None else f", full in {_in_words(disk.time_to_full_s)}"
+    alarm = f", {disk.level.upper()}: {disk.reason}" if disk.level != "ok" else ""
+    print(f"disk       {disk.free_bytes / 1e9:.1f} GB free at {disk.path}{full}{alarm}")
     print(
         f"board      {stat.board.kind} over {stat.board.transport}, {'connected' if stat.board.connected else 'closed'}"
     )
@@ -158,6 +160,13 @@ def _tell_status(stat: Stat) -> None:
         f"publisher  {publisher.subscribers} subscribers, {publisher.messages} messages, {publisher.dropped} dropped, "
         f"{publisher.lag_bytes} bytes behind, {publisher.restarts} restarts"
     )
+
+
+def _in_words(seconds: float) -> str:
+    hours = seconds / 3600
+    if hours >= 48:
+        return f"{hours / 24:.0f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{seconds / 60:.0f} min"
 
 
 if __name__ == "__main__":

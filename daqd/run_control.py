@@ -176,6 +176,9 @@ class RunControl:
             raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
         if self.state == "error":
             raise RunControlError("error", f"the daemon is in error ({self._status.reason}): mend it, then reset")
+        disk = await asyncio.to_thread(self._status.disk.look)
+        if disk.level == "critical":
+            raise RunControlError("disk", f"too little room at {disk.path}: {disk.reason}; make room first")
         setup = await self._chip_setup(args.chip)
         if self.state == "idle" or setup != self._setup:
             await self._set_up_board(setup)
@@ -246,6 +249,11 @@ class RunControl:
     async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
         self.shutdown_asked.set()
         return {"state": "stopping"}
+
+    def end_for_disk(self, reason: str) -> None:
+        """So little room is left that the run has to end while all of it can be written."""
+        if self._active is not None:
+            self._active.stop(f"too little room on the disk: {reason}")
 
     def _note_gap(self, gap: Gap) -> None:
         """The board was lost and is back, or was given up: that belongs into the record, and on the stream."""

@@ -11,6 +11,7 @@ from daqd.boards.board import Board
 from daqd.boards.factory import open_board
 from daqd.config import Config
 from daqd.control import ControlServer
+from daqd.disk_watch import DiskWatch
 from daqd.errors import ConfigError, DaqError, RunControlError
 from daqd.logs import OperatorLog
 from daqd.process_lock import ProcessLock
@@ -91,9 +92,8 @@ class Service:
     ) -> int:
         config = self._config
         stat_due = asyncio.Event()
-        status = StatusBoard(
-            board, config.board.transport, config.board.chips, store.data_dir, __version__, stat_due.set
-        )
+        disk = DiskWatch(store.data_dir, config.disk)
+        status = StatusBoard(board, config.board.transport, config.board.chips, disk, __version__, stat_due.set)
         publisher = PublisherHandle(
             config.stream, config.daq.name, store.data_dir, store.last_run(), lambda report: control.take_report(report)
         )
@@ -115,6 +115,8 @@ class Service:
                 log.error("%s", error)
                 return 1
             logging.getLogger("daqd").addHandler(operator_log)
+            await asyncio.to_thread(disk.look)
+            disk.start(lambda reason: self._end_for_disk(control, reason))
             ticker = asyncio.create_task(self._tick(publisher, status, stat_due, supervision), name="stat")
             log.info("%s publishes at %s, listens at %s", config.daq.name, publisher.endpoint, server.endpoint)
             if config.stream.insecure:
@@ -132,6 +134,7 @@ class Service:
                 log.info("ending")
                 async with supervision.taking_long():
                     ended = await control.close()
+                    disk.stop()
                     for task in (ticker, *self._rotating):
                         task.cancel()
                     await asyncio.gather(ticker, *self._rotating, return_exceptions=True)
@@ -187,6 +190,11 @@ class Service:
         """From any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(publisher.send_log, line)
+
+    def _end_for_disk(self, control: RunControl, reason: str) -> None:
+        """From the thread that looks at the disk."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(control.end_for_disk, reason)
 
     def _rotate_soon(self, control: RunControl, supervision: Supervision) -> None:
         task = asyncio.get_running_loop().create_task(self._rotate(control, supervision), name="rotate")

@@ -1,17 +1,16 @@
 """What the daemon knows of itself, as it is published and as `daqctl status` shows it."""
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from daqd.active_run import ActiveRun
 from daqd.boards.board import Board
+from daqd.disk_watch import DiskWatch
 from daqd.notices import Report
 from protocol import messages
-from protocol.messages import Disk, PublisherStat, Queue, Rates, Stat
+from protocol.messages import PublisherStat, Queue, Rates, Stat
 from protocol.run_record import Counts
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ class StatusBoard:
         board: Board,
         transport: str,
         chips: int,
-        data_dir: Path,
+        disk: DiskWatch,
         version: str,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
@@ -37,7 +36,7 @@ class StatusBoard:
         self._board = board
         self._transport = transport
         self._chips = chips
-        self._data_dir = data_dir
+        self.disk = disk
         self._version = version
         self._on_change = on_change
         self._clock = clock
@@ -69,12 +68,14 @@ class StatusBoard:
         self._ledger = None
         self._report = Report(endpoint=self._report.endpoint, stat=self._report.stat)
         self._rated, self._rated_at, self._rates = Counts(), self._clock(), Rates()
+        self.disk.run_began(lambda: run.files.size_bytes, run.queue)
         self.enter("running")
 
     def run_ended(self, run: ActiveRun) -> None:
         """The counts stay, the rates are over."""
         self._elapsed_s = self._clock() - run.began_at
         self._rates = Rates()
+        self.disk.run_ended()
 
     def take_report(self, report: Report) -> None:
         """The publisher's newest report."""
@@ -106,7 +107,7 @@ class StatusBoard:
                 limit_bytes=0 if run is None else run.queue.limit_bytes,
                 high_water_bytes=0 if run is None else run.queue.high_water_bytes,
             ),
-            disk=self._disk(),
+            disk=self.disk.latest(),
             board=self._board_state(),
             publisher=self._report.stat if self._report.endpoint else PublisherStat(),
             version=self._version,
@@ -122,13 +123,6 @@ class StatusBoard:
             bytes_hz=(counts.board_bytes - self._rated.board_bytes) / passed_s,
         )
         self._rated, self._rated_at = counts, now
-
-    def _disk(self) -> Disk:
-        try:
-            usage = shutil.disk_usage(self._data_dir)
-        except OSError:
-            return Disk(path=str(self._data_dir))
-        return Disk(path=str(self._data_dir), free_bytes=usage.free, total_bytes=usage.total)
 
     def _board_state(self) -> messages.Board:
         status = self._board.status()

@@ -95,11 +95,17 @@ class Queue(_Model):
 
 
 class Disk(_Model):
-    """Where the files go."""
+    """Where the files go. `level`: what is to be thought of it, and `reason` why, empty where all is well.
+
+    `time_to_full_s`: until no run can go on, at the rate of the last minute; None where nothing is written.
+    """
 
     path: str = ""
     free_bytes: int = 0
     total_bytes: int = 0
+    level: Literal["ok", "warning", "critical"] = "ok"
+    time_to_full_s: float | None = None
+    reason: str = ""
 
 
 class Board(_Model):

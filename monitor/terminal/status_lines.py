@@ -122,14 +122,13 @@ def _daemon(summary: MonitorSummary) -> Text:
         return _line(("daemon  ", "dim italic"), ("no state yet", "dim"))
     queue, disk, board, publisher = stat.queue, stat.disk, stat.board, stat.publisher
     full = queue.limit_bytes > 0 and queue.bytes > queue.limit_bytes / 2
-    tight = disk.total_bytes > 0 and disk.free_bytes < disk.total_bytes / 20
     at_board = f"{board.kind} {board.transport}".strip()
     lost = bool(at_board) and not board.connected
     return _line(
         ("daemon  ", "dim italic"),
         *(_named("board", f"{at_board} LOST", bad=True) if lost else []),
         *(_named("queue", percent(queue.bytes, queue.limit_bytes), bad=full) if queue.limit_bytes else []),
-        *(_named("disk", scaled(disk.free_bytes, "B"), bad=tight) if disk.total_bytes else []),
+        *(_named("disk", scaled(disk.free_bytes, "B"), bad=disk.level != "ok") if disk.total_bytes else []),
         *_named("dropped", grouped(publisher.dropped), better_seen=publisher.dropped > 0),
         *_named("lag", scaled(publisher.lag_bytes, "B"), better_seen=publisher.lag_bytes > 1 << 20),
         *_named("readers", grouped(publisher.subscribers)),

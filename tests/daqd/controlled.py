@@ -1,13 +1,16 @@
 """Run control in a test: its board, its commands, the states it went through."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daqd.boards.board import Board
 from daqd.config import Config
+from daqd.disk_watch import DiskWatch
 from daqd.errors import RunControlError
 from daqd.run_control import RunControl
 from daqd.run_store import RunStore
@@ -32,11 +35,18 @@ class DeafPublisher:
 class Controlled:
     """A run control with its board; the states it went through."""
 
-    def __init__(self, store: RunStore, board: Board | None = None, config: Config = CONFIG) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        board: Board | None = None,
+        config: Config = CONFIG,
+        usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
+    ) -> None:
         self.board = board or FakeBoard()
         self.states = ["idle"]
         self.publisher = DeafPublisher()
-        self.status = StatusBoard(self.board, "emulated", 1, store.data_dir, "1.2", self._changed)
+        self.disk = DiskWatch(store.data_dir, config.disk, usage=usage)
+        self.status = StatusBoard(self.board, "emulated", 1, self.disk, "1.2", self._changed)
         self.control = RunControl(
             config,
             self.board,

@@ -84,6 +84,15 @@ def test_whole_numbers_are_numbers(folder: Path) -> None:
     assert (config.board.poll_interval_ms, config.emulator.rate_hz, config.emulator.speed) == (2.0, 10.0, 2.0)
 
 
+def test_the_limits_of_the_disk_are_checked_against_each_other(folder: Path) -> None:
+    disk = load(folder, BOARD + "[disk]\nwarning_mb = 100\ncritical_mb = 100\nwarning_hours = 0\n").disk
+    assert (disk.warning_mb, disk.critical_mb, disk.warning_hours) == (100.0, 100.0, 0.0)
+    with pytest.raises(ConfigError) as caught:
+        load(folder, BOARD + "[disk]\nwarning_mb = 100\ncritical_mb = 101\nwarning_hours = -1\n")
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == ["disk.critical_mb", "disk.warning_hours"]
+    assert "101 is more than warning_mb = 100, which would warn too late" in caught.value.mistakes[0]
+
+
 def test_all_mistakes_at_once(folder: Path) -> None:
     text = """
         [daq]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -92,6 +92,32 @@ def test_status(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
         "board      gecco over emulated, connected",
         "publisher  3 subscribers, 9 messages, 1 dropped, 7 bytes behind, 2 restarts",
     ]
+
+
+@pytest.mark.parametrize(
+    ("level", "reason", "time_to_full_s", "said"),
+    [
+        ("ok", "", 179.0, ", full in 3 min"),
+        ("ok", "", 5400.0, ", full in 1.5 h"),
+        ("ok", "", 864_000.0, ", full in 10 days"),
+        ("warning", "2 MB are free", 60.0, ", full in 1 min, WARNING: 2 MB are free"),
+        ("critical", "1 MB are free", None, ", CRITICAL: 1 MB are free"),
+    ],
+)
+def test_how_the_disk_is(
+    daemon: Daemon,
+    level: Literal["ok", "warning", "critical"],
+    reason: str,
+    time_to_full_s: float | None,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    disk = Disk(path="/d", free_bytes=10**9, level=level, reason=reason, time_to_full_s=time_to_full_s)
+    stat = STAT.model_copy(update={"disk": disk})
+    daemon.answers["status"] = {"status": stat.model_dump(mode="json", by_alias=True)}
+    assert ctl(daemon, "status") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("disk")]
+    assert line == f"disk       1.0 GB free at /d{said}"
 
 
 def test_status_before_the_first_run(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,43 @@
 
 import pytest
 
+from daqd.config import Config
 from daqd.errors import DiskError
 from daqd.notices import Report
 from daqd.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
+
+
+def test_too_little_room_for_a_run(store: RunStore) -> None:
+    """Nothing begins and nothing changes; with room again, nobody has to do anything else."""
+    free_mb = 20.0
+    config = Config.model_validate(
+        {"board": {"transport": "emulated"}, "disk": {"warning_mb": 30.0, "critical_mb": 10.0, "warning_hours": 0.0}}
+    )
+
+    async def use(control: Controlled) -> None:
+        nonlocal free_mb
+        await control.obey("start")
+        free_mb = 9.0
+        assert control.disk.look().level == "critical"
+        control.control.end_for_disk("9 MB are free, disk.critical_mb = 10")
+        await control.until(lambda: control.control.state == "configured")
+        record = record_of(store)
+        assert (record.state, record.end_reason) == (
+            "finished",
+            "too little room on the disk: 9 MB are free, disk.critical_mb = 10",
+        )
+        control.control.end_for_disk("there is no run to be ended")
+        code, message = await control.refused("start")
+        assert code == "disk"
+        assert "9 MB are free, disk.critical_mb = 10; make room first" in message
+        assert control.control.state == "configured"
+        assert store.runs() == [1]
+        free_mb = 20.0
+        assert (await control.obey("start"))["run"] == 2
+
+    run(Controlled(store, config=config, usage=lambda _: (10**9, 0, int(free_mb * 1e6))), use)
 
 
 def test_a_disk_that_takes_no_run(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

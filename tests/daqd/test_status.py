@@ -9,6 +9,7 @@ import pytest
 
 from daqd.active_run import ActiveRun, RunHooks, RunWish
 from daqd.config import Config
+from daqd.disk_watch import DiskWatch
 from daqd.notices import Report
 from daqd.run_store import RunStore
 from daqd.status import StatusBoard
@@ -28,7 +29,8 @@ class Desk:
         self.board = FakeBoard()
         self.clock = HandClock()
         self.changes = 0
-        self.status = StatusBoard(self.board, "emulated", 3, data_dir, "1.2", self._changed, self.clock)
+        self.disk = DiskWatch(data_dir, CONFIG.disk, self.clock)
+        self.status = StatusBoard(self.board, "emulated", 3, self.disk, "1.2", self._changed, self.clock)
 
     def _changed(self) -> None:
         self.changes += 1
@@ -61,6 +63,7 @@ def begin(store: RunStore) -> Iterator[Begin]:
 
 
 def test_before_anything_has_happened(desk: Desk, tmp_path: Path) -> None:
+    desk.disk.look()
     stat = desk.status.stat()
     assert (stat.state, stat.reason, stat.run, stat.elapsed_s, stat.file) == ("idle", "", None, 0.0, "")
     assert (stat.chips, stat.version) == (3, "1.2")
@@ -144,11 +147,3 @@ def test_what_the_publisher_reports(desk: Desk, begin: Begin) -> None:
     assert (stat.ledger, stat.rates.hits_hz) == (ledger, 12.0)
     desk.status.take_report(report.model_copy(update={"run": None, "ledger": Ledger().to_dict()}))
     assert desk.status.stat().ledger == ledger
-
-
-def test_a_disk_that_cannot_be_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("shutil.disk_usage", fail)
-    assert desk.status.stat().disk.free_bytes == 0

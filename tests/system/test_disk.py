@@ -24,6 +24,7 @@ from tests.system.taken_run import TakenRun
 FLAT_OUT = {"rate_hz": "max"}
 DISK_BYTES = 8 << 20
 FILLER_BYTES = 5 << 20
+NO_LIMITS = {"warning_mb": 0.0, "critical_mb": 0.0, "warning_hours": 0.0}
 
 SLOW_DISK = """
 import os, sys, time
@@ -122,7 +123,9 @@ def take_another_run(daemon: Daemon) -> None:
 def test_full_disk(laboratory_on_small_disk: Laboratory, small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(FILLER_BYTES))
-    daemon = laboratory_on_small_disk.configure({"emulator": FLAT_OUT, "files": {"max_size_mb": 1.0}}).start()
+    daemon = laboratory_on_small_disk.configure(
+        {"emulator": FLAT_OUT, "files": {"max_size_mb": 1.0}, "disk": NO_LIMITS}
+    ).start()
     subscriber = daemon.subscribe()
     subscriber.wait_until_heard()
     daemon.call("start")
@@ -139,6 +142,44 @@ def test_full_disk(laboratory_on_small_disk: Laboratory, small_disk: Path) -> No
     assert "No space left on device" in record.end_reason
     assert record.counts.file_bytes > (DISK_BYTES - FILLER_BYTES) // 2
     assert len(record.files) > 1
+
+
+def test_run_ends_while_there_is_still_room(laboratory_on_small_disk: Laboratory, small_disk: Path) -> None:
+    """At the warning, it is said; at the critical limit, the run is closed with all it has, and no other begins."""
+    limits = {"warning_mb": 5.0, "critical_mb": 3.0, "warning_hours": 0.0}
+    daemon = laboratory_on_small_disk.configure({"disk": limits}).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    daemon.wait_for_readouts(100)
+    assert daemon.status().disk.level == "ok"
+
+    fillers = [small_disk / name for name in ("first", "second")]
+    fillers[0].write_bytes(bytes(DISK_BYTES - 4_500_000))
+    wait_until("there is a warning", lambda: daemon.status().disk.level == "warning")
+    assert "disk.warning_mb = 5" in daemon.status().disk.reason
+    assert daemon.status().state == "running"
+    fillers[1].write_bytes(bytes(2_000_000))
+    status = daemon.wait_for_status("the run has ended", state="configured", run=1)
+    run = daemon.run(1)
+    record = run.check_closed()
+    assert record.state == "finished"
+    assert re.fullmatch(r"too little room on the disk: \d MB are free, disk.critical_mb = 3", record.end_reason)
+    check_stream(subscriber, run)
+    said = [text.split(":")[0] for text in subscriber.logs() if text.startswith("disk ")]
+    assert said == ["disk warning", "disk critical"]
+
+    refused = daemon.ctl("start", "--json")
+    assert refused.json()["error"]["code"] == "disk"
+    assert "make room first" in refused.json()["error"]["message"]
+    assert "CRITICAL" in daemon.ctl("status").stdout
+    for filler in fillers:
+        filler.unlink()
+    daemon.call("start", readouts=50)
+    daemon.wait_for_status("the second run is over", state="configured", run=2)
+    assert daemon.end() == 0
+    assert record.counts.readouts == status.board.counters["readouts"]
+    run.check_ledger()
 
 
 def test_disk_refuses_in_the_middle_of_a_file(laboratory: Laboratory) -> None:
