@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.detector import Geometry
 from monitor.errors import EndpointError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
-from monitor.histograms import Geometry
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state import DetectorState
 from monitor.terminal.status_lines import one_line
@@ -57,8 +57,8 @@ def build_parser() -> ProgramParser:
     )
     pixels = Geometry()
     watch.add_argument("--chips", type=whole(32), default=pixels.chips, help="chips in the chain (default: any)")
-    watch.add_argument("--rows", type=whole(32), default=pixels.rows, help="rows of a chip (default %(default)s)")
-    watch.add_argument("--columns", type=whole(32), default=pixels.columns, help="columns (default %(default)s)")
+    watch.add_argument("--rows", type=whole(64), help="rows of a chip (default: as its version has)")
+    watch.add_argument("--columns", type=whole(64), help="columns (default: as its version has)")
     watch.set_defaults(run=run_watch)
     return parser
 

@@ -6,40 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.continuity import HitArray
+from monitor.detector import Geometry, HitKind
+from monitor.pairing import pair_rows_with_columns
 
 Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How many chips, rows and columns the maps have; AstroPix 4 unless told otherwise.
-
-    `chip_id` has 5 bits, so 32 chips cover every hit; `row` and `column` have 5 bits too, and can exceed the
-    pixels that exist.
-    """
-
-    chips: int = 32
-    rows: int = 13
-    columns: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("chips", "rows", "columns"):
-            if not 1 <= getattr(self, name) <= 32:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 1 to 32, the numbers that 5 bits can name")
-
-    def outside(self, hits: HitArray) -> npt.NDArray[np.bool_]:
-        """For each hit (n,): does it name a chip, row or column that does not exist? Shape (n,), bool."""
-        outside: npt.NDArray[np.bool_] = (
-            (hits["chip_id"] >= self.chips) | (hits["row"] >= self.rows) | (hits["column"] >= self.columns)
-        )
-        return outside
 
 
 @dataclass(frozen=True, slots=True)
 class TotBinning:
     """Bins of equal width from 0 µs (included) to `end_us` (not included), and one more for what lies above.
 
-    The clock of the chip counts to 2^17 in steps of 50 ns, so no ToT is longer than 6553.55 µs: the default covers
+    The clock of AstroPix 4 counts to 2^17 in steps of 50 ns, so no ToT is longer than 6553.55 µs: the default covers
     all of them, and 5 µs is what a spectrum of a few hundred µs can still be looked at in.
     """
 
@@ -59,6 +36,10 @@ class TotBinning:
         return indices
 
 
+PIXEL_BINNING = TotBinning()
+APART_BINNING = TotBinning(0.05, 820)
+"""AstroPix 3 counts to 4095 in steps of 5 or 10 ns: 40.95 µs at most."""
+
 MAX_HITS_PER_READOUT = 512
 """A readout of 4096 bytes holds 512 hits; more go into the last bin."""
 
@@ -73,10 +54,15 @@ def _count(histogram: Counts, flat_indices: npt.NDArray[np.intp]) -> None:
 
 
 class HitHistograms:
-    """All histograms of one pass over a run. `fill` takes 15 to 40 ns a hit.
+    """All histograms of one pass over a run. `fill` takes 15 to 40 ns a hit of a pixel.
 
-    - `hit_map`: hits per pixel, shape (chips, rows, columns);
+    Chips have a number: `geometry.slot` of their place. The first hits of a pass say what they are of (`kind`), and so
+    how many chips, rows and columns there are; `binning` None takes the usual one for that kind.
+
+    - `hit_map`: hits per pixel, shape (chips, rows, columns). Of rows and columns apart, those that belong together;
+      what is left over is counted in `unpaired`;
     - `tot`: ToT spectrum per chip, shape (chips, bins + 1), the last bin for what is too long;
+    - `chip_hits`: hits per chip, shape (chips,), those outside left out;
     - `hits_per_readout`: readouts by the number of hits in them, shape (MAX_HITS_PER_READOUT + 1,);
     - `hits`, `readouts`: how many were filled; `outside`: hits that name no existing pixel, which are in no map or
       spectrum; `tot_invalid`: hits whose ToT is negative or no number, which are in the map only.
@@ -84,33 +70,37 @@ class HitHistograms:
 
     def __init__(self, geometry: Geometry | None = None, binning: TotBinning | None = None) -> None:
         self.geometry = geometry or Geometry()
-        self.binning = binning or TotBinning()
+        self._binning = binning
+        self.kind = HitKind()
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
-        shape = self.geometry
-        self.hit_map: Counts = np.zeros((shape.chips, shape.rows, shape.columns), np.int64)
-        self.tot: Counts = np.zeros((shape.chips, self.binning.bins + 1), np.int64)
+        """Forget everything but the kind of the hits."""
+        chips = self.geometry.chips * self.kind.layers
+        self.rows, self.columns = self.geometry.pixels(self.kind)
+        self.binning = self._binning or (APART_BINNING if self.kind.apart else PIXEL_BINNING)
+        self.hit_map: Counts = np.zeros((chips, self.rows, self.columns), np.int64)
+        self.tot: Counts = np.zeros((chips, self.binning.bins + 1), np.int64)
+        self.chip_hits: Counts = np.zeros(chips, np.int64)
         self.hits_per_readout: Counts = np.zeros(MAX_HITS_PER_READOUT + 1, np.int64)
         self.hits = 0
         self.readouts = 0
         self.outside = 0
         self.tot_invalid = 0
+        self.unpaired = 0
         self._open_readout = -1
         self._open_hits = 0
-
-    @property
-    def chip_hits(self) -> Counts:
-        """Hits per chip, shape (chips,), those outside left out."""
-        chip_hits: Counts = self.hit_map.sum(axis=(1, 2))
-        return chip_hits
 
     def fill(self, hits: HitArray, new_readouts: int) -> None:
         """Add `hits` (structured, in the order of their readouts), and the `new_readouts` they came in.
 
-        A readout may be spread over several calls; any split of the same hits gives the same histograms.
+        A readout may be spread over several calls; any split of the same hits gives the same histograms, but that rows
+        and columns are put together only where they come in one call. Hits of another kind empty the histograms.
         """
+        kind = HitKind.of(hits)
+        if kind != self.kind:
+            self.kind = kind
+            self.reset()
         self._fill_readouts(hits["readout_id"], new_readouts)
         self.hits += len(hits)
         outside = self.geometry.outside(hits)
@@ -119,16 +109,25 @@ class HitHistograms:
             hits = hits[~outside]
         if not len(hits):
             return
-        shape = self.geometry
-        chips = hits["chip_id"].astype(np.intp)
-        pixels = (chips * shape.rows + hits["row"]) * shape.columns + hits["column"]
-        _count(self.hit_map, pixels)
+        chips = self.geometry.slots(hits)
+        _count(self.chip_hits, chips)
+        self._fill_map(hits, chips)
         bins = self.binning.indices(hits["tot_us"])
         if bins.min() < 0:
             valid = bins >= 0
             self.tot_invalid += len(bins) - int(np.count_nonzero(valid))
             chips, bins = chips[valid], bins[valid]
         _count(self.tot, chips * self.tot.shape[1] + bins)
+
+    def _fill_map(self, hits: HitArray, chips: npt.NDArray[np.intp]) -> None:
+        if self.kind.apart:
+            row_hits, column_hits = pair_rows_with_columns(hits, chips)
+            self.unpaired += len(hits) - 2 * len(row_hits)
+            chips = chips[row_hits]
+            row, column = hits["location"][row_hits], hits["location"][column_hits]
+        else:
+            row, column = hits["row"], hits["column"]
+        _count(self.hit_map, (chips * self.rows + row) * self.columns + column)
 
     def _fill_readouts(self, readout_ids: npt.NDArray[np.uint32], new_readouts: int) -> None:
         self.readouts += new_readouts

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from monitor.continuity import HitArray, Publisher, RunPass, RunTracker, SequenceStep, SequenceTracker
+from monitor.detector import missing_column
 from monitor.events import Event, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
 from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE
@@ -13,8 +14,6 @@ from protocol.ledger import Ledger
 from protocol.messages import Header, Message, Topic, decode_message
 
 MAX_READOUT_ID = (1 << 32) - 1
-
-_NEEDED = ("chip_id", "payload", "readout_id", "timestamp", "decoding_order", "row", "column", "tot_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +132,8 @@ def _checked(hits: HitArray, header: Header) -> HitArray:
     first, last = header.readouts
     if not 0 <= first <= last <= MAX_READOUT_ID:
         raise MessageError(f"hits message: readouts {first} to {last} cannot be")
-    if hits.dtype != HIT_DTYPE:
-        columns: Mapping[str, Any] = hits.dtype.fields or {}
-        for name in _NEEDED:
-            if name not in columns or columns[name][0].kind != HIT_DTYPE[name].kind:
-                raise MessageError(f"hits message: no column {name} of the kind {HIT_DTYPE[name].str}")
+    if hits.dtype != HIT_DTYPE and (missing := missing_column(hits.dtype)):
+        raise MessageError(f"hits message: no column {missing}")
     # The end of a run may add a hit to a readout before `first`, but nothing comes from a readout not yet consumed.
     if len(hits) and int(hits["readout_id"].max()) > last:
         raise MessageError(f"hits message: a hit of readout {int(hits['readout_id'].max())}, beyond the last, {last}")

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from monitor.detector import ChipPlace, Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.histograms import Geometry, HitHistograms, TotBinning
+from monitor.histograms import HitHistograms, TotBinning
 from monitor.rates import NS_PER_S, RateMeter
 from monitor.reader import StreamCounters
 from protocol.messages import Header, Stat
@@ -34,8 +35,8 @@ class MonitorSummary(_Model):
 
     `age_s`: since the last message, None before the first. `run`, `pass_`: what the histograms are of. `record`: as of
     its begin or end. `hits`, `readouts`: in the histograms, since the begin of the run (or since we joined, or since
-    a reset); `outside`, `tot_invalid`: as in `HitHistograms`. `hits_hz`, `readouts_hz`: received, over the last
-    seconds. `counters`: as `StreamCounters`.
+    a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`. `hits_hz`, `readouts_hz`: received, over the
+    last seconds. `counters`: as `StreamCounters`.
     """
 
     daq: str
@@ -49,6 +50,7 @@ class MonitorSummary(_Model):
     readouts: int
     outside: int
     tot_invalid: int
+    unpaired: int
     hits_hz: float
     readouts_hz: float
     counters: dict[str, Any]
@@ -56,8 +58,13 @@ class MonitorSummary(_Model):
 
 
 class ChipState(_Model):
-    """Histograms of one chip. `hit_map`: rows of columns. `tot`: counts in equal bins; `tot_overflow` above them."""
+    """Histograms of one chip. `hit_map`: rows of columns. `tot`: counts in equal bins; `tot_overflow` above them.
 
+    `chip`: its place in the chain; `layer`: which chain, None where hits name none. `hits`: in all; of AstroPix 3, hits
+    of rows and hits of columns, of which `hit_map` has those that belong together.
+    """
+
+    layer: int | None
     chip: int
     hits: int
     hit_map: list[list[int]]
@@ -146,11 +153,17 @@ class DetectorState:
         """Empty the histograms, and go on."""
         self.histograms.reset()
 
-    def chips(self) -> list[int]:
-        """Chips to show: those the daemon has told of (else the first), and all that had hits."""
+    def chips(self) -> list[ChipPlace]:
+        """Chips to show, in order: those the daemon has told of (else the first), and all that had hits."""
+        histograms = self.histograms
+        geometry, kind = histograms.geometry, histograms.kind
         told = 1 if self._stat is None or self._stat.chips is None else self._stat.chips
-        chip_hits = self.histograms.chip_hits
-        return [chip for chip in range(self.histograms.geometry.chips) if chip < told or chip_hits[chip]]
+        layers = 1 if self._record is None or self._record.layers is None else self._record.layers
+        # The firmware numbers its layers from 1.
+        known = range(1, layers + 1) if kind.layered else (None,)
+        places = {ChipPlace(layer, chip) for layer in known for chip in range(min(told, geometry.chips))}
+        places.update(geometry.place(kind, slot) for slot in histograms.chip_hits.nonzero()[0].tolist())
+        return sorted(places, key=geometry.slot)
 
     def age_s(self) -> float | None:
         """Time since the last message; None before the first."""
@@ -176,6 +189,7 @@ class DetectorState:
             "readouts": histograms.readouts,
             "outside": histograms.outside,
             "tot_invalid": histograms.tot_invalid,
+            "unpaired": histograms.unpaired,
             "hits_hz": self._hit_rate.per_second(now_ns),
             "readouts_hz": self._readout_rate.per_second(now_ns),
             "counters": counters.to_dict(),
@@ -185,22 +199,23 @@ class DetectorState:
     def snapshot(self, counters: StreamCounters) -> MonitorState:
         """Everything, as it is now; an independent copy."""
         histograms = self.histograms
-        chip_hits = histograms.chip_hits
+        slots = [(place, histograms.geometry.slot(place)) for place in self.chips()]
         filled = histograms.hits_per_readout.nonzero()[0]
         return MonitorState(
             **self._summary(counters),
-            rows=histograms.geometry.rows,
-            columns=histograms.geometry.columns,
+            rows=histograms.rows,
+            columns=histograms.columns,
             tot_bin_us=histograms.binning.width_us,
             chips=[
                 ChipState(
-                    chip=chip,
-                    hits=int(chip_hits[chip]),
-                    hit_map=histograms.hit_map[chip].tolist(),
-                    tot=histograms.tot[chip, :-1].tolist(),
-                    tot_overflow=int(histograms.tot[chip, -1]),
+                    layer=place.layer,
+                    chip=place.chip,
+                    hits=int(histograms.chip_hits[slot]),
+                    hit_map=histograms.hit_map[slot].tolist(),
+                    tot=histograms.tot[slot, :-1].tolist(),
+                    tot_overflow=int(histograms.tot[slot, -1]),
                 )
-                for chip in self.chips()
+                for place, slot in slots
             ],
             hits_per_readout=histograms.hits_per_readout[: int(filled[-1]) + 1 if len(filled) else 0].tolist(),
         )

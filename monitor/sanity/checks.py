@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.continuity import HitArray
+from monitor.detector import HitKind
 from monitor.sanity import catalogue
 from monitor.sanity.findings import CheckInfo, Level, Notice
 from monitor.sanity.limits import Limits
-from protocol.hit import AstroPix4Hit
 from protocol.ledger import Ledger
 
 Mask = npt.NDArray[np.bool_]
@@ -27,7 +27,7 @@ def _tot_out_of_range(hits: HitArray, limits: Limits) -> Mask:
 class HitCheck:
     """`bad(hits, limits)`: which hits (n,) are; of all hits of a run, a fraction `allowed(limits)` of them may be.
 
-    `show`: the columns that say what is wrong with one.
+    `show`: the columns that say what is wrong with one; those that it has are shown.
     """
 
     check: CheckInfo
@@ -36,21 +36,23 @@ class HitCheck:
     allowed: Callable[[Limits], float] = lambda limits: 0.0
 
 
+_PLACE = ("layer", "chip_id", "row", "column", "is_column", "location")
+
 HIT_CHECKS = (
     HitCheck(
         catalogue.IMPOSSIBLE_ADDRESS,
         lambda hits, limits: limits.geometry.outside(hits),
-        ("chip_id", "row", "column"),
+        _PLACE,
     ),
     HitCheck(
         catalogue.PAYLOAD,
-        lambda hits, limits: hits["payload"] != AstroPix4Hit.PAYLOAD,
+        lambda hits, limits: hits["payload"] != HitKind.of(hits).payload,
         ("payload",),
     ),
     HitCheck(
         catalogue.TOT_ZERO,
         lambda hits, limits: hits["tot_us"] == 0,
-        ("chip_id", "row", "column"),
+        _PLACE,
         lambda limits: limits.tot_zero_fraction,
     ),
     HitCheck(catalogue.TOT_RANGE, _tot_out_of_range, ("tot_us",)),
@@ -76,8 +78,8 @@ class HitTally:
                 name = each.check.name
                 self._bad[name] = self._bad.get(name, 0) + number
                 if name not in self._first:
-                    hit = hits[int(np.argmax(bad))]
-                    shown = ", ".join(f"{column} {hit[column]}" for column in each.show)
+                    hit, columns = hits[int(np.argmax(bad))], hits.dtype.names or ()
+                    shown = ", ".join(f"{column} {hit[column]}" for column in each.show if column in columns)
                     self._first[name] = int(hit["readout_id"]), shown
                 yield self._notice(each)
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.detector import Geometry
 from monitor.errors import EndpointError
-from monitor.histograms import Geometry
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
 from monitor.sanity import catalogue
 from monitor.sanity.limits import Limits
@@ -54,8 +54,8 @@ def build_parser() -> ProgramParser:
     source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
     pixels = parser.add_argument_group("detector")
     pixels.add_argument("--chips", type=whole(MOST_CHIPS), help="chips in the chain (default: as stream or file says)")
-    pixels.add_argument("--rows", type=whole(32), default=limits.geometry.rows, help="(default %(default)s)")
-    pixels.add_argument("--columns", type=whole(32), default=limits.geometry.columns, help="(default %(default)s)")
+    pixels.add_argument("--rows", type=whole(64), help="(default: as the version of the chips has)")
+    pixels.add_argument("--columns", type=whole(64), help="(default: as the version of the chips has)")
     bounds = parser.add_argument_group("limits; fractions are of a run's hits, or bytes")
     for name, default, text in (
         ("min-tot-us", limits.min_tot_us, "shortest time over threshold in µs"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from monitor.histograms import Geometry
+from monitor.detector import Geometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.histograms import Geometry
 from monitor.sanity import catalogue
 from monitor.sanity.checks import HitTally, check_ledger
 from monitor.sanity.findings import Level, Notice, Place

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from monitor.continuity import HitArray
-from monitor.histograms import Geometry
+from monitor.detector import Geometry
 from monitor.sanity import catalogue
 from monitor.sanity.checks import HitTally, check_ledger
 from monitor.sanity.findings import Level, Notice, Place

@@ -9,6 +9,7 @@ from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.widgets import Footer
 
+from monitor.detector import ChipPlace, HitKind
 from monitor.terminal import status_lines
 from monitor.terminal.figures import grouped
 from monitor.terminal.hit_map import HitMap
@@ -39,14 +40,14 @@ class WatchApp(App[None]):
     def __init__(self, receiver: Receiver) -> None:
         super().__init__()
         self._receiver = receiver
-        self._chip = 0
+        self._chip: ChipPlace | None = None
         self._logarithmic = False
         self._frozen = False
         self._ending = False
         self._loop_to_wake: asyncio.AbstractEventLoop | None = None
-        geometry = receiver.geometry
-        self._map = HitMap(geometry.rows, geometry.columns, name="map")
-        self._spectrum = Spectrum(receiver.tot_bin_us, "µs", name="spectrum")
+        pixels = HitKind()
+        self._map = HitMap(pixels.rows, pixels.columns, name="map")
+        self._spectrum = Spectrum("µs", name="spectrum")
         self._plots = Horizontal(id="plots")
         self._headline = TextLines(name="headline")
         self._facts = TextLines(name="facts")
@@ -100,21 +101,19 @@ class WatchApp(App[None]):
 
     def _draw_plots(self) -> None:
         chips = self._receiver.chips()
-        if self._chip not in chips:
-            self._chip = chips[0]
-        hit_map, tot = self._receiver.chip(self._chip)
+        chip = self._chip = self._chip if self._chip in chips else chips[0]
+        hit_map, tot, tot_bin_us = self._receiver.chip(chip)
         of = f" of {len(chips)}" if len(chips) > 1 else ""
-        self._map.show(
-            hit_map, f"chip {self._chip}{of} · {grouped(int(hit_map.sum()))} hits", logarithmic=self._logarithmic
-        )
+        if self._map.show(hit_map, f"{chip}{of} · {grouped(int(hit_map.sum()))} hits", logarithmic=self._logarithmic):
+            self.on_resize()
         scale = " · log" if self._logarithmic else ""
-        self._spectrum.show(tot[:-1], f"ToT · chip {self._chip}{scale}", logarithmic=self._logarithmic)
+        self._spectrum.show(tot[:-1], tot_bin_us, f"ToT · {chip}{scale}", logarithmic=self._logarithmic)
 
     def action_chip(self, step: int) -> None:
         """Show the next chip, or the one before."""
         chips = self._receiver.chips()
-        place = chips.index(self._chip) if self._chip in chips else 0
-        self._chip = chips[(place + step) % len(chips)]
+        at = chips.index(self._chip) if self._chip in chips else 0
+        self._chip = chips[(at + step) % len(chips)]
         self._draw_plots()
 
     def action_toggle_scale(self) -> None:

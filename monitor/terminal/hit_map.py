@@ -31,16 +31,19 @@ class HitMap(Widget):
         self._strips: list[Strip] | None = None
         self.border_title = "hit map"
 
-    def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> None:
-        """Draw `counts`, shape (rows, columns), from now on."""
+    def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> bool:
+        """Draw `counts`, shape (rows, columns), from now on. Says whether that shape is another than before."""
+        reshaped = counts.shape != self._counts.shape
         changed = logarithmic != self._logarithmic or not np.array_equal(counts, self._counts)
         self.border_title = title
         if not changed:
-            return
+            return False
+        self._rows, self._columns = counts.shape
         self._counts, self._logarithmic = counts, logarithmic
         self.border_subtitle = self._legend(int(counts.max(initial=0)))
         self._strips = None
         self.refresh()
+        return reshaped
 
     def fitting_width(self, size: Size) -> int:
         """Columns of the map, without its border, at the largest scale that fits into `size`."""

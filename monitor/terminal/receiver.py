@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.client import StreamClient
-from monitor.histograms import Geometry
+from monitor.detector import ChipPlace, Geometry
 from monitor.state import DetectorState, MonitorSummary
 
 _TURN_S = 1.0
@@ -42,30 +42,23 @@ class Receiver:
                     with self._lock:
                         self._state.feed(event)
 
-    @property
-    def geometry(self) -> Geometry:
-        """The pixels of the maps."""
-        return self._state.histograms.geometry
-
-    @property
-    def tot_bin_us(self) -> float:
-        """Width of the bins of the spectrum."""
-        return self._state.histograms.binning.width_us
-
     def summary(self) -> MonitorSummary:
         """The state as it is now, without histograms."""
         with self._lock:
             return self._state.summary(self._client.counters)
 
-    def chips(self) -> list[int]:
+    def chips(self) -> list[ChipPlace]:
         """Chips to show."""
         with self._lock:
             return self._state.chips()
 
-    def chip(self, chip: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,)."""
+    def chip(self, place: ChipPlace) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
+        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,), and the width of its bins in µs."""
         with self._lock:
-            return self._state.histograms.hit_map[chip].copy(), self._state.histograms.tot[chip].copy()
+            histograms = self._state.histograms
+            # Another run may have other chips.
+            slot = min(histograms.geometry.slot(place), len(histograms.hit_map) - 1)
+            return histograms.hit_map[slot].copy(), histograms.tot[slot].copy(), histograms.binning.width_us
 
     def reset(self) -> None:
         """Empty the histograms."""

@@ -49,20 +49,21 @@ class Spectrum(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"spectrum--bar"}
 
-    def __init__(self, bin_width: float, unit: str, *, name: str) -> None:
+    def __init__(self, unit: str, *, name: str) -> None:
         super().__init__(id=name)
-        self._bin_width = bin_width
+        self._bin_width = 1.0
         self._unit = unit
         self._counts: npt.NDArray[np.int64] = np.zeros(1, np.int64)
         self._logarithmic = False
         self._strips: list[Strip] | None = None
 
-    def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> None:
-        """Draw `counts` (n,), from now on."""
+    def show(self, counts: npt.NDArray[np.int64], bin_width: float, title: str, *, logarithmic: bool) -> None:
+        """Draw `counts` (n,) in bins of `bin_width`, from now on."""
         self.border_title = title
-        if logarithmic == self._logarithmic and np.array_equal(counts, self._counts):
+        same = (bin_width, logarithmic) == (self._bin_width, self._logarithmic)
+        if same and np.array_equal(counts, self._counts):
             return
-        self._counts, self._logarithmic = counts, logarithmic
+        self._counts, self._bin_width, self._logarithmic = counts, bin_width, logarithmic
         self._strips = None
         self.border_subtitle = self._remark()
         self.refresh()
@@ -75,7 +76,8 @@ class Spectrum(Widget):
             return ""
         median = (int(np.searchsorted(cumulative, (total + 1) // 2)) + 0.5) * self._bin_width
         beyond = total - int(cumulative[shown_bins(self._counts, self._bin_width) - 1])
-        return f"median {median:.0f} {self._unit}" + (f" · {grouped(beyond)} beyond" if beyond else "")
+        digits = 0 if self._bin_width >= 1 else 2
+        return f"median {median:.{digits}f} {self._unit}" + (f" · {grouped(beyond)} beyond" if beyond else "")
 
     def notify_style_update(self) -> None:
         """The theme has changed: compose anew."""

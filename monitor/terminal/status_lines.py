@@ -93,6 +93,7 @@ def _losses(summary: MonitorSummary) -> Text:
         *_named("twice", grouped(counters["duplicate_hits"])),
         *_named("restarts", grouped(counters["restarts"]), better_seen=counters["restarts"] > 0),
         *(_named("impossible", grouped(bad_hits), bad=True) if bad_hits else []),
+        *(_named("unpaired", grouped(summary.unpaired), better_seen=True) if summary.unpaired else []),
         *(_named("malformed", grouped(counters["malformed"]), bad=True) if counters["malformed"] else []),
         *(_named("joined at", grouped(joined)) if joined else []),
     )

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.histograms import MAX_HITS_PER_READOUT, Geometry, HitHistograms, TotBinning
+from monitor.detector import Geometry
+from monitor.histograms import MAX_HITS_PER_READOUT, HitHistograms, TotBinning
 from protocol.hit import HIT_DTYPE
 from tests.monitor.publishing import make_hits
 
@@ -108,7 +109,7 @@ def test_every_possible_tot_has_a_bin() -> None:
     ]
 
 
-@pytest.mark.parametrize("wrong", [{"chips": 0}, {"rows": 33}, {"columns": -1}])
+@pytest.mark.parametrize("wrong", [{"chips": 0}, {"rows": 65}, {"columns": -1}])
 def test_an_impossible_geometry_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="give 1 to 32"):
+    with pytest.raises(ValueError, match="give 1 to"):
         Geometry(**wrong)

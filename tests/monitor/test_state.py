@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from monitor.histograms import Geometry
+from monitor.detector import Geometry
 from monitor.rates import RateMeter
 from monitor.reader import StreamReader
 from monitor.state import LOG_LINES, DetectorState, MonitorState

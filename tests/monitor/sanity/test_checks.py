@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitor.histograms import Geometry
+from monitor.detector import Geometry
 from monitor.sanity import catalogue
 from monitor.sanity.checks import HitTally, check_ledger
 from monitor.sanity.findings import Level, Notice

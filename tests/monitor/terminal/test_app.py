@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from monitor.client import StreamClient
-from monitor.histograms import Geometry
+from monitor.detector import Geometry
 from monitor.terminal.app import WatchApp
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.receiver import Receiver
