@@ -68,9 +68,7 @@ class _Builder:
         self._mask()
         self._try("threshold_mv", self._threshold)
         injection = self._injection()
-        if settings.analog_column is not None:
-            column = settings.analog_column
-            self._chips = [chip.with_analog_output(column) for chip in self._chips]
+        self._try("analog_column", self._analog_output)
         for number, chip in enumerate(self._chips):
             if len(chip.analog_columns()) > 1:
                 columns = ", ".join(map(str, chip.analog_columns()))
@@ -106,16 +104,30 @@ class _Builder:
     def _set_supply(self) -> None:
         self._cards = replace(self._cards, vcal=self._settings.vcal, vsupply_v=self._settings.vsupply)
 
+    def _analog_output(self) -> None:
+        column = self._settings.analog_column
+        if column is not None:
+            self._chips = [chip.with_analog_output(column) for chip in self._chips]
+
     def _mask(self) -> None:
         mask = self._settings.mask
         if mask.all:
             self._chips = [chip.with_all_pixels(mask.all == "on") for chip in self._chips]
         for name, pixels, on in (("enable", mask.enable, True), ("disable", mask.disable, False)):
             for index, pixel in enumerate(pixels):
-                for number in self._numbers(f"mask.{name}[{index}]", pixel):
+                key = f"mask.{name}[{index}]"
+                for number in self._numbers(key, pixel):
                     self._chips[number] = self._chips[number].with_pixel(pixel.row, pixel.column, on)
 
     def _numbers(self, key: str, pixel: PixelChoice) -> Iterable[int]:
+        """Chips that `pixel` is meant of; none, with the mistake noted, where there is no such pixel."""
+        kind = self._file.kind
+        if pixel.row >= kind.rows or pixel.column >= kind.columns:
+            self._mistakes.append(
+                f"chip.{key}: there is no row {pixel.row}, column {pixel.column}: "
+                f"{kind} has rows 0 to {kind.rows - 1} and columns 0 to {kind.columns - 1}"
+            )
+            return ()
         if pixel.chip is None:
             return range(len(self._chips))
         if pixel.chip < len(self._chips):
@@ -139,7 +151,7 @@ class _Builder:
             if settings.vinj_mv is not None:
                 self._set_amplitude(settings.vinj_mv)
             return None
-        if pixel.chip is not None and not self._numbers("inject", pixel):
+        if not self._numbers("inject", pixel):
             return None
         number = pixel.chip or 0
         for index, disabled in enumerate(settings.mask.disable):

@@ -17,8 +17,6 @@ from daqd.chip_settings import ChipSettings
 from daqd.config_mistakes import describe_mistakes
 from daqd.config_sections import (
     CONFIG_FOLDER,
-    MAX_CHIP_COLUMN,
-    MAX_CHIP_ROW,
     AcquisitionSection,
     AstepSection,
     BoardSection,
@@ -38,8 +36,6 @@ from daqd.endpoints import check_control_endpoint
 from daqd.errors import ConfigError
 
 __all__ = [
-    "MAX_CHIP_COLUMN",
-    "MAX_CHIP_ROW",
     "AcquisitionSection",
     "AstepSection",
     "BoardSection",
@@ -102,6 +98,12 @@ class Config(Section):
                     raise ValueError(
                         f"{name}[{index}] names chip {pixel.chip}, but board.chips = {board.chips}: "
                         f"chips count from 0 to {board.chips - 1}"
+                    )
+                kind = board.chip_kind
+                if pixel.row >= kind.rows or pixel.column >= kind.columns:
+                    raise ValueError(
+                        f"{name}[{index}] names row {pixel.row}, column {pixel.column}, but {kind} has rows "
+                        f"0 to {kind.rows - 1} and columns 0 to {kind.columns - 1}"
                     )
         return emulator
 

@@ -17,10 +17,13 @@ from pydantic import (
 )
 
 from daqd.endpoints import check_control_endpoint, check_stream_endpoint
+from protocol.chip_kind import CHIP_KINDS, ChipKind
 from protocol.stream_bytes import MAX_CHIPS
 
-MAX_CHIP_ROW = 12
-MAX_CHIP_COLUMN = 15
+MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
+MAX_CHIP_COLUMN = max(kind.columns for kind in CHIP_KINDS.values()) - 1
+"""Of any version of the chip; what `board.chip_version` has is looked at where pixels meet it."""
+
 MAX_LAYERS = 3
 
 CONFIG_FOLDER = "config_folder"
@@ -58,19 +61,35 @@ class DaqSection(Section):
     runtime_dir: str = ""
 
 
+_USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+
+
 class BoardSection(Section):
-    """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO."""
+    """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO.
+
+    `spi_divider` None: what is usual for `chip_version`.
+    """
 
     kind: Literal["gecco", "astep"] = "gecco"
     transport: Literal["emulated", "ftdi", "serial", "emulated-usb", "emulated-pty"]
-    chip_version: Literal[4] = 4
+    chip_version: Literal[3, 4] = 4
     chips: int = Field(1, ge=1, le=MAX_CHIPS)
     layers: int = Field(1, ge=1, le=MAX_LAYERS)
     readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
-    spi_divider: int = Field(40, ge=1, le=255)
+    spi_divider: int | None = Field(None, ge=1, le=255)
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
     poll_interval_ms: float = Field(2.0, ge=0, le=1000)
     queue_ahead: int = Field(32, ge=0, le=64)
+
+    @property
+    def chip_kind(self) -> ChipKind:
+        """The chips of `chip_version`."""
+        return CHIP_KINDS[self.chip_version]
+
+    @property
+    def gecco_spi_divider(self) -> int:
+        """`spi_divider`, or what is usual."""
+        return _USUAL_SPI_DIVIDERS[self.chip_version] if self.spi_divider is None else self.spi_divider
 
 
 class FtdiSection(Section):
@@ -135,14 +154,17 @@ class MisbehaveSection(Section):
 
 
 class EmulatorSection(Section):
-    """`[emulator]`: what the emulated board does. `file` is relative to the configuration file."""
+    """`[emulator]`: what the emulated board does. `file` is relative to the configuration file.
+
+    `tot_mean_us`, `tot_sigma_us` None: what is usual for the version of the chips.
+    """
 
     source: Literal["hits", "file"] = "hits"
     seed: int = Field(1, ge=0)
     rate_hz: Pace = 1000.0
     hits_limit: int = Field(0, ge=0)
-    tot_mean_us: float = Field(235.0, gt=0, le=6500)
-    tot_sigma_us: float = Field(20.0, ge=0, le=6500)
+    tot_mean_us: float | None = Field(None, gt=0, le=6500)
+    tot_sigma_us: float | None = Field(None, ge=0, le=6500)
     hot_pixels: Annotated[tuple[HotPixel, ...], Field(strict=False)] = ()
     dead_pixels: Annotated[tuple[DeadPixel, ...], Field(strict=False)] = ()
     misbehave: MisbehaveSection = MisbehaveSection()

@@ -85,9 +85,9 @@ def send_frame(layer: int, frame: bytes, why: str) -> Steps:
 
 
 def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: str) -> Steps:
-    """Chip ids, configuration and TDAC row 0 of one layer, by `method` ("shift-register" or "spi").
+    """Chip ids, configuration and TDAC row 0 (where chips have TDACs) of one layer, by `method`.
 
-    The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
+    `method`: "shift-register" or "spi". The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
     """
     if method == "shift-register":
         yield from shift_into_chips(configuration_bits(chips), LAYER_LOAD[layer], f"layer {layer}: chip configuration")
@@ -97,6 +97,8 @@ def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: str) -> S
             yield from _configure_by_spi(
                 configuration_bits([chip]), number, len(chips), layer, SPI_LOAD, "configuration"
             )
+    if not chips[0].kind.tdac_rows:
+        return
     if method == "shift-register" and layer < len(LAYER_TDAC_LOAD):
         yield from shift_into_chips(tdac_row_bits(chips, 0), LAYER_TDAC_LOAD[layer], f"layer {layer}: TDAC row 0")
         return

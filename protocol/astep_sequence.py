@@ -29,7 +29,6 @@ from protocol.astep_registers import (
 from protocol.errors import AstepError
 from protocol.gecco_sequence import Pause
 
-CHIP_VERSION: Final = 4
 CHIP_RESET_S: Final = 0.5
 TIMESTAMP_HZ: Final = 1_000_000
 FLUSH_BYTES: Final = 128
@@ -86,13 +85,17 @@ class Firmware:
 
 @dataclass(frozen=True)
 class AstepSettings:
-    """How the firmware is set up: `layers` with `chips` each (1…3, 1…31), SPI clock, width of the time stamp."""
+    """How the firmware is set up: `layers` with `chips` each (1…3, 1…31), SPI clock, width of the time stamp.
+
+    `chip_version`: version of the chips, which the firmware is told.
+    """
 
     layers: int = 1
     chips: int = 1
     spi_hz: float = 1e6
     timestamp_bits: int = 32
     packet_mode: bool = True
+    chip_version: int = 4
 
     def __post_init__(self) -> None:
         if not 1 <= self.layers <= MAX_LAYERS:
@@ -126,11 +129,12 @@ def check_firmware() -> Generator[Step, bytes, Firmware]:
 
 def set_up(settings: AstepSettings) -> Steps:
     """Clocks, time stamp, SPI clock, packet mode: all that is not the chips'. They stay as they are."""
-    yield write_register(Register.CHIP_VERSION, CHIP_VERSION, "chip version")
+    version = settings.chip_version
+    yield write_register(Register.CHIP_VERSION, version, "chip version")
     got = yield from read_value(Register.CHIP_VERSION, "chip version: does the board take what is written")
-    if got != CHIP_VERSION:
+    if got != version:
         raise AstepAnswerError(
-            Register.CHIP_VERSION, str(CHIP_VERSION), str(got), "the firmware does not know this chip; load a newer one"
+            Register.CHIP_VERSION, str(version), str(got), "the firmware does not know this chip; load a newer one"
         )
     clocks = yield from read_value(Register.CLOCK_CTRL, "clocks")
     wanted = ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK

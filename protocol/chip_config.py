@@ -190,6 +190,8 @@ class ChipConfig:
 
     def tdac_row(self, row: int) -> ChipValue:
         """The TDACs of one row. Raises `ChipConfigError` for an unknown row."""
+        if not self.tdac_rows:
+            raise ChipConfigError([f"{self.kind} has no TDACs"])
         if not 0 <= row < len(self.tdac_rows):
             raise ChipConfigError([f"there is no TDAC row {row}: {self.kind} has 0 to {len(self.tdac_rows) - 1}"])
         return self.tdac_rows[row]
@@ -202,10 +204,8 @@ class ChipConfig:
         config: dict[str, dict[str, list[int]]] = {group: {} for group in self.kind.groups}
         for value in self.values:
             config[value.group][value.name] = [value.bits, value.value]
-        return {
-            "config": config,
-            "tdac_config": {row.name: [row.bits, f"0b{row.value:0{row.bits}b}"] for row in self.tdac_rows},
-        }
+        rows = {row.name: [row.bits, f"0b{row.value:0{row.bits}b}"] for row in self.tdac_rows}
+        return {"config": config, "tdac_config": rows} if rows else {"config": config}
 
 
 def check_threshold(threshold_mv: float) -> None:

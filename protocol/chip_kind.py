@@ -26,13 +26,17 @@ class ChipValue:
 
 @dataclass(frozen=True)
 class ChipKind:
-    """A version of the chip. `values` in the order of the shift register; `tdac_rows` the rows that have TDACs."""
+    """A version of the chip. `values` in the order of the shift register; `tdac_rows` the rows that have TDACs, if any.
+
+    `card_dacs_v`: the eight voltages of a voltage card for it.
+    """
 
     version: int
     rows: int
     columns: int
     values: tuple[ChipValue, ...]
     tdac_rows: tuple[ChipValue, ...]
+    card_dacs_v: tuple[float, ...]
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -43,11 +47,6 @@ class ChipKind:
     def bits(self) -> int:
         """Length of the shift register in bits."""
         return sum(value.bits for value in self.values)
-
-    @property
-    def tdac_row_bits(self) -> int:
-        """Length of one TDAC row in bits."""
-        return self.tdac_rows[0].bits
 
     def __str__(self) -> str:
         return f"AstroPix {self.version}"
@@ -101,7 +100,27 @@ ASTROPIX4: Final = ChipKind(
         )
         for row in range(13)
     ),
+    card_dacs_v=(0.0, 0.0, 1.1, 1.0, 0.0, 0.0, 0.8, 1.2),
 )
 
-CHIP_KINDS: Final = {kind.version: kind for kind in (ASTROPIX4,)}
+ASTROPIX3: Final = ChipKind(
+    version=3,
+    rows=35,
+    columns=35,
+    values=(
+        *_group("digitalconfig", "interrupt_pushpull:1=1 en_inj:18=0 reset:1=0 extrabits:15=0"),
+        *_group("biasconfig", "DisHiDR:1=0 q01:1=0 qon0:1=0 qon1:1=1 qon2:1=0 qon3:1=1"),
+        *_group(
+            "idacs",
+            "blres:6=0 nu1:6=0 vn1:6=20 vnfb:6=3 vnfoll:6=1 nu5:6=0 nu6:6=0 nu7:6=0 nu8:6=0 vn2:6=0 vnfoll2:6=10 "
+            "vnbias:6=10 vpload:6=5 nu13:6=60 vncomp:6=2 vpfoll:6=60 nu16:6=0 vprec:6=60 vnrec:6=30",
+        ),
+        *_group("vdacs", "blpix:10=568 thpix:10=682 vcasc2:10=625 nu1:10=512 thpmos:10=682 vinj:10=171"),
+        *(ChipValue("recconfig", f"col{column}", COLUMN_BITS, _ALL_OFF) for column in range(35)),
+    ),
+    tdac_rows=(),
+    card_dacs_v=(1.1, 0.0, 1.1, 1.0, 0.0, 0.0, 1.0, 1.1),
+)
+
+CHIP_KINDS: Final = {kind.version: kind for kind in (ASTROPIX3, ASTROPIX4)}
 """The versions of the chip that can be configured."""

@@ -21,7 +21,7 @@ LEAST_SIGNIFICANT_FIRST: Final = frozenset({"vdacs"})
 
 
 def configuration_bits(chips: Sequence[ChipConfig]) -> Bits:
-    """The configuration of a chain, `chips` in its order: `kind.bits` bits each (852 for version 4)."""
+    """The configuration of a chain, `chips` in its order: `kind.bits` bits each (852 for version 4, 1545 for 3)."""
     return _chain_bits([chip.values for chip in chips])
 
 

@@ -6,7 +6,7 @@
       config:                     one chip; several: config_0, config_1, … along the chain
         vdacs:                    a group of values
           blpix: [10, 568]        bits, value; the order is that of the chip's shift register
-      tdac_config:                (several: tdac_config_0, …)
+      tdac_config:                version 4 (several: tdac_config_0, …)
         row0: [80, 0b00001_…]
       configcards:                the cards of the GECCO carrier
         voltagecard: {pos: 4, dacs: [0, 0, 1.1, 1, 0, 0, 0.8, 1.2]}
@@ -56,7 +56,13 @@ def usual_chip_file(version: int) -> ChipFile:
     """One chip with the usual values, all pixels off. Raises `ChipConfigError` for an unknown version."""
     if version not in CHIP_KINDS:
         raise ChipConfigError([f"AstroPix {version} is not known: {_known_versions()}"])
-    return ChipFile((ChipConfig.usual(CHIP_KINDS[version]),), GeccoCards())
+    kind = CHIP_KINDS[version]
+    return ChipFile((ChipConfig.usual(kind),), usual_cards(kind))
+
+
+def usual_cards(kind: ChipKind) -> GeccoCards:
+    """The cards of a GECCO carrier with chips of `kind`."""
+    return GeccoCards(dacs_v=kind.card_dacs_v)
 
 
 def parse_chip_yaml(text: str) -> ChipFile:
@@ -90,7 +96,7 @@ class _Reading:
                 self._mistakes.append(f"line {line}: {shown(key)} is given twice")
         self._geometry(kind, root, sections)
         chips = self._chips(kind, root, sections)
-        cards = self._cards(root, sections)
+        cards = self._cards(kind, root, sections)
         for name in sections:
             if name not in _SECTIONS and not _NUMBERED.match(str(name)):
                 close = difflib.get_close_matches(str(name), _SECTIONS, 1)
@@ -238,6 +244,10 @@ class _Reading:
 
     def _tdacs(self, kind: ChipKind, path: str, section: Any) -> tuple[ChipValue, ...] | None:
         before = len(self._mistakes)
+        if not kind.tdac_rows:
+            if section is not None:
+                self._unused.append(f"{path}: {kind} has no TDACs: not sent")
+            return ()
         if section is None:
             self._defaulted.append(f"{path}: not in the file, usual values taken: 1 in every pixel")
             return kind.tdac_rows
@@ -254,12 +264,12 @@ class _Reading:
         self._unknown(path, tuple(usual.name for usual in kind.tdac_rows), section, "row")
         return tuple(rows) if len(self._mistakes) == before else None
 
-    def _cards(self, root: str, sections: Mapping[Any, Any]) -> GeccoCards | None:
-        usual = GeccoCards()
+    def _cards(self, kind: ChipKind, root: str, sections: Mapping[Any, Any]) -> GeccoCards | None:
+        usual = usual_cards(kind)
         path = f"{root}.configcards"
         cards = self._section(root, "configcards", sections)
         before = len(self._mistakes)
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"dacs_v": usual.dacs_v}
         for card, key, field, taken in (
             ("voltagecard", "pos", "voltage_slot", f"slot {usual.voltage_slot}"),
             ("voltagecard", "dacs", "dacs_v", shown_voltages(usual.dacs_v)),

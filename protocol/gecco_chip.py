@@ -149,12 +149,13 @@ def start_board(setup: ChipSetup, spi_divider: int, readout_bytes: int) -> Steps
     """From configured chips to data: SPI on, chips configured once more, TDACs, first readout thrown away, injection.
 
     Only TDAC row 0 is sent: nothing in the TDAC vector says which row it is for, and no other row is known to have been
-    sent to a chip. `spi_divider` 1…255; `readout_bytes` 1…65 535.
+    sent to a chip. Chips without TDACs (version 3) get none. `spi_divider` 1…255; `readout_bytes` 1…65 535.
     """
     yield from clear_bits(Register.CHIP, ChipPort.RESET, "chip out of reset")
     yield from enable_spi(spi_divider)
     yield from configure_chips(setup.chips)
-    yield from write_tdac_row(setup.chips, 0)
+    if setup.chips[0].kind.tdac_rows:
+        yield from write_tdac_row(setup.chips, 0)
     yield ReadRequest(Register.SPI_READ_FIFO, readout_bytes, "first readout, thrown away")
     if setup.injection is not None:
         yield from start_injection()

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
@@ -12,6 +13,7 @@ from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.config import BoardSection
 from daqd.errors import BoardError
 from daqd.transports.link import Link
+from protocol.astropix3_readout import AstroPix3Readout
 from protocol.chip_setup import ChipSetup
 from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.gecco_sequence import (
@@ -23,10 +25,14 @@ from protocol.gecco_sequence import (
     reset_chip,
     reset_fifos,
 )
-from protocol.readout import AstroPix4Readout
+from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 
 _log = logging.getLogger(__name__)
+
+
+READOUT_CLASSES: Final[dict[int, type[AbstractAstroPixReadout]]] = {3: AstroPix3Readout, 4: AstroPix4Readout}
+"""Its readouts, by version of the chips."""
 
 
 class GeccoBoard(Board):
@@ -41,8 +47,6 @@ class GeccoBoard(Board):
     own.
     """
 
-    readout_class = AstroPix4Readout
-
     def __init__(
         self,
         link: Link,
@@ -51,6 +55,7 @@ class GeccoBoard(Board):
         sleep: Callable[[float], object] = time.sleep,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.readout_class = READOUT_CLASSES[config.chip_version]
         self.link = link
         self.name = f"GECCO board ({link.name})"
         self._config = config
@@ -109,10 +114,10 @@ class GeccoBoard(Board):
 
     def _start_steps(self) -> Steps:
         if self._setup is not None:
-            yield from start_board(self._setup, self._config.spi_divider, self._config.readout_bytes)
+            yield from start_board(self._setup, self._config.gecco_spi_divider, self._config.readout_bytes)
             return
         yield from reset_chip()
-        yield from enable_spi(self._config.spi_divider)
+        yield from enable_spi(self._config.gecco_spi_divider)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """Up to `board.readout_bytes` bytes of the read FIFO.

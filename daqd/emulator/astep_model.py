@@ -55,8 +55,9 @@ AnswerFilter = Callable[[RegisterRead, bytes], bytes]
 class AstepModel(BoardModel):
     """Answers the register protocol as the firmware does; `exchange` is all there is to its link.
 
-    A layer sends nothing before chip version and clocks are set and it is released, selected and read; what it has to
-    say then is up to `source`. After a reset the chips hold old data: who does not flush them finds it in the readout.
+    A layer sends nothing before the version of its chips and the clocks are set and it is released, selected and read;
+    what it has to say then is up to `source`. After a reset the chips hold old data: who does not flush them finds it
+    in the readout.
 
     `fifo_bytes`: capacity of the readout FIFO. A frame that does not fit is lost as a whole, and counted: the real
     firmware stops SPI then, and the pixels lose hits. Without packet mode the last frame comes in two parts. `order`:
@@ -123,13 +124,15 @@ class AstepModel(BoardModel):
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths = (16, 32, 48, 64)
-        return FrameLayout(widths[self._get(Register.TIMESTAMP_CTRL) >> 4 & 3], self._order)  # type: ignore[arg-type]
+        width = widths[self._get(Register.TIMESTAMP_CTRL) >> 4 & 3]
+        return FrameLayout(width, self._order, self.source.hit_bytes)  # type: ignore[arg-type]
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""
         first = self._values[LAYER_CTRL[0]]
         selected = any(self._values[register] & LayerCtrl.CHIP_SELECT for register in LAYER_CTRL)
-        ready = self._values[Register.CHIP_VERSION] == 4 and self._values[Register.CLOCK_CTRL] & _CLOCKS == _CLOCKS
+        ready = self._values[Register.CHIP_VERSION] == self.source.chip_version
+        ready = ready and self._values[Register.CLOCK_CTRL] & _CLOCKS == _CLOCKS
         return bool(ready and selected and not first & _HELD and not self._values[LAYER_CTRL[layer]] & _NOT_SENDING)
 
     @property
@@ -192,7 +195,7 @@ class AstepModel(BoardModel):
         for layer in np.flatnonzero(on).tolist():
             if self._stale[layer]:
                 self._stale[layer] = 0
-                self.fifo.put(bytes((0x0D, layer + 1, 0x55, 0x55, 0x55)))
+                self.fifo.put(bytes((self.layout.length, layer + 1, 0x55, 0x55, 0x55)))
 
     def _send(self, frames: SentFrames, on: npt.NDArray[np.bool_]) -> None:
         if not on[frames.layers].all():

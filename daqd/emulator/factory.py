@@ -28,7 +28,7 @@ def _astep(config: Config) -> AstepModel:
     settings, board = config.emulator, config.board
     if settings.source == "file":
         raise ConfigError(['emulator.source: the emulated A-STEP board makes its own "hits"; it plays no file'])
-    source = SeededFrames(settings, board.chips, board.layers)
+    source = SeededFrames(settings, board.chips, board.layers, board.chip_version)
     return AstepModel(source, settings.fifo_bytes, order=config.astep.timestamp_order)
 
 
@@ -41,4 +41,4 @@ def _source(config: Config) -> ByteSource:
     settings = config.emulator
     if settings.source == "file":
         return RecordedReadouts([Path(settings.file)], config.board.readout_bytes, settings.speed)
-    return SeededHits(settings, config.board.chips)
+    return SeededHits(settings, config.board.chips, config.board.chip_version)

@@ -17,7 +17,6 @@ IDLES_BEFORE, IDLES_AFTER = 2, 6
 MOST_IDLES_BETWEEN = 3
 MOST_GARBAGE_BYTES = 12
 MOST_PADDING_BYTES = 8
-HIT_BYTES = 8
 
 ByteCounts = npt.NDArray[np.int64]
 
@@ -69,7 +68,7 @@ class HitStream:
 
     def encode(self, batch: HitBatch) -> StreamPart:
         """The bytes of `batch`, which follows the batch of the call before."""
-        n = len(batch)
+        n, hit_bytes = len(batch), batch.wire.shape[1]
         ends = batch.pause_ns > BURST_PAUSE_NS
         begins = np.concatenate(([self._burst_begins], ends[:-1]))
         self._burst_begins = bool(ends[-1])
@@ -80,24 +79,25 @@ class HitStream:
         if self._misbehaves:
             return self._encode_misbehaving(batch, before, after)
 
-        segment_end = np.cumsum(before + after + HIT_BYTES)
+        segment_end = np.cumsum(before + after + hit_bytes)
         hit_end = segment_end - after
-        hit_start = hit_end - HIT_BYTES
+        hit_start = hit_end - hit_bytes
         data = np.full(segment_end[-1], IDLE_BYTE, np.uint8)
-        data[hit_start[:, None] + np.arange(HIT_BYTES)] = batch.wire
+        data[hit_start[:, None] + np.arange(hit_bytes)] = batch.wire
         none = np.zeros(n, np.int64)
         return StreamPart(data, hit_start, hit_end, segment_end, none.astype(np.uint8), none, none)
 
     def _encode_misbehaving(self, batch: HitBatch, before: ByteCounts, after: ByteCounts) -> StreamPart:
-        random, chance, n = self._fault_random, self._misbehave, len(batch)
+        random, chance = self._fault_random, self._misbehave
+        n, hit_bytes = len(batch), batch.wire.shape[1]
         cut, lost, garbage, padding = (
             random.random(n) < probability
             for probability in (chance.cut_hits, chance.lost_bytes, chance.garbage, chance.padding)
         )
-        sent_of_cut = random.integers(1, HIT_BYTES, n)
-        position = np.arange(HIT_BYTES)
+        sent_of_cut = random.integers(1, hit_bytes, n)
+        position = np.arange(hit_bytes)
         kept = ~(cut[:, None] & (position >= sent_of_cut[:, None]))
-        lost_position = random.integers(0, np.where(cut, sent_of_cut, HIT_BYTES))
+        lost_position = random.integers(0, np.where(cut, sent_of_cut, hit_bytes))
         kept &= ~(lost[:, None] & (position == lost_position[:, None]))
         garbage_bytes = np.where(garbage, random.integers(1, MOST_GARBAGE_BYTES + 1, n), 0)
         padding &= before > 0

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from daqd.config import EmulatorSection, MisbehaveSection
+from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
+from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
-from protocol.layer_hit import LAYER_HIT_DTYPE, AstroPix4LayerHit
 from protocol.layer_scan import FrameLayout
 
 NS_PER_TICK = 1000
@@ -46,10 +47,12 @@ class SeededFrames:
     goes wrong is drawn apart from the hits: frames cut, bytes lost, frames of a wrong length (`garbage`), padding.
     """
 
-    def __init__(self, settings: EmulatorSection, chips: int, layers: int) -> None:
+    def __init__(self, settings: EmulatorSection, chips: int, layers: int, version: int = 4) -> None:
+        self.chip_version = version
         self._settings = settings
         self._chips = chips
         self._layers = layers
+        self._emulated = emulated_chips(version)
         self._saturated = settings.rate_hz == "max"
         self._batches = self._generate()
         self._random = np.random.default_rng([settings.seed, 3])
@@ -58,8 +61,11 @@ class SeededFrames:
         self._position = 0
         self.hits_sent = 0
 
+    def _generator(self) -> HitGenerator:
+        return HitGenerator(self._settings, self._chips * self._layers, self.chip_version)
+
     def _generate(self) -> Iterator[HitBatch]:
-        generator = HitGenerator(self._settings, self._chips * self._layers)
+        generator = self._generator()
         left = self._settings.hits_limit or sys.maxsize
         while left > 0:
             batch = generator.next_batch()
@@ -70,6 +76,11 @@ class SeededFrames:
     def exhausted(self) -> bool:
         """Whether the last hit of the limit was sent."""
         return self._batch is None
+
+    @property
+    def hit_bytes(self) -> int:
+        """Bytes of a hit in a frame."""
+        return self._emulated.hit_bytes
 
     def take(self, elapsed_s: float, room: int, layout: FrameLayout) -> Iterator[SentFrames]:
         """The frames that are due; at "max", those that `room` bytes hold."""
@@ -89,11 +100,9 @@ class SeededFrames:
                 self._batch, self._position = next(self._batches, None), 0
 
     def _frames(self, batch: HitBatch, part: slice, layout: FrameLayout) -> SentFrames:
-        table = self._table(batch, part)
-        hits = AstroPix4LayerHit.encode(
-            table["chip_id"], table["row"], table["column"], table["ts_dec1"], table["ts_dec2"]
-        )  # fmt: skip
-        frames = encode_frames(hits, table["layer"], table["fpga_timestamp"], layout)
+        table, hits = self._table(batch, part), batch.hits[part].copy()
+        hits["chip_id"] = table["chip_id"]
+        frames = encode_frames(self._emulated.frame_bytes(hits), table["layer"], table["fpga_timestamp"], layout)
         layers = table["layer"].astype(np.int64) - FIRST_LAYER_ID
         if self._misbehaves:
             return self._spoilt(frames, layers, layout)
@@ -124,27 +133,21 @@ class SeededFrames:
         ends = np.cumsum([len(piece) for piece in pieces])
         return SentFrames(b"".join(pieces), ends, layers, tuple(wrong))
 
-    def _table(self, batch: HitBatch, part: slice) -> npt.NDArray[np.void]:
+    def _table(self, batch: HitBatch, part: slice) -> HitTable:
         """The hits as a decoder should find them, without the columns that the readout gives."""
-        chip = batch.chip_id[part]
-        table = np.zeros(len(chip), LAYER_HIT_DTYPE)
+        table = self._emulated.in_frames(batch.hits[part])
+        chip = table["chip_id"].copy()
         table["chip_id"] = chip % self._chips
         table["layer"] = chip // self._chips + FIRST_LAYER_ID
-        table["payload"] = AstroPix4LayerHit.PAYLOAD
-        for name in ("row", "column", "ts_neg1", "ts_neg2"):
-            table[name] = getattr(batch, name)[part]
-        table["ts_dec1"] = batch.ts_dec1[part] * 2 + batch.ts_neg1[part]
-        table["ts_dec2"] = batch.ts_dec2[part] * 2 + batch.ts_neg2[part]
-        table["tot_us"] = (table["ts_dec2"].astype(np.int64) - table["ts_dec1"]) / AstroPix4LayerHit.CLOCK_CYCLES_PER_US
         table["fpga_timestamp"] = batch.arrival_ns[part] // NS_PER_TICK
         return table
 
-    def expected_hits(self, hits: int) -> npt.NDArray[np.void]:
+    def expected_hits(self, hits: int) -> HitTable:
         """The first `hits` of the sequence (fewer if the limit is lower), sent already or not; shape (n,).
 
-        Columns of `LAYER_HIT_DTYPE`, without those that the readout and the raw fields give; the time stamp uncut.
+        Columns of layer frames, without those that the readout and the raw fields give; the time stamp uncut.
         """
-        tables = [np.zeros(0, LAYER_HIT_DTYPE)]
+        tables = [np.zeros(0, self._emulated.layer_hit_class.DTYPE)]
         for batch in self._generate():
             tables.append(self._table(batch, slice(0, hits)))
             hits -= len(tables[-1])

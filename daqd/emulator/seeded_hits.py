@@ -9,32 +9,32 @@ import numpy.typing as npt
 
 from daqd.config import EmulatorSection
 from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
-from daqd.emulator.hit_stream import HIT_BYTES, HitStream, StreamPart
+from daqd.emulator.hit_stream import HitStream, StreamPart
 
-EMULATED_HIT_DTYPE = np.dtype(
-    [
-        ("arrival_ns", "<i8"),
-        ("chip_id", "<u1"),
-        ("row", "<u1"),
-        ("column", "<u1"),
-        ("ts_neg1", "<u1"),
-        ("ts_neg2", "<u1"),
-        ("ts_dec1", "<u4"),
-        ("ts_dec2", "<u4"),
-        ("tot_us", "<f8"),
-        ("wire", "<u1", (HIT_BYTES,)),
-        ("stream_start", "<i8"),
-        ("sent_bytes", "<u1"),
-        ("faults", "<u1"),
-        ("garbage_bytes", "<u1"),
-        ("padding_bytes", "<u1"),
-    ]
-)
-"""What the emulated board knows of a hit. `arrival_ns`: since the chips began to send. The columns of the decoded table
-as a decoder should find them. `wire`: its 8 bytes. `stream_start`: where its first byte is among all that the source
-sends. `sent_bytes`: how many of the 8 are there; `faults`: bits of `HitFault`; `garbage_bytes`, `padding_bytes`: sent
-before it without being asked."""
+
+def emulated_hit_dtype(chips: EmulatedChips) -> np.dtype[np.void]:
+    """What the emulated board knows of a hit.
+
+    `arrival_ns`: since the chips began to send. The columns of the decoded table as a decoder should find them. `wire`:
+    its bytes. `stream_start`: where its first byte is among all that the source sends. `sent_bytes`: how many of them
+    are there; `faults`: bits of `HitFault`; `garbage_bytes`, `padding_bytes`: sent before it without being asked.
+    """
+    columns = chips.hit_class.DTYPE
+    return np.dtype(
+        [
+            ("arrival_ns", "<i8"),
+            *((name, columns[name]) for name in chips.known),
+            ("wire", "<u1", (chips.hit_bytes,)),
+            ("stream_start", "<i8"),
+            ("sent_bytes", "<u1"),
+            ("faults", "<u1"),
+            ("garbage_bytes", "<u1"),
+            ("padding_bytes", "<u1"),
+        ]
+    )
+
 
 EmulatedHits = npt.NDArray[np.void]
 
@@ -49,11 +49,13 @@ class SeededHits(ByteSource):
     all but full and never overflows. The bytes and their order are the same for the same settings, whoever reads when.
     """
 
-    def __init__(self, settings: EmulatorSection, chips: int) -> None:
+    def __init__(self, settings: EmulatorSection, chips: int, version: int = 4) -> None:
         self._settings = settings
         self._chips = chips
+        self._version = version
+        self._emulated = emulated_chips(version)
         self._saturated = settings.rate_hz == "max"
-        self._parts = _parts(settings, chips)
+        self._parts = _parts(settings, chips, version)
         self._position = 0
         self._hits_before = 0
         self._exhausted = False
@@ -116,8 +118,17 @@ class SeededHits(ByteSource):
         """The first `hits` of the sequence (fewer if the limit is lower), sent already or not; shape (n,)."""
         tables = []
         stream_start = 0
-        for batch, part in _parts(self._settings, self._chips):
-            tables.append(_table(batch, part, stream_start)[:hits])
+        dtype, known = emulated_hit_dtype(self._emulated), self._emulated.known
+        for batch, part in _parts(self._settings, self._chips, self._version):
+            table = np.zeros(len(batch), dtype)
+            table["arrival_ns"], table["wire"] = batch.arrival_ns, batch.wire
+            for name in known:
+                table[name] = batch.hits[name]
+            for name in ("faults", "garbage_bytes", "padding_bytes"):
+                table[name] = getattr(part, name)
+            table["stream_start"] = part.hit_start + stream_start
+            table["sent_bytes"] = part.hit_end - part.hit_start
+            tables.append(table[:hits])
             stream_start += len(part.data)
             hits -= len(tables[-1])
             if hits <= 0:
@@ -125,9 +136,9 @@ class SeededHits(ByteSource):
         return np.concatenate(tables)
 
 
-def _parts(settings: EmulatorSection, chips: int) -> Iterator[tuple[HitBatch, StreamPart]]:
+def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tuple[HitBatch, StreamPart]]:
     """Batches of hits and their bytes, up to the limit."""
-    generator, stream = HitGenerator(settings, chips), HitStream(settings.seed, settings.misbehave)
+    generator, stream = HitGenerator(settings, chips, version), HitStream(settings.seed, settings.misbehave)
     left = settings.hits_limit or sys.maxsize
     while left > 0:
         batch = generator.next_batch()
@@ -140,34 +151,13 @@ def _parts(settings: EmulatorSection, chips: int) -> Iterator[tuple[HitBatch, St
         yield batch, stream.encode(batch)
 
 
-def _table(batch: HitBatch, part: StreamPart, stream_start: int) -> EmulatedHits:
-    table = np.zeros(len(batch), EMULATED_HIT_DTYPE)
-    for name in (
-        "arrival_ns",
-        "chip_id",
-        "row",
-        "column",
-        "ts_neg1",
-        "ts_neg2",
-        "ts_dec1",
-        "ts_dec2",
-        "tot_us",
-        "wire",
-    ):
-        table[name] = getattr(batch, name)
-    for name in ("faults", "garbage_bytes", "padding_bytes"):
-        table[name] = getattr(part, name)
-    table["stream_start"] = part.hit_start + stream_start
-    table["sent_bytes"] = part.hit_end - part.hit_start
-    return table
-
-
 def whole_hits(hits: EmulatedHits, losses: list[tuple[int, int]]) -> npt.NDArray[np.bool_]:
     """Which of `hits` came through whole: all bytes sent, and none of them lost in the FIFO.
 
     `losses`: what the FIFO could not take, as in `FifoRecord`. shape (n,).
     """
-    whole: npt.NDArray[np.bool_] = hits["sent_bytes"] == HIT_BYTES
+    hit_bytes = hits["wire"].shape[1]
+    whole: npt.NDArray[np.bool_] = hits["sent_bytes"] == hit_bytes
     for start, stop in losses:
-        whole &= (hits["stream_start"] + HIT_BYTES <= start) | (hits["stream_start"] >= stop)
+        whole &= (hits["stream_start"] + hit_bytes <= start) | (hits["stream_start"] >= stop)
     return whole

@@ -8,15 +8,11 @@ import numpy.typing as npt
 from daqd.boards.astep import AstepBoard
 from daqd.config import Config
 from daqd.emulator.astep_model import FIRMWARE_ID, AstepModel
+from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.transports.emulated import EmulatedLink
-from protocol.layer_hit import LAYER_HIT_DTYPE
-from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout_decoder import ReadoutDecoder
 from tests.daqd.emulated_bench import HandClock
-
-KNOWN = ("chip_id", "payload", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us", "layer")
-"""Columns that the emulated board knows of each hit; the FPGA's time stamp it knows uncut."""
 
 
 class AstepBench:
@@ -38,7 +34,7 @@ class AstepBench:
         )
         settings, section = self.config.emulator, self.config.board
         self.clock = HandClock()
-        self.source = SeededFrames(settings, section.chips, section.layers)
+        self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
         order = self.config.astep.timestamp_order
         self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, order, firmware_id)
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
@@ -75,18 +71,20 @@ class AstepBench:
 
     def decode(self, readouts: list[bytes]) -> tuple[npt.NDArray[np.void], ReadoutDecoder]:
         """The hits of `readouts`, as whoever reads the files will see them."""
-        decoder = AstroPix4LayerReadout.make_decoder(self.board.description)
-        kept = [AstroPix4LayerReadout(data, number, 0) for number, data in enumerate(readouts)]
+        readout_class = self.board.readout_class
+        decoder = readout_class.make_decoder(self.board.description)
+        kept = [readout_class(data, number, 0) for number, data in enumerate(readouts)]
         table = decoder.decode(kept)
         decoder.flush()
         return table, decoder
 
     def compare(self, table: npt.NDArray[np.void]) -> None:
         """Every hit of `table` is as the emulated board knows it, none is missing."""
-        assert table.dtype == LAYER_HIT_DTYPE
+        chips = emulated_chips(self.config.board.chip_version)
+        assert table.dtype == chips.layer_hit_class.DTYPE
         expected = self.source.expected_hits(self.config.emulator.hits_limit)
         assert len(table) == len(expected) == self.config.emulator.hits_limit
-        for name in KNOWN:
+        for name in (*chips.known, "layer"):  # the FPGA's time stamp is known uncut
             assert table[name].tolist() == expected[name].tolist(), name
         mask = (1 << self.config.astep.timestamp_bits) - 1
         assert table["fpga_timestamp"].tolist() == [stamp & mask for stamp in expected["fpga_timestamp"].tolist()]

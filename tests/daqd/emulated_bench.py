@@ -57,7 +57,8 @@ class EmulatedBench:
         )
         settings = self.config.emulator
         self.clock = HandClock()
-        self.source = source or SeededHits(settings, self.config.board.chips)
+        section = self.config.board
+        self.source = source or SeededHits(settings, section.chips, section.chip_version)
         self.model = GeccoModel(self.source, settings.fifo_bytes, self.clock, record=True)
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = GeccoBoard(

@@ -178,12 +178,12 @@ def test_what_a_run_says_otherwise() -> None:
     [
         ({"file": "other.yml"}, "file: cannot be changed for a run"),
         ({"treshold_mv": 4}, "treshold_mv: unknown key: is threshold_mv meant?"),
-        ({"inject": [13, 9]}, "inject.row: 13 is not allowed: it must be 0 to 12"),
+        ({"inject": [35, 9]}, "inject.row: 35 is not allowed: it must be 0 to 34"),
         ({"inject": [1]}, "inject: [1] should be [row, column] or [chip, row, column]"),
         ({"inject": "1,9"}, "inject: '1,9' should be [row, column] or [chip, row, column]"),
         ({"vinj_mv": 1801}, "vinj_mv: 1801 is not allowed: it must be 0 to 1800"),
         ({"threshold_mv": "40"}, 'threshold_mv: "40" is not a number'),
-        ({"mask": {"enable": [[1, 16]]}}, "mask.enable[0].column: 16 is not allowed: it must be 0 to 15"),
+        ({"mask": {"enable": [[1, 35]]}}, "mask.enable[0].column: 35 is not allowed: it must be 0 to 34"),
     ],
 )
 def test_a_run_that_wants_the_impossible(overrides: dict[str, Any], expected: str) -> None:

@@ -107,7 +107,7 @@ def test_all_mistakes_at_once(folder: Path) -> None:
         source = "file"
         rate_hz = 0
         seed = true
-        hot_pixels = [[0, 1, 2], [0, 13, 1, 2.0], [0, 1, 1, 0]]
+        hot_pixels = [[0, 1, 2], [0, 35, 1, 2.0], [0, 1, 1, 0]]
         speed = "fast"
         misbehave = { cut_hits = 2 }
         [stream]
@@ -132,7 +132,7 @@ def test_all_mistakes_at_once(folder: Path) -> None:
             'emulator.rate_hz: it must be a number above 0, or "max"',
             "emulator.seed: true is not a whole number",
             "emulator.hot_pixels[0]: [0, 1, 2] should be [chip, row, column, factor]",
-            "emulator.hot_pixels[1].row: 13 is not allowed: it must be 0 to 12",
+            "emulator.hot_pixels[1].row: 35 is not allowed: it must be 0 to 34",
             "emulator.hot_pixels[2].factor: 0 is not allowed: it must be above 0",
             'emulator.speed: it must be a number above 0, or "max"',
             "emulator.misbehave.cut_hits: 2 is not allowed: it must be 0 to 1",

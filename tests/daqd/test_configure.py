@@ -122,7 +122,10 @@ def test_stop_leaves_it_safe(config: Path, tmp_path: Path) -> None:
     [
         ("--threshold 600", "daqd: chip.threshold_mv: a threshold of 600 mV above BL = 1 V makes thpix 1.6 V"),
         ("--threshold 1600", "daqd: threshold_mv: 1600.0 is not allowed: it must be 0 to 1500"),
-        ("--inject 13,9", "daqd: inject.row: 13 is not allowed: it must be 0 to 12"),
+        (
+            "--inject 13,9",
+            "daqd: chip.inject: there is no row 13, column 9: AstroPix 4 has rows 0 to 12",
+        ),
         ("--inject 1,1,9", "daqd: chip.inject: there is no chip 1: 0 to 0"),
         ("--chip-file nowhere.yml", "daqd: nowhere.yml: cannot be read: No such file or directory"),
         ("--dry-run --trace /nowhere/trace", "daqd: /nowhere/trace: cannot be written: No such file or directory"),
