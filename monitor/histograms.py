@@ -12,6 +12,10 @@ from monitor.pairing import pair_rows_with_columns
 Counts = npt.NDArray[np.int64]
 
 
+_EDGE = 1e-6
+"""Of a bin: less than any clock of the chips can tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class TotBinning:
     """Bins of equal width from 0 µs (included) to `end_us` (not included), and one more for what lies above.
@@ -31,7 +35,8 @@ class TotBinning:
     def indices(self, tot_us: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
         """Bin of each value (n,): 0…bins-1, `bins` for too long, -1 for what is no time (negative, NaN)."""
         with np.errstate(invalid="ignore"):
-            positions = np.minimum(tot_us / self.width_us, self.bins)
+            # What is on the edge of a bin is in it, whatever the division made of the last digit.
+            positions = np.minimum(tot_us / self.width_us + _EDGE, self.bins)
             indices: npt.NDArray[np.intp] = np.where(positions >= 0, positions, -1).astype(np.intp)
         return indices
 

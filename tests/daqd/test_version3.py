@@ -146,11 +146,8 @@ def test_the_version_is_all_that_is_changed() -> None:
     for kind in ("gecco", "astep"):
         config = Config.model_validate({"board": {"transport": "emulated", "kind": kind, **VERSION}})
         assert open_board(config).readout_class.uid() == (3000 if kind == "gecco" else 3100)
-    assert BoardSection.model_validate({"transport": "emulated", **VERSION}).gecco_spi_divider == 255
-    assert BoardSection.model_validate({"transport": "emulated"}).gecco_spi_divider == 40
-    assert (
-        BoardSection.model_validate({"transport": "emulated", **VERSION, "spi_divider": 100}).gecco_spi_divider == 100
-    )
+    for keys, divider in ((VERSION, 255), ({}, 40), ({**VERSION, "spi_divider": 100}, 100)):
+        assert BoardSection.model_validate({"transport": "emulated", **keys}).gecco_spi_divider == divider
 
 
 def test_pixels_that_the_version_does_not_have() -> None:

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import zmq
 
+from protocol.astropix3_hit import ASTROPIX3_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.messages import (
-    HIT_DESCRIPTION,
     Header,
     LogLine,
     Message,
     RunEvent,
     Stat,
     Topic,
+    describe,
     encode_body,
     encode_message,
 )
@@ -34,6 +35,20 @@ def make_hits(rows: list[tuple[int, int]], **columns: Any) -> np.ndarray:
     hits["payload"] = 7
     hits["timestamp"] = T0_NS + hits["readout_id"].astype("u8") * 1_000_000
     hits["ts_dec2"], hits["tot_us"] = 400, 20.0
+    for name, values in columns.items():
+        hits[name] = values
+    return hits
+
+
+def make_apart(rows: list[tuple[int, ...]], dtype: np.dtype = ASTROPIX3_HIT_DTYPE, **columns: Any) -> np.ndarray:
+    """Hits of AstroPix 3: (readout_id, decoding_order, is_column, location, chip_timestamp, tot_dec)."""
+    hits = np.zeros(len(rows), dtype)
+    names = ("readout_id", "decoding_order", "is_column", "location", "chip_timestamp", "tot_dec")
+    for index, name in enumerate(names):
+        hits[name] = [row[index] for row in rows]
+    hits["payload"] = 4
+    hits["timestamp"] = T0_NS + hits["readout_id"].astype("u8") * 1_000_000
+    hits["tot_us"] = hits["tot_dec"] / 200
     for name, values in columns.items():
         hits[name] = values
     return hits
@@ -78,7 +93,7 @@ class MessageMaker:
             pass_=pass_,
             n=len(hits),
             readouts=readouts,
-            dtype=HIT_DESCRIPTION,
+            dtype=describe(hits.dtype),
         )
 
     def stat(

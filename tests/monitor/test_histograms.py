@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.detector import Geometry
+from monitor.detector import ChipPlace, Geometry
 from monitor.histograms import MAX_HITS_PER_READOUT, HitHistograms, TotBinning
+from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
-from tests.monitor.publishing import make_hits
+from protocol.layer_hit import LAYER_HIT_DTYPE
+from tests.monitor.publishing import make_apart, make_hits
 
 GEOMETRY = Geometry(chips=4)
 
@@ -113,3 +115,48 @@ def test_every_possible_tot_has_a_bin() -> None:
 def test_an_impossible_geometry_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="give 1 to"):
         Geometry(**wrong)
+
+
+# ---- rows and columns apart, layers
+
+APART = [(0, 0, 0, 34, 10, 1010), (0, 1, 1, 33, 10, 1000), (0, 2, 0, 5, 77, 500), (1, 0, 1, 35, 10, 900)]
+
+
+def test_rows_and_columns_make_a_map_of_those_that_belong_together() -> None:
+    histograms = HitHistograms()
+    histograms.fill(make_apart(APART), 2)
+    assert histograms.hit_map.shape[1:] == (35, 35)
+    assert np.argwhere(histograms.hit_map).tolist() == [[0, 34, 33]]
+    # The column 35 does not exist, the row 5 has no partner.
+    assert (histograms.hits, histograms.outside, histograms.unpaired) == (4, 1, 1)
+    assert histograms.chip_hits[0] == 3
+    assert histograms.hits_per_readout[[1, 3]].tolist() == [1, 1]
+    # 5.05, 5 and 2.5 µs in bins of 0.05 µs.
+    assert histograms.binning.width_us == 0.05
+    assert histograms.tot[0].nonzero()[0].tolist() == [50, 100, 101]
+
+
+def test_another_run_may_have_other_chips() -> None:
+    histograms = HitHistograms(GEOMETRY)
+    histograms.fill(make_hits([(0, 0)]), 1)
+    histograms.reset()
+    histograms.fill(make_apart(APART), 2)
+    assert (histograms.rows, histograms.columns, histograms.hits) == (35, 35, 4)
+    histograms.reset()
+    histograms.fill(make_hits([(0, 0)]), 1)
+    assert (histograms.rows, histograms.columns, histograms.unpaired) == (13, 16, 0)
+    assert histograms.binning == TotBinning()
+
+
+@pytest.mark.parametrize("dtype", [LAYER_HIT_DTYPE, ASTROPIX3_LAYER_HIT_DTYPE])
+def test_the_same_chip_of_two_layers_is_two(dtype: np.dtype) -> None:
+    hits = np.zeros(5, dtype)
+    hits["layer"], hits["chip_id"] = [1, 3, 3, 6, 1], [2, 2, 2, 2, 4]
+    histograms = HitHistograms(GEOMETRY)
+    histograms.fill(hits, 1)
+    kind = histograms.kind
+    places = {GEOMETRY.place(kind, slot): int(histograms.chip_hits[slot]) for slot in histograms.chip_hits.nonzero()[0]}
+    assert places == {ChipPlace(1, 2): 1, ChipPlace(3, 2): 2}
+    assert histograms.outside == 2  # no layer 6, no chip 4
+    assert all(GEOMETRY.place(kind, GEOMETRY.slot(place)) == place for place in places)
+    assert str(ChipPlace(3, 2)) == "layer 3 chip 2"

@@ -2,14 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from monitor.detector import Geometry
 from monitor.rates import RateMeter
 from monitor.reader import StreamReader
 from monitor.state import LOG_LINES, DetectorState, MonitorState
+from protocol.layer_hit import LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
-from tests.monitor.publishing import T0_NS, MessageMaker, make_hits, run_record
+from tests.monitor.publishing import T0_NS, MessageMaker, make_apart, make_hits, run_record
 
 
 class Fed:
@@ -122,3 +124,45 @@ def test_the_log_is_bounded() -> None:
     fed(*(maker.log("info", str(number)) for number in range(LOG_LINES + 50)))
     lines = fed.snapshot().log
     assert (len(lines), lines[-1].text) == (LOG_LINES, str(LOG_LINES + 49))
+
+
+def test_layers_are_told_apart() -> None:
+    maker, fed = MessageMaker(), Fed()
+    plain = make_hits([(0, 0), (0, 1), (0, 2)], chip_id=[0, 0, 1], row=2, column=5)
+    hits = np.zeros(3, LAYER_HIT_DTYPE)
+    for name in plain.dtype.names:
+        hits[name] = plain[name]
+    hits["layer"] = [1, 2, 5]
+    fed(maker.run("begin", run_record(1, layers=2)), maker.stat(chips=2), maker.hits(hits, (0, 0)))
+    state = MonitorState.model_validate(json.loads(fed.snapshot().model_dump_json()))
+    chips = [(chip.layer, chip.chip, chip.hits) for chip in state.chips]
+    assert chips == [(1, 0, 1), (1, 1, 0), (2, 0, 1), (2, 1, 0), (5, 1, 1)]
+    assert [sum(map(sum, chip.hit_map)) for chip in state.chips] == [1, 0, 1, 0, 1]
+
+
+def test_rows_and_columns_apart() -> None:
+    maker, fed = MessageMaker(), Fed()
+    hits = make_apart([(0, 0, 0, 34, 10, 1010), (0, 1, 1, 20, 10, 1000), (0, 2, 1, 1, 10, 100)])
+    fed(maker.run("begin", run_record(1)), maker.hits(hits, (0, 0)))
+    state = fed.snapshot()
+    assert (state.rows, state.columns, state.hits, state.unpaired, state.tot_bin_us) == (35, 35, 3, 1, 0.05)
+    assert [(chip.layer, chip.chip, chip.hits) for chip in state.chips] == [(None, 0, 3)]
+    assert state.chips[0].hit_map[34][20] == 1
+
+
+def test_hits_without_a_place_are_no_hits() -> None:
+    hits = make_hits([(0, 0)])
+    names = [name for name in hits.dtype.names if name != "row"]
+    reader = StreamReader()
+    assert (
+        reader.read(MessageMaker().hits(np.array(hits[names].tolist(), [(n, hits.dtype[n]) for n in names]), (0, 0)))
+        is None
+    )
+    assert "no column row" in reader.last_error
+    apart = make_apart([(0, 0, 0, 1, 1, 1)])
+    names = [name for name in apart.dtype.names if name != "location"]
+    assert (
+        reader.read(MessageMaker().hits(np.array(apart[names].tolist(), [(n, apart.dtype[n]) for n in names]), (0, 0)))
+        is None
+    )
+    assert "no column location" in reader.last_error

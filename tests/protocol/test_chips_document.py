@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from protocol.chip_config import ChipConfig, dac_code
-from protocol.chip_kind import ASTROPIX4
+from protocol.chip_kind import ASTROPIX3, ASTROPIX4
 from protocol.chip_vector import configuration_bits
 from protocol.gecco import ChipPort, WriteRequest
 from protocol.gecco_cards import GeccoCards
@@ -28,6 +28,18 @@ def test_groups() -> None:
         group = [value for value in ASTROPIX4.values if value.group == name]
         assert (len(group), sum(value.bits for value in group)) == (int(values), int(bits))
     assert [row[0] for row in table("group")] == list(ASTROPIX4.groups)
+
+
+def test_version_3() -> None:
+    rows = table("group of version 3")
+    for name, values, bits in rows:
+        group = [value for value in ASTROPIX3.values if value.group == name]
+        assert (len(group), sum(value.bits for value in group)) == (int(values), int(bits))
+    assert [row[0] for row in rows] == list(ASTROPIX3.groups)
+    (step,) = shift_into_chips(configuration_bits([ChipConfig.usual(ASTROPIX3)]), ChipPort.LOAD, "")
+    assert isinstance(step, WriteRequest)
+    assert len(step.data) == 62_040
+    assert "62 040 bytes to the chips' port" in DOCUMENT
 
 
 def test_bits_of_a_column() -> None:

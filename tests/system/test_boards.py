@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from daqd.config import Config
+from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
-from tests.system.laboratory import Laboratory, Settings
+from tests.system.laboratory import Laboratory
 
 CHIPS = 2
 HITS = 8000
-COLUMNS = ("chip_id", "row", "column", "ts_dec1", "ts_dec2", "tot_us")
 EVERYWHERE = pytest.mark.parametrize(
     ("kind", "transport"),
     [(kind, transport) for kind in ("gecco", "astep") for transport in ("emulated-usb", "emulated-pty")],
 )
 
 
-def settings_of(kind: str, transport: str, **emulator: Any) -> Settings:
+def settings_of(kind: str, transport: str, **emulator: Any) -> dict[str, dict[str, Any]]:
     return {
         "board": {"kind": kind, "transport": transport, "chips": CHIPS},
         "serial": {"baud": 12_000_000},
@@ -29,14 +29,24 @@ def settings_of(kind: str, transport: str, **emulator: Any) -> Settings:
 
 def sent_hits(config: Config) -> Any:
     """What the emulated board says that it sends."""
-    if config.board.kind == "astep":
-        return SeededFrames(config.emulator, config.board.chips, config.board.layers).expected_hits(HITS)
-    return SeededHits(config.emulator, config.board.chips).expected_hits(HITS)
+    board = config.board
+    if board.kind == "astep":
+        return SeededFrames(config.emulator, board.chips, board.layers, board.chip_version).expected_hits(HITS)
+    return SeededHits(config.emulator, board.chips, board.chip_version).expected_hits(HITS)
 
 
-@EVERYWHERE
-def test_cold_board_to_stopped_run(laboratory: Laboratory, kind: str, transport: str) -> None:
-    daemon = laboratory.configure(settings_of(kind, transport, hits_limit=HITS)).start()
+@pytest.mark.parametrize(
+    ("kind", "transport", "version"),
+    [
+        *((kind, transport, 4) for kind in ("gecco", "astep") for transport in ("emulated-usb", "emulated-pty")),
+        ("gecco", "emulated-usb", 3),
+        ("astep", "emulated-pty", 3),
+    ],
+)
+def test_cold_board_to_stopped_run(laboratory: Laboratory, kind: str, transport: str, version: int) -> None:
+    settings = settings_of(kind, transport, hits_limit=HITS)
+    settings["board"]["chip_version"] = version
+    daemon = laboratory.configure(settings).start()
     subscriber = daemon.subscribe()
     subscriber.wait_until_heard()
     daemon.call("start", chip={"threshold_mv": 40.0, "inject": [1, 9], "vinj_mv": 300.0})
@@ -52,12 +62,13 @@ def test_cold_board_to_stopped_run(laboratory: Laboratory, kind: str, transport:
     chips = record.chip_configuration
     assert chips is not None
     assert chips["threshold_mv"]["card"] == 40.0
+    assert chips["version"] == version
     assert (chips["injection"]["row"], chips["injection"]["amplitude_mv"]) == (1, 300.0)
     sent = sent_hits(daemon.config)
     streamed = subscriber.hits(run=1)
     for hits in (run.hits, streamed):
         assert len(hits) == HITS
-        for name in COLUMNS:
+        for name in emulated_chips(version).known:
             np.testing.assert_array_equal(hits[name], sent[name], name)
     assert subscriber.ledger(run=1) == run.check_ledger()
 

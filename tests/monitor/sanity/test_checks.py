@@ -10,7 +10,7 @@ from monitor.sanity.findings import Level, Notice
 from monitor.sanity.limits import Limits
 from monitor.sanity.order import ReadoutOrder
 from protocol.ledger import Ledger
-from tests.monitor.publishing import make_hits
+from tests.monitor.publishing import make_apart, make_hits
 
 LIMITS = Limits(geometry=Geometry(chips=2))
 S = 1_000_000_000
@@ -176,3 +176,13 @@ def test_a_recording_without_time_stamps_is_info_and_one_that_lost_some_is_not()
     assert levels([*never.add(np.arange(3), np.zeros(3, "u8")), *never.settle()]) == {"no_time": Level.INFO}
     lost = ReadoutOrder(LIMITS, complete=True)
     assert levels([*lost.add(np.arange(3), np.array([0, S, S])), *lost.settle()]) == {"no_time": Level.WARNING}
+
+
+def test_hits_of_rows_and_columns() -> None:
+    fine = make_apart([(0, 0, 0, 34, 10, 1010), (0, 1, 1, 34, 10, 1000)])
+    assert list(HitTally(LIMITS).add(fine)) == []
+    bad = make_apart([(0, 0, 0, 35, 10, 1010), (0, 1, 1, 34, 10, 0)], payload=[4, 7])
+    told = {notice.check.name: notice.text for notice in HitTally(LIMITS).add(bad)}
+    assert told["impossible_address"] == "1 of 2 hits, the first: chip_id 0, is_column 0, location 35"
+    assert told["payload"] == "1 of 2 hits, the first: payload 7"
+    assert told["tot_zero"] == "1 of 2 hits, the first: chip_id 0, is_column 1, location 34"

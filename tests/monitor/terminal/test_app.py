@@ -13,8 +13,9 @@ from monitor.terminal.app import WatchApp
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.receiver import Receiver
 from monitor.terminal.spectrum import Spectrum
+from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
-from tests.monitor.publishing import TestPublisher, make_hits, run_record
+from tests.monitor.publishing import TestPublisher, make_apart, make_hits, run_record
 
 PATIENCE_S = 20.0
 
@@ -166,3 +167,23 @@ def test_losses_and_a_stream_gone_quiet_cannot_be_overlooked(publisher: TestPubl
             await until(pilot, app, "NO DATA for 0:00:03")
 
         play(app, script)
+
+
+def test_rows_and_columns_in_layers(publisher: TestPublisher) -> None:
+    """Another shape of the map, and chips by their layer."""
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            send_run(publisher)
+            await until(pilot, app, "chip 0 of 4 · 20 hits")
+            rows = [(0, 0, 0, 34, 10, 1010), (0, 1, 1, 33, 10, 1000), (0, 2, 0, 5, 90, 500)]
+            hits = make_apart(rows, ASTROPIX3_LAYER_HIT_DTYPE, layer=2)
+            messages = publisher.messages
+            publisher.send(messages.run("begin", run_record(2, layers=2)), messages.hits(hits, (0, 0), run=2))
+            await until(pilot, app, "layer 1 chip 0 of 8 · 0 hits", "unpaired 1")
+            for _ in range(4):
+                await pilot.press("c")
+            await until(pilot, app, "layer 2 chip 0 of 8 · 1 hits", "median 5.03 µs")
+            assert app.query_one(HitMap).size.width == 3 + 35
+
+        play(app, script, (100, 50))
