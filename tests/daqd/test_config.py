@@ -289,3 +289,11 @@ def test_a_runtime_directory_of_ones_own(folder: Path, monkeypatch: pytest.Monke
 def test_impossible_emulators(keys: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(keys))):
         EmulatorSection.model_validate(keys)
+
+
+def test_a_value_of_many_lines_is_one_line_of_error(tmp_path: Path) -> None:
+    path = tmp_path / "lines.toml"
+    path.write_text('[board]\ntransport = "emulated"\nspi_hz = """\none\n\x1b[2Jtwo"""\n'.replace("\x1b", "\\u001b"))
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+    assert raised.value.mistakes == ('board.spi_hz: "one??[2Jtwo" is not a number',)
