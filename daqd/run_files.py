@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from daqd.run_store import RunStore, sync_directory
+from daqd.run_store import RunStore
 from protocol.apx import FileHeader
+from protocol.durable import sync_directory
 from protocol.readout import AbstractAstroPixReadout
 from protocol.run_record import FileRecord
 

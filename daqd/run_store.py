@@ -8,9 +8,9 @@ from typing import Any
 
 from daqd.errors import DiskError
 from daqd.process_lock import ProcessLock
-from protocol.run_record import RunRecord, file_name, run_name
+from protocol.durable import replace_text
+from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
 
-PART_SUFFIX = ".part"
 _RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _COUNTER = "last_run"
 _RESERVE_BYTES = 1 << 18
@@ -104,7 +104,7 @@ class RunStore:
     def write_record(self, record: RunRecord) -> None:
         """Replace the record of a run, whole or not at all; `DiskError` where the disk refuses."""
         try:
-            replace_text(self.record_path(record.run), record.model_dump_json(indent=2) + "\n")
+            replace_text(self.record_path(record.run), record.to_json())
         except OSError as error:
             raise DiskError(f"cannot write the record of run {record.run}: {error}") from error
 
@@ -123,26 +123,3 @@ class RunStore:
         record = self.read_record(run)
         if record is not None and record.state != "running":
             self.write_record(record.model_copy(update={"ledger": ledger}))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Put a file in the place of another, so that a reader sees the old or the new one, also after a power cut."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in a directory last through a power cut, where the system can."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except PermissionError:  # Windows does not open directories
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

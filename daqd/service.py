@@ -16,6 +16,7 @@ from daqd.errors import ConfigError, DaqError, RunControlError
 from daqd.logs import OperatorLog
 from daqd.process_lock import ProcessLock
 from daqd.publisher_handle import PublisherHandle
+from daqd.repair import repair_runs
 from daqd.run_control import RunControl
 from daqd.run_store import RunStore
 from daqd.signals import ProcessSignals
@@ -106,6 +107,7 @@ class Service:
                 async with supervision.taking_long():
                     server.open()
                     lock.acquire()
+                    await asyncio.to_thread(repair_runs, store, self._stop_asked.is_set)
                     await publisher.start()
                     await server.start()
             except DaqError as error:

@@ -120,7 +120,7 @@ class StatusBoard:
             return
         self._rates = Rates(
             readouts_hz=(counts.readouts - self._rated.readouts) / passed_s,
-            bytes_hz=(counts.board_bytes - self._rated.board_bytes) / passed_s,
+            bytes_hz=((counts.board_bytes or 0) - (self._rated.board_bytes or 0)) / passed_s,
         )
         self._rated, self._rated_at = counts, now
 

@@ -10,6 +10,12 @@ from protocol.readout_description import ReadoutDescription, TimestampBits, Time
 
 _MOST_MISTAKES = 20
 
+PART_SUFFIX = ".part"
+"""What the name of a file ends with while it is written."""
+
+CUT_SUFFIX = ".cut"
+"""What is put aside of a file is called as the file, with this behind; then `.cut.2` and so on."""
+
 RunState = Literal["running", "finished", "failed", "interrupted"]
 
 
@@ -39,18 +45,32 @@ class Gap(_Model):
     reason: str
 
 
+class Cut(_Model):
+    """Bytes of a file that belong to no whole readout, put aside by a repair.
+
+    As the repair found `file`, they were the `size_bytes` from `offset` on. They are in the file `kept_as`; if several
+    have that name, one after the other in this order.
+    """
+
+    file: str
+    offset: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    kept_as: str
+
+
 class Counts(_Model):
     """What was read and written.
 
     `board_bytes`: as the board delivered them; `readout_bytes` of these are in the files, `padding_bytes` were padding
-    at the end of a readout (also of the `empty_readouts`, which are padding alone and are not in the files).
+    at the end of a readout (also of the `empty_readouts`, which are padding alone and are not in the files). The three
+    that cannot be told from the files are None where the daemon took them with it.
     """
 
     readouts: int = 0
-    empty_readouts: int = 0
-    board_bytes: int = 0
+    empty_readouts: int | None = 0
+    board_bytes: int | None = 0
     readout_bytes: int = 0
-    padding_bytes: int = 0
+    padding_bytes: int | None = 0
     file_bytes: int = 0
 
 
@@ -84,6 +104,7 @@ class RunRecord(_Model):
     ledger: dict[str, Any] | None = None
     gaps: tuple[Gap, ...] = ()
     files: tuple[FileRecord, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def description(self) -> ReadoutDescription:
@@ -93,6 +114,10 @@ class RunRecord(_Model):
     def decoder(self) -> ReadoutDecoder:
         """A decoder for the readouts of the run; `ValueError` for readouts of an unknown kind."""
         return uid_to_readout_class(self.readout_uid).make_decoder(self.description)
+
+    def to_json(self) -> str:
+        """As it stands in its file."""
+        return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

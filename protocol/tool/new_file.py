@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from protocol.durable import sync_directory
 from protocol.tool.errors import MisuseError, ToolError
 
 
@@ -32,7 +33,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
         # after publishing by rename it is not there any more
         with suppress(FileNotFoundError):
             temporary.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _refuse_existing(path: Path, force: bool) -> None:
@@ -56,17 +57,6 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
     except (OSError, NotImplementedError):  # a file system without hard links
         _refuse_existing(path, force)
         temporary.rename(path)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the new name survive a power cut, where directories can be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def output_paths(inputs: list[Path], output: Path | None, suffix: str) -> list[Path]:

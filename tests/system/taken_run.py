@@ -106,7 +106,7 @@ class TakenRun:
         assert not self.parts
         assert [path.name for path in self.files] == [file.name for file in record.files]
         assert sorted(path.name for path in self.directory.iterdir()) == sorted(
-            [*(path.name for path in self.files), f"{self.directory.name}.json"]
+            [*(path.name for path in self.files), *{cut.kept_as for cut in record.cuts}, f"{self.directory.name}.json"]
         )
         self._check_files(record)
         self._check_counts(record)
@@ -132,7 +132,10 @@ class TakenRun:
         counts = record.counts
         assert counts.readouts == len(self.readouts)
         assert counts.readout_bytes == sum(len(each.data) for each in self.readouts)
-        assert counts.readout_bytes + counts.padding_bytes == counts.board_bytes
+        if record.state == "interrupted":
+            assert (counts.empty_readouts, counts.board_bytes, counts.padding_bytes) == (None, None, None)
+        else:
+            assert counts.readout_bytes + (counts.padding_bytes or 0) == counts.board_bytes
         assert counts.file_bytes == sum(path.stat().st_size for path in self.files)
         assert all(each.data and each.data[-1] != 0xFF for each in self.readouts)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from protocol.hit import HitTable
 from tests.system.laboratory import Laboratory
-from tests.system.processes import wait_until_gone
+from tests.system.processes import wait_until, wait_until_gone
 
 
 def keys(hits: HitTable) -> HitTable:
@@ -33,11 +33,38 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
     received = subscriber.hits(run=1)
     np.testing.assert_array_equal(keys(received), keys(run.hits[: len(received)]))
 
-    before = {path.name: path.read_bytes() for path in run.directory.iterdir()}
     daemon.start("--autostart")
+    assert "run 1, which was left open, is repaired: " in daemon.program.output
     assert daemon.wait_for_readouts(10).run == 2
     daemon.ctl("stop")
     assert daemon.end() == 0
     assert daemon.run(2).check_closed().state == "finished"
-    assert {path.name: path.read_bytes() for path in run.directory.iterdir()} == before
     assert subscriber.close().malformed == 0
+
+    repaired = daemon.run(1)
+    record = repaired.check_closed()
+    assert record.state == "interrupted"
+    assert repaired.readouts == run.readouts
+    np.testing.assert_array_equal(repaired.hits, run.hits)
+    assert (record.end_ns, record.ledger) == (run.readouts[-1].timestamp_ns, None)
+    assert f"did not live to close it: {len(run.readouts)} readouts in {len(record.files)} files" in record.end_reason
+
+
+def test_kill_the_daemon_again_and_again_and_in_its_repair(laboratory: Laboratory) -> None:
+    """Each start finds what the one before has left, also where that was killed while it tidied up."""
+    daemon = laboratory.configure({"emulator": {"rate_hz": "max"}, "files": {"max_size_mb": 0.2}})
+    for run in range(1, 4):
+        daemon.start("--autostart")
+        daemon.wait_for_readouts(300)
+        publisher = daemon.publisher
+        daemon.program.kill()
+        wait_until_gone(publisher)
+        daemon.launch()
+        wait_until("it does something", lambda: daemon.program.output or daemon.control_socket.exists())
+        daemon.program.kill()
+        laboratory.wait_until_empty()
+        assert daemon.run(run).readouts
+    daemon.start()
+    assert daemon.end() == 0
+    for run in range(1, 4):
+        assert daemon.run(run).check_closed().state == "interrupted"
