@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 import zmq
 import zmq.asyncio
 
+from daqd.endpoint_holder import in_the_way
 from daqd.errors import DaqError, RunControlError
 from protocol.errors import MessageError
 from protocol.messages import (
@@ -61,7 +62,8 @@ class ControlServer:
             self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
             raise ControlError(
-                f"cannot listen at {self.endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon there?"
+                f"cannot listen at {self.endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(self.endpoint)}; "
+                "end that, or choose another control.endpoint"
             ) from error
 
     async def start(self) -> None:
@@ -123,7 +125,7 @@ def _claim_socket(path: Path) -> IO[str]:
                 f"{path.parent} belongs to somebody else or others may write to it, so others could command the board; "
                 "chmod 700 it or choose another daq.runtime_dir"
             )
-        lock = path.with_suffix(".lock").open("a")
+        lock = path.with_suffix(".lock").open("a+")
     except OSError as error:
         if isinstance(error, ControlError):
             raise
@@ -131,14 +133,20 @@ def _claim_socket(path: Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        lock.seek(0)
+        holder = lock.read(32).strip()
         lock.close()
         if not isinstance(error, BlockingIOError):
             raise ControlError(
                 f"cannot lock {lock.name}: {error.strerror or error}; choose a local daq.runtime_dir"
             ) from None
+        who = f" (process {holder})" if holder.isdigit() else ""
         raise ControlError(
-            f"another daemon is using {path}; end it (daqctl shutdown), or give this one another daq.name"
+            f"another daemon is using {path}{who}; end it (daqctl shutdown), or give this one another daq.name"
         ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
     return lock
 
 

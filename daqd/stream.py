@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import zmq
 
+from daqd.endpoint_holder import bind_alone, in_the_way
 from daqd.errors import DaqError
 from daqd.patience import Patience
 from protocol.messages import Topic, encode_frames
@@ -62,12 +63,12 @@ class Stream:
             self.socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             self.socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
             self.socket.set(zmq.MAXMSGSIZE, 1 << 16)  # subscribers have only subscriptions to say
-            self.socket.bind(endpoint)
+            bind_alone(self.socket, endpoint)
         except zmq.ZMQError as error:
             self.close()
             raise StreamError(
-                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}; is another daemon or replay there? "
-                "Choose another stream.bind"
+                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(endpoint)}; end that, or "
+                "choose another stream.bind"
             ) from error
         self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

@@ -1,6 +1,8 @@
 """What cannot work is refused at once, in words, and disturbs nobody."""
 
+import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def first(laboratory: Laboratory) -> Daemon:
 
 def test_second_daemon_on_the_same_control_socket(laboratory: Laboratory, first: Daemon) -> None:
     refused = laboratory.run("daqd", "run", "-c", first.config_path, "--autostart")
-    check_refused(refused, "another daemon is using .*first.ipc")
+    check_refused(refused, rf"another daemon is using .*first.ipc \(process {first.program.pid}\)")
     assert len(refused.stderr.splitlines()) == 1
     check_unharmed(first)
 
@@ -47,7 +49,7 @@ def test_second_daemon_on_the_same_data_directory(laboratory: Laboratory, first:
     """Under another name, so that nothing else keeps them apart."""
     second = laboratory.configure({"daq": {"data_dir": str(laboratory.folder / "data")}}, name="second")
     refused = laboratory.run("daqd", "run", "-c", second.config_path, "--autostart")
-    check_refused(refused, r"the data directory .* is in use by process \d+")
+    check_refused(refused, f"the data directory .* is in use by process {first.program.pid}")
     check_unharmed(first)
 
 
@@ -55,9 +57,43 @@ def test_second_daemon_on_the_same_port(laboratory: Laboratory, first: Daemon) -
     data_dir = {"data_dir": str(laboratory.folder / "elsewhere")}
     second = laboratory.configure({"daq": data_dir, "stream": {"bind": first.endpoint}}, name="second")
     refused = laboratory.run("daqd", "run", "-c", second.config_path, "--autostart")
-    check_refused(refused, f"cannot publish at {first.endpoint}: Address already in use.* another")
+    who = rf"the publisher of the daemon 'first' \(process {first.publisher.pid}\)"
+    check_refused(refused, f"cannot publish at {first.endpoint}: Address already in use by {who}.* another stream.bind")
     assert not list((laboratory.folder / "elsewhere").glob("run_*"))
     assert not second.control_socket.exists()
+    check_unharmed(first)
+
+
+def test_port_of_a_foreign_program(laboratory: Laboratory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        bind = f"tcp://127.0.0.1:{foreign.getsockname()[1]}"
+        daemon = laboratory.configure({"stream": {"bind": bind}})
+        refused = laboratory.run("daqd", "run", "-c", daemon.config_path)
+    check_refused(refused, rf"cannot publish at {bind}: .* by another program, \S+ \(process {os.getpid()}\)")
+
+
+def test_second_daemon_on_the_same_socket_for_the_stream(laboratory: Laboratory) -> None:
+    """A path, which ZeroMQ would take away from who has it."""
+    bind = f"ipc://{laboratory.runtime_dir}/stream"
+    first = laboratory.configure({"stream": {"bind": bind}}, name="first").start("--autostart")
+    data_dir = {"data_dir": str(laboratory.folder / "elsewhere")}
+    second = laboratory.configure({"daq": data_dir, "stream": {"bind": bind}}, name="second")
+    refused = laboratory.run("daqd", "run", "-c", second.config_path)
+    check_refused(refused, f"cannot publish at {bind}: Address already in use by the publisher of the daemon 'first'")
+    first.subscribe().wait_until_heard()
+    check_unharmed(first)
+
+
+def test_second_daemon_on_the_same_board(laboratory: Laboratory) -> None:
+    device = laboratory.runtime_dir / "board"
+    laboratory.start("daqd", "emulate", "--no-pace", "--pty", device).wait_for_output("emulated gecco board")
+    board: Settings = {"board": {"transport": "serial"}, "serial": {"url": str(device)}}
+    first = laboratory.configure(board, name="first").start("--autostart")
+    first.wait_for_readouts(1)
+    data_dir = {"data_dir": str(laboratory.folder / "elsewhere")}
+    second = laboratory.configure({**board, "daq": data_dir}, name="second")
+    refused = laboratory.run("daqd", "run", "-c", second.config_path, "--autostart")
+    check_refused(refused, rf"cannot start a run: serial port \S+ is in use by process {first.program.pid}")
     check_unharmed(first)
 
 
