@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help run test check lint bench lock clean
+.PHONY: help run test check lint bench soak lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -32,6 +32,10 @@ check: lint test  ## everything that must hold before a commit
 
 bench: $(READY)  ## speed and latency, printed beside the figures of the design
 	$(BIN)/python -m tests.bench
+
+soak: $(READY)  ## what takes long: a hundred kills, ten million hits, much fuzzing (an hour or so)
+	$(BIN)/pytest -m soak -s
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links pyproject.toml
