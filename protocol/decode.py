@@ -11,7 +11,7 @@ from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
 from protocol.ledger import ByteClass, Ledger
-from protocol.scan import Scanner, Spans
+from protocol.scan import Flags, Positions, Scanner, Spans
 from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
@@ -32,9 +32,10 @@ class StreamDecoder:
 
     `chips`: number of chips in the chain, ids 0…chips-1 (1…31); None where it is not known, which takes any first byte
     for that of a hit and so mistakes more garbage for hits. `ValueError` outside that range.
-    `full_readout_bytes`: length of a readout as the board sends it, padding included; None where it is not known. A
-    readout of that length had no padding that could have taken bytes of a hit, so a hit that it cuts goes on in the
-    next one, whatever that begins with; without it, a rest that looks like idle or a first byte is mistaken.
+    `full_readout_bytes`: length of a readout as the board sends it, padding included; None where it is not known. What
+    a readout is short of that, and no more, can be bytes of a hit that were taken for padding. So it is known of a hit
+    that is cut whether it goes on in the next readout; without it, a rest that looks like idle or a first byte is
+    mistaken, and 0xFF before the cut is lost.
 
     `ledger` counts every byte and hit so far. A hit cut by the end of a readout is carried to the next; how the calls
     are cut makes no difference.
@@ -56,7 +57,7 @@ class StreamDecoder:
         self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE)
         self._carry = b""
         self._last_readout = (0, 0, 0)  # id, time stamp and hits of the last readout that had bytes
-        self._last_full = False  # whether that one had no padding
+        self._stripped = hit_class.LAYOUT.size_bytes  # from its end, as padding; never more than this
 
     @property
     def hit_bytes(self) -> int:
@@ -89,15 +90,15 @@ class StreamDecoder:
     def flush(self) -> HitTable:
         """End of the run: what is carried is a hit whose last bytes were 0xFF. Zero or one row, as from `decode`.
 
-        The hit belongs to the last readout that had bytes and comes last in it. Where that one is known to have had no
-        padding, the hit's rest was never read, and it is dropped.
+        The hit belongs to the last readout that had bytes and comes last in it. Where that one is known to have had
+        less padding than the hit lacks, the hit's rest was never read, and it is dropped.
         """
         if not self._carry:
             return np.zeros(0, self.hit_class.DTYPE)
-        if self._last_full:
+        if self._stripped < self.hit_bytes - len(self._carry):
             return self._drop_carried()
         everything, length = np.ones(1, np.bool_), np.full(1, len(self._carry))
-        words = self._words(_padded(self._carry), np.zeros(1, np.int64), length, everything)
+        words = self._words(_padded(self._carry), np.zeros(1, np.int64), length, length, everything)
         readout_id, timestamp, hits = self._last_readout
         table = self.hit_class.table(words)
         table["readout_id"], table["timestamp"], table["decoding_order"] = readout_id, timestamp, hits
@@ -109,8 +110,8 @@ class StreamDecoder:
 
     def _drop_carried(self) -> HitTable:
         ledger = self.ledger
-        words = self._words(_padded(self._carry), np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.bool_))
-        table = self.hit_class.table(words)
+        first = np.zeros(1, np.int64)
+        table = self.hit_class.table(self._words(_padded(self._carry), first, first, first, np.zeros(1, np.bool_)))
         _add(ledger.chip_dropped, table["chip_id"])
         ledger.dropped_hits += 1
         ledger.dropped += len(self._carry)
@@ -125,7 +126,7 @@ class StreamDecoder:
             "carry": self._carry.hex(),
             "full_readout_bytes": self.full_readout_bytes,
             "last_readout": list(self._last_readout),
-            "last_full": self._last_full,
+            "stripped": self._stripped,
             "ledger": self.ledger.to_dict(),
         }
 
@@ -137,7 +138,7 @@ class StreamDecoder:
             decoder.carry_over(bytes.fromhex(state["carry"]))
             readout_id, timestamp, hits = (int(value) for value in state["last_readout"])
             decoder._last_readout = (readout_id, timestamp, hits)
-            decoder._last_full = bool(state["last_full"])
+            decoder._stripped = _stripped_of(state, decoder.hit_bytes)
             decoder.ledger = Ledger.from_dict(state["ledger"])
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not the state of a decoder: {error!r}") from error
@@ -158,15 +159,16 @@ class StreamDecoder:
         lengths = block.offsets[1:] - block.offsets[:-1]
         filled = lengths.nonzero()[0]
         starts = block.offsets[filled] + carried
-        spans = self._scanner.scan(stream, starts, self._settles(lengths[filled]))
+        spans = self._scanner.scan(stream, starts, self._stripped_before(lengths[filled]))
         whole = ~spans.dropped
         if spans.carried:
             whole[-1] = False
-        start, end, restored = spans.start[whole], spans.end[whole], spans.restored[whole]
-        words = self._words(padded, start, end, restored)
+        start, end, gap, restored = spans.start[whole], spans.end[whole], spans.gap[whole], spans.restored[whole]
+        words = self._words(padded, start, end, gap, restored)
         table = self.hit_class.table(words)
         # A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
-        first_hit = (end - ~restored).searchsorted(starts)
+        ended = restored & (gap == end)
+        first_hit = (end - ~ended).searchsorted(starts)
         hits = np.empty_like(first_hit)
         hits[:-1] = first_hit[1:]
         hits[-1:] = len(table)
@@ -179,44 +181,45 @@ class StreamDecoder:
             self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
         self.ledger.readouts += len(block)
         self.ledger.bytes_read += len(block.data)
-        self.ledger.rejoined_hits += _rejoined(start, restored, first_hit, starts)
+        self.ledger.rejoined_hits += _rejoined(start, ended, first_hit, starts)
         self._count_hits(table, restored, end - start)
         self._count_rest(padded, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
         classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
         return Decoded(table, words, classes)
 
-    def _settles(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether the readout before each of those of `lengths` bytes can have lost padding; notes it of the last."""
+    def _stripped_before(self, lengths: Positions) -> Positions:
+        """How many bytes can have gone with the padding before each readout of `lengths`; notes it of the last."""
         if self.full_readout_bytes is None:
-            return np.ones(len(lengths), np.bool_)
-        full = np.append(self._last_full, lengths >= self.full_readout_bytes)
-        self._last_full = bool(full[-1])
-        return ~full[:-1]
+            return np.full(len(lengths), self.hit_bytes)
+        stripped = np.append(self._stripped, (self.full_readout_bytes - lengths).clip(0, self.hit_bytes))
+        self._stripped = int(stripped[-1])
+        return stripped[:-1]
 
     def _words(
         self,
         padded: npt.NDArray[np.uint8],
-        start: npt.NDArray[np.int64],
-        end: npt.NDArray[np.int64],
-        restored: npt.NDArray[np.bool_],
+        start: Positions,
+        end: Positions,
+        gap: Positions,
+        restored: Flags,
     ) -> Words:
-        """The hits as little-endian words; of the restored ones, the bytes at and after `end` are 0xFF."""
+        """The hits as little-endian words; of the restored ones, what is missing of them is 0xFF before `gap`."""
         every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
         words = every_offset.take(start)
-        size = self.hit_class.LAYOUT.size_bytes
-        if size < 8:
-            words &= np.uint64((1 << 8 * size) - 1)
+        size = self.hit_bytes
         if restored.any():
             cut = restored.nonzero()[0]
-            present = (8 * (end[cut] - start[cut])).astype(np.uint64)
-            missing = np.uint64((1 << 8 * size) - 1) & ~((np.uint64(1) << present) - np.uint64(1))
-            words[cut] |= missing
+            before = (8 * (gap[cut] - start[cut])).astype(np.uint64)
+            missing = (8 * (size - end[cut] + start[cut])).astype(np.uint64)
+            one = np.uint64(1)
+            begun = words[cut] & ((one << before) - one)
+            words[cut] = begun | ((one << missing) - one) << before | (words[cut] ^ begun) << missing
+        if size < 8:
+            words &= np.uint64((1 << 8 * size) - 1)
         return words
 
-    def _count_hits(
-        self, table: HitTable, restored: npt.NDArray[np.bool_], present_bytes: npt.NDArray[np.int64]
-    ) -> None:
+    def _count_hits(self, table: HitTable, restored: Flags, present_bytes: Positions) -> None:
         ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
         present = int(present_bytes.sum())
         ledger.hits += len(table)
@@ -241,7 +244,7 @@ class StreamDecoder:
         )
         if spans.dropped.any():
             start, end = spans.start[spans.dropped], spans.end[spans.dropped]
-            words = self._words(padded, start, end, np.ones(len(start), np.bool_))
+            words = self._words(padded, start, end, end, np.ones(len(start), np.bool_))
             missing += len(words) * size
             idle -= _count(words, IDLE_BYTE)
             padding -= _count(words, PADDING_BYTE)
@@ -266,21 +269,26 @@ class StreamDecoder:
         return classes
 
 
+def _stripped_of(state: dict[str, Any], most: int) -> int:
+    stripped = state["stripped"]
+    if type(stripped) is not int or not 0 <= stripped <= most:
+        raise ValueError(f"not the state of a decoder: {stripped!r} bytes taken for padding")
+    return stripped
+
+
 def _padded(*pieces: bytes) -> npt.NDArray[np.uint8]:
     """The bytes of `pieces` and eight more, so that a word can be taken at each of their positions."""
     return np.frombuffer(b"".join((*pieces, bytes(8))), np.uint8)
 
 
-def _rejoined(
-    start: npt.NDArray[np.int64],
-    restored: npt.NDArray[np.bool_],
-    first_hit: npt.NDArray[np.int64],
-    bounds: npt.NDArray[np.int64],
-) -> int:
-    """How many hits were begun before one of `bounds` and end after it; `first_hit`: the first that ends after each."""
+def _rejoined(start: Positions, ended: Flags, first_hit: Positions, bounds: Positions) -> int:
+    """How many hits were begun before one of `bounds` and end after it; `first_hit`: the first that ends after each.
+
+    `ended`: those whose end is the bound itself.
+    """
     if not len(start):
         return 0
-    cut = (start.take(first_hit, mode="clip") < bounds) & ~restored.take(first_hit, mode="clip")
+    cut = (start.take(first_hit, mode="clip") < bounds) & ~ended.take(first_hit, mode="clip")
     cut &= first_hit < len(start)
     cut[:-1] &= first_hit[1:] != first_hit[:-1]  # a hit that is cut twice counts once, at its last cut
     return int(np.count_nonzero(cut))

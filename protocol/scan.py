@@ -22,12 +22,14 @@ _FEW = 32
 class Spans:
     """Begun hits in order: bytes `start[i]` to `end[i]`, at most one of the flags each.
 
-    None set: a whole hit. `restored`: a hit whose last bytes were 0xFF and went with the padding. `dropped`: bytes were
-    lost, no hit. `carried`: more bytes are needed (the last one only).
+    None set: a whole hit. `restored`: a hit some of whose bytes were 0xFF and went with the padding: as many as are
+    missing of its size, before the byte at `gap[i]`. `dropped`: bytes were lost, no hit. `carried`: more bytes are
+    needed (the last one only). Where nothing is restored, `gap[i]` is `end[i]`.
     """
 
     start: Positions
     end: Positions
+    gap: Positions
     restored: Flags
     dropped: Flags
     carried: bool
@@ -46,48 +48,77 @@ class Scanner:
     def __init__(self, size: int, first_bytes: Flags, idle_byte: int, padding_byte: int) -> None:
         self.size = size
         self._first = first_bytes
+        self._idle = idle_byte
         self._settling = first_bytes.copy()
         self._settling[idle_byte] = True
         self._after_hit = self._settling.copy()
         self._after_hit[padding_byte] = True
 
-    def scan(self, stream: npt.NDArray[np.uint8], starts: Positions, settles: Flags) -> Spans:
+    def scan(self, stream: npt.NDArray[np.uint8], starts: Positions, stripped: Positions) -> Spans:
         """Begun hits in `stream`, bytes carried over first; `starts`: where non-empty readouts begin, ascending.
 
         Bytes before `starts[0]` were carried over: they begin with a first byte and are shorter than a hit.
-        `settles`, one for each start: whether padding may have been stripped before it.
+        `stripped`, one for each start: how many bytes were taken for padding before it; `size` or more where that is
+        not known.
         """
         length = len(stream)
         candidate = self._first.take(stream)
         at = candidate.nonzero()[0]
         if not len(at):
             nothing = np.zeros(0, np.bool_)
-            return Spans(at, at, nothing, nothing, False)
+            return Spans(at, at, at, nothing, nothing, False)
         bounds = np.append(starts, length)
         end = at + self.size
-        restored = self._settle(stream, starts[settles], at, end)
+        gap = end.copy()
+        restored = self._settle(stream, bounds, stripped, at, end, gap)
         beyond = end > length
         end[beyond] = length
         dropped = np.zeros(len(at), np.bool_)
         reached = follow(self._next(candidate, end))
-        # Most candidates are bytes within hits: unless rule (c) concerns one that is reached, it changes nothing.
+        # Most candidates are bytes within hits: unless rule 4 concerns one that is reached, it changes nothing.
         if not self._followed(stream, bounds, end[reached]).all():
             self._lose(stream, bounds, at, end, dropped)
             reached = follow(self._next(candidate, end))
         start, end = at[reached], end[reached]
-        return Spans(start, end, restored[reached], dropped[reached], bool(beyond[reached][-1]))
+        restored = restored[reached]
+        gap = np.where(restored, gap[reached], end)
+        return Spans(start, end, gap, restored, dropped[reached], bool(beyond[reached][-1]))
 
-    def _settle(self, stream: npt.NDArray[np.uint8], starts: Positions, at: Positions, end: Positions) -> Flags:
-        """Rule (a): a readout that begins with idle or first byte ends a hit that was cut before it; adapts `end`."""
+    def _settle(
+        self,
+        stream: npt.NDArray[np.uint8],
+        bounds: Positions,
+        stripped: Positions,
+        at: Positions,
+        end: Positions,
+        gap: Positions,
+    ) -> Flags:
+        """Rule 1: hits that are cut by one of `bounds`, and lost bytes of 0xFF there. Adapts `end` and `gap`."""
         restored = np.zeros(len(at), np.bool_)
-        settling = starts[self._settling.take(stream.take(starts))]
-        first = at.searchsorted(settling - self.size + 1)
-        stop = at.searchsorted(settling)
+        starts = bounds[:-1]
+        ended = self._settling.take(stream.take(starts)) & (stripped > 0)
+        mended = (stripped > 0) & (stripped < self.size - 1)
+        first = at.searchsorted(starts - self.size + 1)
+        stop = at.searchsorted(starts)
         # Backwards, so that of several readouts that could settle a hit the first one does.
-        for index in (first < stop).nonzero()[0][::-1].tolist():
-            restored[first[index] : stop[index]] = True
-            end[first[index] : stop[index]] = settling[index]
+        for index in ((first < stop) & (ended | mended)).nonzero()[0][::-1].tolist():
+            bound, cut = int(starts[index]), slice(first[index], stop[index])
+            if ended[index]:
+                restored[cut] = True
+                end[cut] = gap[cut] = bound
+            if mended[index]:
+                missing = int(stripped[index])
+                for hit in range(cut.start, cut.stop):
+                    hit_end = int(at[hit]) + self.size
+                    if hit_end <= bounds[index + 1] and self._is_rest(stream, bound, hit_end - missing):
+                        restored[hit], end[hit], gap[hit] = True, hit_end - missing, bound
         return restored
+
+    def _is_rest(self, stream: npt.NDArray[np.uint8], bound: int, rest_end: int) -> bool:
+        """Whether the bytes from `bound` to `rest_end` may be the rest of a hit."""
+        if rest_end <= bound or not self._after_hit[stream[rest_end]]:
+            return False
+        return rest_end == bound + 1 or bool((stream[bound:rest_end] != self._idle).any())
 
     def _followed(self, stream: npt.NDArray[np.uint8], bounds: Positions, end: Positions) -> Flags:
         """Whether something sensible comes at each `end`: idle, padding, a first byte, or the end of a readout."""
@@ -101,7 +132,7 @@ class Scanner:
     def _lose(
         self, stream: npt.NDArray[np.uint8], bounds: Positions, at: Positions, end: Positions, dropped: Flags
     ) -> None:
-        """Rule (c): where nothing sensible follows a hit, but another hit begins within it, bytes were lost.
+        """Rule 4: where nothing sensible follows a hit, but another hit begins within it, bytes were lost.
 
         Adapts `end` and `dropped`.
         """

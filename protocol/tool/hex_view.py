@@ -93,6 +93,7 @@ class HexView:
         decoder = self._decoder
         before, ledger = len(decoder.carried), decoder.ledger
         rejoined_hits, restored_hits = ledger.rejoined_hits, ledger.restored_hits
+        restored_bytes = ledger.restored_bytes
         lost_before = ledger.dropped + ledger.orphan
         decoded = decoder.examine(block, classify=True)
         lost_here = np.count_nonzero((decoded.classes == ByteClass.DROPPED) | (decoded.classes == ByteClass.ORPHAN))
@@ -100,8 +101,8 @@ class HexView:
         lost = ledger.dropped + ledger.orphan - lost_before - int(lost_here)
         rejoined, restored = ledger.rejoined_hits > rejoined_hits, ledger.restored_hits > restored_hits
         fate = ", ".join(self._fates(before, lost, rejoined, restored)) if before else ""
-        # what the carried bytes already gave of the hit whose rest opens this readout
-        begun = before - lost if rejoined else 0
+        # what was already there of the hit whose rest opens this readout
+        begun = before - lost + ledger.restored_bytes - restored_bytes if rejoined else 0
         return ExaminedReadout(
             int(block.readout_id[0]),
             int(block.timestamp[0]),
@@ -117,7 +118,9 @@ class HexView:
         if lost:
             yield f"{lost} dropped"
         if lost < before:
-            kept = "completed here" if rejoined else "a hit with 0xFF restored" if restored else "still open"
+            kept = "a hit with 0xFF restored" if restored else "still open"
+            if rejoined:
+                kept = "completed here, 0xFF restored" if restored else "completed here"
             yield f"{before - lost} {kept}" if lost else kept
 
     def _alternating(self, classes: np.ndarray[Any, np.dtype[np.uint8]], begun: int) -> str:

@@ -32,7 +32,7 @@ def drain(hits: SeededHits, step: int, elapsed_s: float = 0.0) -> bytes:
 
 
 def decode(stream: bytes, chips: int) -> np.ndarray[Any, Any]:
-    """Hits in `stream`, taken as one readout: where a readout cuts a hit, its rest may look like the next one's."""
+    """Hits in `stream`, taken as one readout."""
     decoder = StreamDecoder(chips)
     hits = decoder.decode([AstroPix4Readout(stream, 0, 0)])
     rest = decoder.flush()
@@ -143,6 +143,25 @@ def test_all_hits_come_through_driver_and_decoder(chips: int, seed: int, readout
     assert len(decoded) == 2000
     for name in DECODED:
         assert np.array_equal(decoded[name], expected[name]), name
+
+
+@pytest.mark.parametrize("chips", [1, 4])
+def test_at_saturation_the_hits_that_readouts_cut_come_out_as_they_were_sent(chips: int) -> None:
+    """One cut in 256 is after 0xFF, which goes with the padding and must come back."""
+    readout_bytes, hits = 100, 60_000
+    sent = source(chips, rate_hz="max", hits_limit=hits)
+    stream = drain(sent, 1 << 20)
+    raw = [stream[start : start + readout_bytes] for start in range(0, len(stream), readout_bytes)]
+    readouts = [AstroPix4Readout(data, number, 0) for number, data in enumerate(raw)]
+    expected = sent.expected_hits(hits)
+    decoder = StreamDecoder(chips, full_readout_bytes=readout_bytes)
+    decoded = np.concatenate([decoder.decode(readouts), decoder.flush()])
+    assert len(decoded) == hits
+    for name in DECODED:
+        assert np.array_equal(decoded[name], expected[name]), name
+    assert decoder.ledger.restored_hits > 0
+    assert (decoder.ledger.orphan, decoder.ledger.dropped) == (0, 0)
+    assert decoder.ledger.balanced
 
 
 def test_max_fills_the_fifo_and_never_overflows() -> None:

@@ -57,14 +57,19 @@ class SequentialDecoder:
         if not self.starts_hit(byte):
             self.counts["idle" if byte == IDLE else "padding" if byte == PADDING else "orphan"] += 1
             return at + 1
-        settled_at = self._settled_at(at)
-        if settled_at is not None:
-            self._restore(at, settled_at, self._owner[settled_at])
-            return settled_at
+        for index, bound in enumerate(self._bounds[:-1]):
+            if at < bound < end:
+                stripped = self._stripped(index - 1)
+                if end <= self._bounds[index + 1] and self._mended(bound, end - stripped, end):
+                    self._mend(at, bound, end - stripped)
+                    return end - stripped
+                if stripped and (self._stream[bound] == IDLE or self.starts_hit(self._stream[bound])):
+                    self._restore(at, bound, index)
+                    return bound
         if end > length and not flush:
             self.counts["carried"] += length - at
             return length
-        if end > length and self._full(self._owner[-1]):
+        if end > length and self._stripped(self._owner[-1]) < end - length:
             self.counts["dropped"] += length - at
             self.counts["dropped_hits"] += 1
             return length
@@ -81,19 +86,16 @@ class SequentialDecoder:
         self.counts["hit"] += self.size
         return end
 
-    def _settled_at(self, at: int) -> int | None:
-        """Rule (a): the begin of a readout that says that the hit at `at` has ended before it."""
-        for index, bound in enumerate(self._bounds[:-1]):
-            if at < bound < at + self.size and not self._full(index - 1):
-                byte = self._stream[bound]
-                if byte == IDLE or self.starts_hit(byte):
-                    return bound
-        return None
+    def _mended(self, bound: int, end: int, hit_end: int) -> bool:
+        """Rule 1.1: whether a hit lost 0xFF before `bound`, and goes on from there to `end`, not `hit_end`."""
+        rest = self._stream[bound:end]
+        return bound < end < hit_end and self._sensible(end) and (len(rest) == 1 or rest != bytes([IDLE]) * len(rest))
 
-    def _full(self, index: int) -> bool:
-        """Whether a readout is known to have had no padding."""
-        size = self._bounds[index + 1] - self._bounds[index]
-        return self.readout_bytes is not None and size >= self.readout_bytes
+    def _stripped(self, index: int) -> int:
+        """How many bytes of 0xFF can have gone from the end of a readout: any number where its length is not known."""
+        if self.readout_bytes is None:
+            return self.size
+        return max(0, self.readout_bytes - (self._bounds[index + 1] - self._bounds[index]))
 
     def _sensible(self, position: int) -> bool:
         """Whether a hit may end before `position`."""
@@ -103,13 +105,21 @@ class SequentialDecoder:
         return byte in (IDLE, PADDING) or self.starts_hit(byte)
 
     def _inner_hit(self, at: int) -> int | None:
-        """Rule (c): the first hit that begins within the one at `at` and is sensible itself, or cut."""
+        """Rule 4: the first hit that begins within the one at `at` and is sensible itself, or cut."""
         readout_end = self._bounds[self._owner[at + self.size] + 1]
         for inner in range(at + 1, at + self.size):
             end = inner + self.size
             if self.starts_hit(self._stream[inner]) and (end >= readout_end or self._sensible(end)):
                 return inner
         return None
+
+    def _mend(self, at: int, bound: int, end: int) -> None:
+        rest = self._stream[bound:end]
+        self._emit(self._owner[end - 1], self._stream[at:bound].ljust(self.size - len(rest), bytes([PADDING])) + rest)
+        self.counts["rejoined_hits"] += 1
+        self.counts["hit"] += end - at
+        self.counts["restored_hits"] += 1
+        self.counts["restored_bytes"] += at + self.size - end
 
     def _restore(self, at: int, end: int, owner: int) -> None:
         self._emit(owner, self._stream[at:end].ljust(self.size, bytes([PADDING])))

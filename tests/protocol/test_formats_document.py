@@ -131,11 +131,15 @@ def wire_bytes(text: str) -> bytes:
     return bytes.fromhex("".join(SHORT.get(piece, piece) for piece in text.split()))
 
 
-@pytest.mark.parametrize("row", table("Decoding rules", "readouts"), ids=lambda row: row[0])
+RULES = [(None, row) for row in table("Decoding rules", "readouts")]
+RULES_OF_FULL_READOUTS = [(12, row) for row in table("Decoding rules", "readouts of 12 bytes")]
+
+
+@pytest.mark.parametrize(("full_readout_bytes", "row"), [*RULES, *RULES_OF_FULL_READOUTS], ids=str)
 @pytest.mark.parametrize("whole", [True, False], ids=["in one block", "one by one"])
-def test_decoding_rules(row: list[str], whole: bool) -> None:
+def test_decoding_rules(full_readout_bytes: int | None, row: list[str], whole: bool) -> None:
     readouts = [AstroPix4Readout(wire_bytes(text), number, 0) for number, text in enumerate(code(row[0]).split("/"))]
-    decoder = StreamDecoder()
+    decoder = StreamDecoder(full_readout_bytes=full_readout_bytes)
     found = []
     for block in [ReadoutBlock.from_readouts(readouts)] if whole else [[each] for each in readouts]:
         decoded = decoder.examine(block)

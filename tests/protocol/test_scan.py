@@ -14,7 +14,7 @@ from tests.protocol.golden import A, B
 def scan(stream: bytes, starts: list[int] | None = None, chips: int | None = 1) -> Spans:
     scanner = Scanner(8, AstroPix4Hit.first_bytes(chips), IDLE_BYTE, PADDING_BYTE)
     begins = np.array([0] if starts is None else starts, np.int64)
-    return scanner.scan(np.frombuffer(stream, np.uint8), begins, np.ones(len(begins), np.bool_))
+    return scanner.scan(np.frombuffer(stream, np.uint8), begins, np.full(len(begins), 8))
 
 
 def described(spans: Spans) -> list[tuple[int, int, str]]:

@@ -16,8 +16,8 @@ B = "e05041130620d701"
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def write(path: Path, *readouts: str, first_id: int = 0) -> Path:
-    with apx_open(path, "wb", FileHeader(AstroPix4Readout)) as file:
+def write(path: Path, *readouts: str, first_id: int = 0, **header: int) -> Path:
+    with apx_open(path, "wb", FileHeader(AstroPix4Readout, header)) as file:
         for number, data in enumerate(readouts):
             AstroPix4Readout(bytes.fromhex(data), first_id + number, 1_753_255_536_707_629_800 + number).write(file)
     return path
@@ -132,6 +132,15 @@ def test_what_became_of_carried_bytes(
     path = write(tmp_path / "x.apx", *readouts)
     lines = dump(path, capsys, "--hex", "--json")
     assert [json.loads(line)["carried_fate"] for line in lines] == fates
+
+
+def test_hits_take_turns_also_after_one_that_got_back_what_was_before_the_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "x.apx", "bc" * 5 + "e05042ff", "0620d701" + A + "bc", full_readout_bytes=9)
+    first, second = (json.loads(line) for line in dump(path, capsys, "--hex", "--json"))
+    assert (first["classes"], second["classes"]) == ("iiiiiccc", "HHHHhhhhhhhhi")
+    assert second["carried_fate"] == "completed here, 0xFF restored"
 
 
 def test_hex_without_colour_has_letters_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
