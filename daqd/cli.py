@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import faulthandler
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from daqd.chip_setup import load_chip_setup
 from daqd.config import Config, LogSection, load_config
 from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
+from daqd.curve import ServerKeys, load_server_keys
 from daqd.demo import add_demo_arguments, demo_main
 from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
 from daqd.emulate import add_emulate_arguments, emulate_main
@@ -25,6 +27,8 @@ from daqd.signals import ProcessSignals
 from daqd.systemd import ServiceManager
 from protocol.tool.output import drop_output
 from protocol.version import __version__
+
+log = logging.getLogger(__name__)
 
 OK, FAILED, MISUSE = 0, 1, 2
 
@@ -101,7 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="publish recorded .apx files",
         formatter_class=formatter,
         epilog="examples:\n  daqd replay data/run_000001/*.apx\n  daqd replay old.apx --speed 10 --loop\n"
-        "  daqd replay old.apx --speed max --wait-for 2\n",
+        "  daqd replay old.apx --speed max --wait-for 2\n"
+        "  daqd replay old.apx --bind tcp://0.0.0.0:5556 --server-key daq-pc.key_secret --client-keys clients\n",
     )
     replay.add_argument("files", type=Path, nargs="+", metavar="FILE", help=".apx files, in order")
     replay.add_argument("--speed", type=_speed, default=1.0, help='1: as it was; N: N times as fast; "max"')
@@ -110,6 +115,10 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--insecure", action="store_true", help="let --bind be an address that other machines can reach"
     )
+    replay.add_argument(
+        "--server-key", type=Path, metavar="FILE", help="secret key of the replay (NAME.key_secret): take only keys"
+    )
+    replay.add_argument("--client-keys", type=Path, metavar="DIR", help="directory of the public keys that may read")
     replay.add_argument(
         "--wait-for", type=_count, default=1, metavar="N", help="begin when N subscribers are there (default 1)"
     )
@@ -172,6 +181,7 @@ def _run(args: argparse.Namespace) -> int:
         return MISUSE
     config = load_config(args.config)
     load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is told before anything starts
+    _server_keys(config)
     autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
     signals = ProcessSignals()
     signals.take_over()
@@ -189,13 +199,29 @@ async def _serve(config: Config, signals: ProcessSignals, autostart: dict[str, o
         return await service.run(manager, autostart)
 
 
+def _server_keys(config: Config) -> ServerKeys | None:
+    """The keys of the configuration; `ConfigError` with every mistake."""
+    security = config.security
+    return load_server_keys(security.server_key, security.client_keys) if security.keys else None
+
+
 def _replay(args: argparse.Namespace) -> int:
+    if (args.server_key is None) != (args.client_keys is None):
+        print("daqd replay: --server-key and --client-keys go together", file=sys.stderr)
+        return MISUSE
+    keyed = args.server_key is not None
+    if keyed and args.insecure:
+        print("daqd replay: --insecure and --server-key contradict each other: take one of them out", file=sys.stderr)
+        return MISUSE
     try:
-        check_stream_endpoint(args.bind, args.insecure, "add --insecure if that is meant")
+        check_stream_endpoint(args.bind, args.insecure, "add --insecure if that is meant", keys=keyed)
     except ValueError as error:
         print(f"daqd replay: --bind {error}", file=sys.stderr)
         return MISUSE
+    keys = load_server_keys(args.server_key, args.client_keys, "daqd replay") if keyed else None
     set_up_logging(LogSection())
+    if args.insecure:
+        log.warning("--insecure: every machine that reaches %s can read it", args.bind)
     options = ReplayOptions(
         files=tuple(args.files),
         speed=args.speed,
@@ -207,6 +233,7 @@ def _replay(args: argparse.Namespace) -> int:
         raw=args.raw,
         batch_s=0.005,
         name=args.name,
+        keys=keys,
     )
     return Replayer(options).run()
 
@@ -215,6 +242,7 @@ def _check_config(args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config)
         load_chip_setup(config.chip, config.board)
+        _server_keys(config)
     except ConfigError as error:
         if args.json:
             print(json.dumps({"ok": False, "mistakes": list(error.mistakes)}, indent=2))

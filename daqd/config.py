@@ -29,10 +29,11 @@ from daqd.config_sections import (
     LogSection,
     MisbehaveSection,
     Section,
+    SecuritySection,
     SerialSection,
     StreamSection,
 )
-from daqd.endpoints import check_control_endpoint
+from daqd.endpoints import check_control_endpoint, check_endpoint, check_stream_endpoint
 from daqd.errors import ConfigError
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "FtdiSection",
     "LogSection",
     "MisbehaveSection",
+    "SecuritySection",
     "SerialSection",
     "StreamSection",
     "default_runtime_dir",
@@ -70,6 +72,7 @@ class Config(Section):
     files: FilesSection = FilesSection()
     acquisition: AcquisitionSection = AcquisitionSection()
     disk: DiskSection = DiskSection()
+    security: SecuritySection = SecuritySection()
     stream: StreamSection = StreamSection()
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
@@ -107,9 +110,28 @@ class Config(Section):
                     )
         return emulator
 
+    @field_validator("stream")
+    @classmethod
+    def _is_read_by_the_right_ones(cls, stream: StreamSection, info: ValidationInfo) -> StreamSection:
+        security: SecuritySection | None = info.data.get("security")
+        if security is None:
+            return stream
+        if security.keys and stream.insecure:
+            raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+        check_stream_endpoint(stream.bind, stream.insecure, keys=security.keys)
+        return stream
+
+    @field_validator("control")
+    @classmethod
+    def _obeys_the_right_ones(cls, control: ControlSection, info: ValidationInfo) -> ControlSection:
+        security: SecuritySection | None = info.data.get("security")
+        if security is not None and control.endpoint:
+            check_control_endpoint(control.endpoint, keys=security.keys)
+        return control
+
     @model_validator(mode="after")
     def _control_can_be_reached(self) -> Self:
-        check_control_endpoint(self.control_endpoint)
+        check_endpoint(self.control_endpoint)
         return self
 
     @property

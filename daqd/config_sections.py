@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from daqd.endpoints import check_control_endpoint, check_stream_endpoint
+from daqd.endpoints import check_endpoint
 from protocol.chip_kind import CHIP_KINDS, ChipKind
 from protocol.stream_bytes import MAX_CHIPS
 
@@ -219,6 +219,37 @@ class DiskSection(Section):
         return critical_mb
 
 
+class SecuritySection(Section):
+    """`[security]`: the keys of the TCP sockets: paths relative to the configuration file, both or none.
+
+    `server_key`: file of the daemon's secret key. `client_keys`: directory of the public keys of its clients.
+    """
+
+    server_key: str = ""
+    client_keys: str = ""
+
+    @field_validator("server_key", "client_keys")
+    @classmethod
+    def _from_the_folder(cls, path: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get(CONFIG_FOLDER, Path())
+        return str(folder / Path(path).expanduser()) if path else path
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.server_key) != bool(self.client_keys):
+            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
+        return self
+
+    @property
+    def keys(self) -> bool:
+        """Whether every TCP socket wants a key."""
+        return bool(self.server_key)
+
+    def arguments(self) -> list[str]:
+        """The same for a child process that has a socket of its own, as its command line says it."""
+        return [f"--server-key={self.server_key}", f"--client-keys={self.client_keys}"] if self.keys else []
+
+
 class StreamSection(Section):
     """`[stream]`: the ZeroMQ stream of decoded hits."""
 
@@ -231,9 +262,8 @@ class StreamSection(Section):
 
     @field_validator("bind")
     @classmethod
-    def _safe(cls, bind: str, info: ValidationInfo) -> str:
-        check_stream_endpoint(bind, insecure=info.data.get("insecure", False))
-        return bind
+    def _can_be_bound(cls, bind: str) -> str:
+        return check_endpoint(bind)
 
 
 class ControlSection(Section):
@@ -243,10 +273,8 @@ class ControlSection(Section):
 
     @field_validator("endpoint")
     @classmethod
-    def _local(cls, endpoint: str) -> str:
-        if endpoint:
-            check_control_endpoint(endpoint)
-        return endpoint
+    def _can_be_bound(cls, endpoint: str) -> str:
+        return check_endpoint(endpoint) if endpoint else endpoint
 
 
 class LogSection(Section):

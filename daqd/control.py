@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import stat
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,9 +16,13 @@ from typing import IO, Any, Self
 import zmq
 import zmq.asyncio
 
+from daqd.curve import Gatekeeper, ServerKeys, checked_pair, secure_client, secure_server
 from daqd.endpoint_holder import in_the_way
+from daqd.endpoints import is_tcp
 from daqd.errors import DaqError, RunControlError
-from protocol.errors import MessageError
+from protocol.errors import KeyFileError, MessageError
+from protocol.handshake import HANDSHAKE_EVENTS, Handshakes
+from protocol.key_files import ClientKeys
 from protocol.messages import (
     MAX_CONTROL_BYTES,
     Reply,
@@ -39,12 +45,15 @@ class ControlError(DaqError, OSError):
 class ControlServer:
     """Answers requests at `endpoint`, each in a task of its own, so that a slow command does not keep `status` waiting.
 
-    The directory of an ipc socket is made for this user only; a lock beside the socket keeps a second daemon away.
+    The directory of an ipc socket is made for this user only; a lock beside the socket keeps a second daemon away. A
+    TCP socket takes only clients with a key that is allowed: without `keys`, it is not opened.
     """
 
-    def __init__(self, endpoint: str, obey: Obey) -> None:
+    def __init__(self, endpoint: str, obey: Obey, keys: ServerKeys | None = None) -> None:
         self.endpoint = endpoint
         self._obey = obey
+        self._keys = keys
+        self._gatekeeper: Gatekeeper | None = None
         self._context: zmq.asyncio.Context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._lock: IO[str] | None = None
@@ -55,9 +64,13 @@ class ControlServer:
         """Take the socket, so that nobody else can; `ControlError` where it cannot be had. Requests wait there."""
         if self.endpoint.startswith("ipc://"):
             self._lock = _claim_socket(Path(self.endpoint.removeprefix("ipc://")))
+        elif self._keys is None:
+            raise ControlError(f"{self.endpoint} takes commands only with keys: name them in [security]")
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 500)
         self._socket.set(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
+        if self._keys is not None and is_tcp(self.endpoint):
+            self._gatekeeper = secure_server(self._socket, self._keys, "the control socket")
         try:
             self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
@@ -65,6 +78,8 @@ class ControlServer:
                 f"cannot listen at {self.endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(self.endpoint)}; "
                 "end that, or choose another control.endpoint"
             ) from error
+        if is_tcp(self.endpoint):
+            self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -108,6 +123,8 @@ class ControlServer:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._socket is not None:
             self._socket.close()
+        if self._gatekeeper is not None:
+            self._gatekeeper.close()
         self._context.term()
         if self._lock is not None:
             _release_socket(self.endpoint, self._lock)
@@ -157,15 +174,33 @@ def _release_socket(endpoint: str, lock: IO[str]) -> None:
 
 
 class ControlClient:
-    """Asks the daemon at `endpoint`; a context manager. One thread at a time."""
+    """Asks the daemon at `endpoint`; a context manager. One thread at a time. `keys`: for TCP, and only there.
 
-    def __init__(self, endpoint: str, timeout_s: float = 10.0) -> None:
+    Raises `ControlError` where it cannot connect, or the keys cannot be used.
+    """
+
+    def __init__(self, endpoint: str, timeout_s: float = 10.0, keys: ClientKeys | None = None) -> None:
+        if keys is not None and not is_tcp(endpoint):
+            raise ControlError(f"{endpoint} takes no keys: they are for tcp://ADDRESS:PORT")
+        if keys is not None:
+            try:
+                checked_pair(keys.own)
+            except KeyFileError as error:
+                raise ControlError(str(error)) from None
         self._endpoint = endpoint
         self._timeout_s = timeout_s
+        self._handshakes = Handshakes(keyed=keys is not None)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
+        self._monitor = self._context.socket(zmq.PAIR)
+        self._monitor.set(zmq.LINGER, 0)
+        self._monitor.set(zmq.RCVHWM, 0)  # never full: ZeroMQ would wait for us
+        self._socket.monitor("inproc://handshakes", HANDSHAKE_EVENTS)
+        self._monitor.connect("inproc://handshakes")
         try:
+            if keys is not None:
+                secure_client(self._socket, keys)
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self.close()
@@ -182,7 +217,7 @@ class ControlClient:
         except (ValueError, OverflowError) as error:
             raise RunControlError("bad_arguments", f"{command}: cannot be sent: {error}") from None
         self._socket.send(frame)
-        while self._socket.poll(int(self._timeout_s * 1000)):
+        while self._wait_for_reply():
             try:
                 reply = decode_reply(self._socket.recv_multipart()[-1])
             except MessageError as error:
@@ -194,6 +229,22 @@ class ControlClient:
             return reply.result or {}
         raise ControlError(f"no daemon answers at {self._endpoint} within {self._timeout_s:g} s; is daqd running?")
 
+    def _wait_for_reply(self) -> bool:
+        """Whether one has come in time; `ControlError` as soon as it is clear that the daemon does not let us in."""
+        deadline = time.monotonic() + self._timeout_s
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        while (left_s := deadline - time.monotonic()) > 0:
+            ready = dict(poller.poll(math.ceil(left_s * 1000)))
+            if self._socket in ready:
+                return True
+            if self._monitor in ready:
+                self._handshakes.feed(self._monitor.recv_multipart()[0])
+            if self._handshakes.refusal:
+                raise ControlError(f"the daemon at {self._endpoint} refuses us: {self._handshakes.refusal}")
+        return False
+
     def _look_for_daemon(self) -> None:
         """ZeroMQ would wait for a socket that is not there: say so at once."""
         if self._endpoint.startswith("ipc://") and not Path(self._endpoint.removeprefix("ipc://")).exists():
@@ -202,6 +253,7 @@ class ControlClient:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+        self._monitor.close()
         self._context.term()
 
     def __enter__(self) -> Self:

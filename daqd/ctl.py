@@ -11,7 +11,12 @@ from daqd.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.cli import FAILED, MISUSE, OK
 from daqd.config import default_runtime_dir, load_config
 from daqd.control import ControlClient
+from daqd.endpoints import connectable, is_tcp
 from daqd.errors import ConfigError, DaqError
+from daqd.keygen import EXAMPLES as KEYGEN_EXAMPLES
+from daqd.keygen import add_keygen_arguments, keygen_main
+from protocol.errors import KeyFileError
+from protocol.key_files import ClientKeys, read_client_keys
 from protocol.messages import Stat
 from protocol.tool.output import drop_output
 from protocol.version import __version__
@@ -24,6 +29,8 @@ _EXAMPLES = """examples:
   daqctl rotate                                    finish the current file, go on in the next
   daqctl stop                                      end the run
   daqctl -c config/emulated.toml shutdown          end the daemon that uses this configuration
+  daqctl --endpoint tcp://daq-pc:5558 --server-key daq-pc.key --key alice.key_secret status    of another machine
+  daqctl keygen                                    keys, for sockets that other machines can reach
 """
 
 _STOP_TIMEOUT_S = 65.0
@@ -43,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("-c", "--config", type=Path, help="configuration of the daemon; says where it listens")
     where.add_argument("--name", default="bench", help="name of the daemon (daq.name; default %(default)s)")
     where.add_argument("--endpoint", help="its control endpoint, like ipc:///run/astropix-daq/bench.ipc")
+    keys = parser.add_argument_group("keys, for a daemon that listens at tcp://")
+    keys.add_argument("--server-key", type=Path, metavar="FILE", help="public key of the daemon (NAME.key)")
+    keys.add_argument("--key", type=Path, metavar="FILE", help="secret key of yours (NAME.key_secret)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("status", "state, run, rates, ledger, queue, disk, board"),
@@ -66,6 +76,15 @@ def build_parser() -> argparse.ArgumentParser:
                 help="end it after so many readouts",
             )
             add_chip_arguments(command)
+    keygen = commands.add_parser(
+        "keygen",
+        help="make a pair of keys, for the daemon or for a client",
+        description="Make a pair of keys: NAME.key_secret, which stays where it is, and NAME.key, to give away.",
+        epilog=KEYGEN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    keygen.add_argument("--json", action="store_true", help="print the paths and the public key as JSON")
+    add_keygen_arguments(keygen)
     return parser
 
 
@@ -74,8 +93,26 @@ def endpoint_of(args: argparse.Namespace) -> str:
     if args.endpoint:
         return str(args.endpoint)
     if args.config:
-        return load_config(args.config).control_endpoint
+        return connectable(load_config(args.config).control_endpoint)
     return f"ipc://{default_runtime_dir() / args.name}.ipc"
+
+
+def client_keys_of(args: argparse.Namespace, endpoint: str) -> ClientKeys | None:
+    """The keys that the command line names, if it does; `ConfigError` where that cannot be meant so."""
+    if (args.server_key is None) != (args.key is None):
+        raise ConfigError(["--server-key and --key go together"])
+    if args.server_key is None:
+        if is_tcp(endpoint):
+            raise ConfigError(
+                [f"{endpoint} takes commands only from clients with a key: give --server-key and --key (daqctl keygen)"]
+            )
+        return None
+    if not is_tcp(endpoint):
+        raise ConfigError([f"--server-key and --key are for tcp://ADDRESS:PORT, not for {endpoint}"])
+    try:
+        return read_client_keys(args.server_key, args.key)
+    except KeyFileError as error:
+        raise ConfigError([str(error)]) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         wishes["chip"] = chip_overrides(args)
     timeout_s = _STOP_TIMEOUT_S if args.command == "stop" else _TIMEOUT_S
     try:
-        with ControlClient(endpoint_of(args), timeout_s) as client:
+        if args.command == "keygen":
+            return keygen_main(args)
+        endpoint = endpoint_of(args)
+        with ControlClient(endpoint, timeout_s, client_keys_of(args, endpoint)) as client:
             result = client.call(args.command, **wishes)
     except DaqError as error:
         if args.json:

@@ -19,29 +19,51 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_tcp(endpoint: str) -> bool:
+    """Whether it is TCP, where keys may be asked for; who may use an ipc socket, file permissions say."""
+    return endpoint.startswith("tcp://")
+
+
+def check_endpoint(endpoint: str) -> str:
+    """`endpoint`; raises `ValueError` where it cannot be bound."""
+    if endpoint.startswith("ipc://"):
+        _check_ipc(endpoint)
+    else:
+        _tcp_host(endpoint)
+    return endpoint
+
+
 def check_stream_endpoint(
-    endpoint: str, insecure: bool, consent: str = "write insecure = true in [stream] if that is meant"
+    endpoint: str, insecure: bool, consent: str = "write insecure = true in [stream] if that is meant", *, keys: bool
 ) -> None:
-    """Raise `ValueError` for an endpoint that cannot be bound, or that others can reach while not `insecure`.
+    """Raise `ValueError` for an endpoint that cannot be bound, or that others can reach without `keys`, not `insecure`.
 
     `consent`: how to say that others may reach it.
     """
-    if endpoint.startswith("ipc://"):
-        _check_ipc(endpoint)
-    elif not insecure and not is_loopback(_tcp_host(endpoint)):
+    check_endpoint(endpoint)
+    if is_tcp(endpoint) and not keys and not insecure and not is_loopback(_tcp_host(endpoint)):
         raise ValueError(
-            f'"{endpoint}" lets every machine on the network read the stream: use tcp://127.0.0.1:PORT, or {consent}'
+            f'"{endpoint}" lets every machine on the network read the stream: make keys (daqctl keygen), '
+            f"use tcp://127.0.0.1:PORT, or {consent}"
         )
-    else:
-        _tcp_host(endpoint)
 
 
-def check_control_endpoint(endpoint: str) -> None:
-    """Raise `ValueError` for an endpoint that cannot be bound or that another machine can reach."""
-    if endpoint.startswith("ipc://"):
-        _check_ipc(endpoint)
-    elif not is_loopback(_tcp_host(endpoint)):
-        raise ValueError(f'"{endpoint}" lets other machines command the board: use ipc://PATH or tcp://127.0.0.1:PORT')
+def check_control_endpoint(endpoint: str, *, keys: bool) -> None:
+    """Raise `ValueError` for an endpoint that cannot be bound, or where others could command without `keys`."""
+    check_endpoint(endpoint)
+    if is_tcp(endpoint) and not keys:
+        raise ValueError(
+            f'"{endpoint}" lets everybody who can reach it command the board: use ipc://PATH, or make keys '
+            "(daqctl keygen) and name them in [security]"
+        )
+
+
+def connectable(endpoint: str) -> str:
+    """Where to connect to on this machine to reach what listens at `endpoint`."""
+    match = _TCP.fullmatch(endpoint)
+    if match is None or match["host"] not in ("*", "0.0.0.0", "[::]"):  # noqa: S104 - compared, not bound
+        return endpoint
+    return f"tcp://127.0.0.1:{match['port']}"
 
 
 def _check_ipc(endpoint: str) -> None:

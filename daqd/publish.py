@@ -1,6 +1,7 @@
 """`daqd-publish`: the child process that follows the files of the runs and publishes them. Started by the daemon."""
 
 import argparse
+import queue
 import signal
 import sys
 import time
@@ -11,6 +12,8 @@ from typing import IO
 import zmq
 
 from daqd.checkpoint import Checkpoint, CheckpointFile
+from daqd.curve import load_server_keys
+from daqd.errors import ConfigError
 from daqd.feed import RunEnded
 from daqd.follower import Follower
 from daqd.notice_pipe import NoticePipe
@@ -45,13 +48,23 @@ class PublishOptions:
     after_run: int
     checkpoint: Path
     restarts: int
+    server_key: Path | None
+    client_keys: Path | None
 
 
 class PublisherProcess:
     """The loop of the child: follow, decode, publish; tell the daemon how it goes."""
 
-    def __init__(self, options: PublishOptions, stream: Stream, notices: NoticePipe, reports: IO[bytes]) -> None:
+    def __init__(
+        self,
+        options: PublishOptions,
+        stream: Stream,
+        notices: NoticePipe,
+        reports: IO[bytes],
+        refusals: "queue.SimpleQueue[str] | None" = None,
+    ) -> None:
         self._options = options
+        self._refusals: queue.SimpleQueue[str] = queue.SimpleQueue() if refusals is None else refusals
         self._stream = stream
         self._notices = notices
         self._reports = reports
@@ -107,6 +120,7 @@ class PublisherProcess:
                 self._checkpoint(now)
             if now >= next_report:
                 next_report = now + _REPORT_S
+                self._tell_refusals()
                 self._report("state")
             if self._finishing and not more:
                 return
@@ -143,6 +157,13 @@ class PublisherProcess:
         full = stat.model_copy(update={"rates": rates, "ledger": ledger, "publisher": self._stat()})
         self._stream.send(Topic.STAT, encode_body(full), run=stat.run)
 
+    def _tell_refusals(self) -> None:
+        """Say on the stream, too, who was refused."""
+        while not self._refusals.empty():
+            text = self._refusals.get_nowait()
+            print(f"daqd-publish: {text}", file=sys.stderr)
+            self._publisher.log("warning", text)
+
     def _stat(self) -> PublisherStat:
         return PublisherStat(
             messages=self._stream.messages,
@@ -151,6 +172,7 @@ class PublisherProcess:
             subscribers=self._stream.subscribers,
             restarts=self._options.restarts,
             lag_bytes=self._follower.lag_bytes,
+            refused=self._stream.refused,
         )
 
     def _report(self, kind: str, run: int | None = None) -> None:
@@ -199,6 +221,8 @@ def parse_options(argv: list[str] | None = None) -> PublishOptions:
     parser.add_argument("--after-run", type=int, required=True, help="publish the runs after this one")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file that says where to go on")
     parser.add_argument("--restarts", type=int, default=0, help="how often it died before")
+    parser.add_argument("--server-key", type=Path, help="file of the daemon's secret key")
+    parser.add_argument("--client-keys", type=Path, help="directory of the keys that may read")
     return PublishOptions(**vars(parser.parse_args(argv)))
 
 
@@ -208,14 +232,18 @@ def main(argv: list[str] | None = None) -> int:
     # Terminals and service managers signal the whole group; this process ends with its input, after the last hit.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
-        stream = Stream(options.bind, options.daq, options.high_water)
-    except StreamError as error:
+        keys = None
+        if options.server_key is not None and options.client_keys is not None:
+            keys = load_server_keys(options.server_key, options.client_keys)
+        stream = Stream(options.bind, options.daq, options.high_water, keys=keys, say=refusals.put)
+    except (StreamError, ConfigError) as error:
         print(f"daqd-publish: {error}", file=sys.stderr)
         return 1
     notices = NoticePipe(sys.stdin.fileno())
     try:
-        PublisherProcess(options, stream, notices, sys.stdout.buffer).run()
+        PublisherProcess(options, stream, notices, sys.stdout.buffer, refusals).run()
     finally:
         notices.close()
         stream.close(linger_s=1.0)

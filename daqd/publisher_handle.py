@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from daqd.config import StreamSection
+from daqd.config import SecuritySection, StreamSection
 from daqd.errors import DaqError
 from daqd.notices import Notice, Report, decode_report, encode_line
 from protocol.messages import LogLine, Stat
@@ -35,9 +35,16 @@ class PublisherHandle:
     """
 
     def __init__(
-        self, stream: StreamSection, daq: str, data_dir: Path, after_run: int, on_report: Callable[[Report], None]
+        self,
+        stream: StreamSection,
+        daq: str,
+        data_dir: Path,
+        after_run: int,
+        on_report: Callable[[Report], None],
+        security: SecuritySection | None = None,
     ) -> None:
         self._stream = stream
+        self._security = security or SecuritySection()
         self._daq = daq
         self._data_dir = data_dir
         self._after_run = after_run
@@ -114,6 +121,7 @@ class PublisherHandle:
             f"--checkpoint={self._data_dir / 'publisher.checkpoint'}",
             f"--restarts={self.restarts}",
             *(["--raw"] if self._stream.raw else []),
+            *self._security.arguments(),
         ]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import zmq
 
+from daqd.curve import ServerKeys
 from daqd.feed import Complaint
 from daqd.patience import Patience
 from daqd.replay import Replay, Speed, recorded_runs
@@ -42,6 +43,7 @@ class ReplayOptions:
     raw: bool
     batch_s: float
     name: str
+    keys: ServerKeys | None = None
 
 
 class Replayer:
@@ -58,7 +60,7 @@ class Replayer:
         feed = Replay(recorded_runs(options.files), speed=options.speed, loop=options.loop, chips=options.chips)
         with (
             contextlib.closing(feed),
-            Stream(options.bind, options.name, _HIGH_WATER, Patience(_PATIENCE_S)) as stream,
+            Stream(options.bind, options.name, _HIGH_WATER, Patience(_PATIENCE_S), keys=options.keys) as stream,
             self._signals(),
         ):
             publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
@@ -108,7 +110,11 @@ class Replayer:
             counts={"readouts": ledger.readouts, "readout_bytes": ledger.bytes_read},
             ledger=ledger.to_dict(),
             publisher=PublisherStat(
-                messages=stream.messages, hits=ledger.hits, dropped=stream.dropped, subscribers=stream.subscribers
+                messages=stream.messages,
+                hits=ledger.hits,
+                dropped=stream.dropped,
+                subscribers=stream.subscribers,
+                refused=stream.refused,
             ),
             version=__version__,
         )

@@ -11,6 +11,7 @@ from daqd.boards.board import Board
 from daqd.boards.factory import open_board
 from daqd.config import Config
 from daqd.control import ControlServer
+from daqd.curve import ServerKeys, load_server_keys
 from daqd.disk_watch import DiskWatch
 from daqd.errors import ConfigError, DaqError, RunControlError
 from daqd.logs import OperatorLog
@@ -60,6 +61,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked = asyncio.Event()
         self._rotating: set[asyncio.Task[None]] = set()
+        self._keys: ServerKeys | None = None
 
     @property
     def run_number(self) -> int | None:
@@ -74,6 +76,8 @@ class Service:
         try:
             store.prepare()
             board = open_board(config)
+            if config.security.keys:
+                self._keys = load_server_keys(config.security.server_key, config.security.client_keys)
         except (DaqError, ConfigError) as error:
             log.error("%s", error)
             return 1
@@ -96,10 +100,15 @@ class Service:
         disk = DiskWatch(store.data_dir, config.disk)
         status = StatusBoard(board, config.board.transport, config.board.chips, disk, __version__, stat_due.set)
         publisher = PublisherHandle(
-            config.stream, config.daq.name, store.data_dir, store.last_run(), lambda report: control.take_report(report)
+            config.stream,
+            config.daq.name,
+            store.data_dir,
+            store.last_run(),
+            lambda report: control.take_report(report),
+            config.security,
         )
         control = self._control = RunControl(config, board, store, publisher, status, software())
-        server = ControlServer(config.control_endpoint, control.obey)
+        server = ControlServer(config.control_endpoint, control.obey, self._keys)
         operator_log = OperatorLog(lambda line: self._send_log(publisher, line))
         supervision = Supervision(manager, lambda: control.progress)
         with self._signals.heard_by(self._stop_asked.set, lambda: self._rotate_soon(control, supervision)):

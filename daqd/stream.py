@@ -1,5 +1,6 @@
 """The stream: one XPUB socket, numbered messages, counted drops (docs/wire.md)."""
 
+import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -7,10 +8,14 @@ from typing import Any, Self
 
 import zmq
 
+from daqd.curve import Gatekeeper, ServerKeys, secure_server
 from daqd.endpoint_holder import bind_alone, in_the_way
+from daqd.endpoints import is_tcp
 from daqd.errors import DaqError
 from daqd.patience import Patience
 from protocol.messages import Topic, encode_frames
+
+log = logging.getLogger(__name__)
 
 _HEARTBEAT_MS = 5000
 _RETRY_S = 0.0005
@@ -35,6 +40,8 @@ class Stream:
     `patience` lets it; then it is sent to those who have room. ZeroMQ passes over the others from then on, without a
     word, until they have read some; their sequence numbers tell them what they missed. `dropped` counts the messages at
     which somebody began to miss: none of those after it, until he has room again and runs out of it once more.
+    `keys`: without them, everybody who reaches the socket can read; `say` is told, from another thread, who was
+    refused.
     """
 
     def __init__(
@@ -44,6 +51,8 @@ class Stream:
         high_water: int,
         patience: Patience | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
+        keys: ServerKeys | None = None,
+        say: Callable[[str], None] = log.warning,
     ) -> None:
         self._daq = daq
         self._clock_ns = clock_ns
@@ -53,6 +62,7 @@ class Stream:
         self.patience = patience or live_patience()
         self.messages = 0
         self.dropped = 0
+        self._gatekeeper: Gatekeeper | None = None
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.XPUB)
         try:
@@ -63,6 +73,8 @@ class Stream:
             self.socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             self.socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
             self.socket.set(zmq.MAXMSGSIZE, 1 << 16)  # subscribers have only subscriptions to say
+            if keys is not None and is_tcp(endpoint):
+                self._gatekeeper = secure_server(self.socket, keys, "the stream", say)
             bind_alone(self.socket, endpoint)
         except zmq.ZMQError as error:
             self.close()
@@ -76,6 +88,11 @@ class Stream:
     def subscribers(self) -> int:
         """Connections that get hits."""
         return self._subscriptions[Topic.HITS]
+
+    @property
+    def refused(self) -> int:
+        """Connections that did not get in, without a key that is allowed."""
+        return 0 if self._gatekeeper is None else self._gatekeeper.refused
 
     def send(self, topic: Topic, payload: bytes, **header: Any) -> None:
         """Publish one message; `header`: what the topic's header has beside what every header has."""
@@ -141,6 +158,8 @@ class Stream:
     def close(self, linger_s: float = 0.0) -> None:
         """Close; what is not sent yet may take so long."""
         self.socket.close(linger=int(linger_s * 1000))
+        if self._gatekeeper is not None:
+            self._gatekeeper.close()
         self._context.term()
 
     def __enter__(self) -> Self:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
-from monitor.errors import EndpointError, MonitorError, NothingReceivedError
+from monitor.errors import EndpointError, KeysError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state import DetectorState
@@ -17,7 +18,8 @@ from protocol.tool.output import drop_output
 _EXAMPLES = """\
 examples:
   apx-monitor watch                                  the daemon on this computer; on a terminal, a screen of plots
-  apx-monitor watch --connect tcp://daq-pc:5556      another computer's
+  apx-monitor watch --connect tcp://daq-pc:5556 --server-key daq-pc.key --key alice.key_secret
+                                                     another computer's, with the keys of daqctl keygen
   apx-monitor watch --once --json | jq .hits_hz      the state now, for scripts
   apx-monitor watch | tee watch.log                  one line a second
 
@@ -32,6 +34,7 @@ exit codes:
 
 
 _GATHER_S = 0.05
+_LOOK_S = 0.2
 _END_WITHIN_S = 5
 """A terminal that takes no more output would keep us for ever."""
 
@@ -50,6 +53,7 @@ def build_parser() -> ProgramParser:
     watch.add_argument(
         "--connect", metavar="ENDPOINT", default=DEFAULT_ENDPOINT, help="stream to watch (default %(default)s)"
     )
+    add_key_arguments(watch)
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--json goes with --once")
     try:
         code: int = arguments.run(arguments)
-    except EndpointError as error:
+    except (EndpointError, KeysError) as error:
         parser.error(str(error))
     except MonitorError as error:
         print(f"apx-monitor: {error}", file=sys.stderr)
@@ -85,7 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_watch(arguments: argparse.Namespace) -> int:
     """`apx-monitor watch`."""
     geometry = Geometry(arguments.chips, arguments.rows, arguments.columns)
-    client = StreamClient(arguments.connect, gather_s=0.0 if arguments.once else _GATHER_S)
+    client = StreamClient(
+        arguments.connect,
+        gather_s=0.0 if arguments.once else _GATHER_S,
+        server_key=arguments.server_key,
+        key=arguments.key,
+    )
     if arguments.once:
         with client:
             print_once(client, geometry, arguments.timeout, as_json=arguments.json)
@@ -105,11 +114,12 @@ def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as
     state = DetectorState(geometry)
     deadline = time.monotonic() + timeout_s
     with ended_by_signals(client.interrupt):
-        while state.stat is None and (left_s := deadline - time.monotonic()) > 0:
-            event = client.receive(left_s)
-            if event is None:
-                break
-            state.feed(event)
+        while state.stat is None and not client.interrupted and (left_s := deadline - time.monotonic()) > 0:
+            event = client.receive(min(left_s, _LOOK_S))
+            if event is not None:
+                state.feed(event)
+            elif client.refusal:
+                raise NothingReceivedError(client.refusal)
     if state.age_s() is None:
         told = f" ({client.counters.malformed} messages that are none of ours)" if client.counters.malformed else ""
         raise NothingReceivedError(

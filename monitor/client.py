@@ -1,18 +1,25 @@
 """The client of a stream: connects, stays connected, yields hits and everything else that is published."""
 
+import contextlib
+import logging
 import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import zmq
 
+from monitor.curve import HandshakeWatch, client_keys, secure_client
 from monitor.errors import EndpointError
 from monitor.events import Event, HitBatch
 from monitor.reader import StreamCounters, StreamReader
+from protocol.key_files import ClientKeys, KeyPair, PublicKey
 from protocol.messages import Topic
+
+log = logging.getLogger(__name__)
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
 DEFAULT_TOPICS = (Topic.HITS, Topic.STAT, Topic.RUN, Topic.LOG)
@@ -22,6 +29,10 @@ MAX_FRAME_BYTES = 64 << 20
 
 _TURN_MS = 1000
 """No wait is longer: a signal that comes just before one begins has its handler called only after it."""
+
+
+_TRY_AGAIN_S = 1.0
+"""Where the server refuses us, ZeroMQ gives up for good; but our key may be allowed tomorrow."""
 
 
 class StreamClient:
@@ -37,8 +48,12 @@ class StreamClient:
     again whenever it comes back. `topics`: what to subscribe to. `high_water`: messages that may wait here before the
     publisher drops what this client is too slow for (and the numbering tells). `gather_s`: when messages come after a
     wait, let more of them gather so long before they are read: ten times less work for who looks a few times a second.
+    `server_key`, `key`: the server's public key and this client's own pair, or the files that they are in, for a server
+    that takes only keys.
 
-    Raises `EndpointError` for an address that cannot be one; the iteration itself never raises for what is received.
+    Raises `EndpointError` for an address that cannot be one, `KeysError` for keys that cannot be used; the iteration
+    itself never raises for what is received. A server that refuses the client is asked again every second; meanwhile
+    `refusal` says why, and where the client waits for ever, so does the log.
     Not thread-safe, but for `interrupt()`.
     """
 
@@ -49,8 +64,13 @@ class StreamClient:
         *,
         high_water: int = 1000,
         gather_s: float = 0.0,
+        server_key: Path | str | PublicKey | None = None,
+        key: Path | str | KeyPair | None = None,
     ) -> None:
+        keys = client_keys(server_key, key)
         self.endpoint = endpoint
+        self._refusal_told = ""
+        self._try_again_at = math.inf
         self._gather_ms = round(gather_s * 1000)
         self._reader = StreamReader()
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -59,8 +79,9 @@ class StreamClient:
         self._interrupted = False
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.SUB)
+        self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
         try:
-            self._connect(endpoint, [Topic(topic) for topic in topics], high_water)
+            self._connect(endpoint, [Topic(topic) for topic in topics], high_water, keys)
         except zmq.ZMQError as error:
             self.close()
             raise EndpointError(
@@ -71,11 +92,12 @@ class StreamClient:
             raise
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._handshakes.events, zmq.POLLIN)
         self._poller.register(self._wake_receiver, zmq.POLLIN)
         self._wake_poller = zmq.Poller()
         self._wake_poller.register(self._wake_receiver, zmq.POLLIN)
 
-    def _connect(self, endpoint: str, topics: list[Topic], high_water: int) -> None:
+    def _connect(self, endpoint: str, topics: list[Topic], high_water: int, keys: ClientKeys | None) -> None:
         options = {
             zmq.LINGER: 0,
             zmq.RCVHWM: high_water,
@@ -93,6 +115,7 @@ class StreamClient:
             self._socket.setsockopt(option, value)
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.value.encode())
+        secure_client(self._socket, endpoint, keys)
         self._socket.connect(endpoint)
 
     @property
@@ -107,8 +130,14 @@ class StreamClient:
 
     @property
     def last_error(self) -> str:
-        """What was wrong with the last malformed message; empty if there was none."""
-        return self._reader.last_error
+        """Why the server refuses this client, or what was wrong with the last malformed message; empty: nothing."""
+        return self.refusal or self._reader.last_error
+
+    @property
+    def refusal(self) -> str:
+        """Why the server does not let this client in, one line; empty where it does, or nothing is known."""
+        why = self._handshakes.refusal
+        return f"the server at {self.endpoint} refuses this client: {why}" if why else ""
 
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Everything that arrives, in order. Ends when nothing has come for `timeout_s`, or after `interrupt()`.
@@ -130,10 +159,11 @@ class StreamClient:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 turn_ms = _TURN_MS if left_ms is None else min(left_ms, _TURN_MS)
-                came = self._poller.poll(turn_ms)
+                came = dict(self._poller.poll(turn_ms))
+                self._look_after_handshakes(tell=timeout_s is None)
                 if not came and left_ms == turn_ms:
                     return None
-                if came and self._gather_ms:
+                if self._socket in came and self._gather_ms:
                     self._wake_poller.poll(self._gather_ms)
                 continue
             event = self._reader.read(frames)
@@ -142,6 +172,25 @@ class StreamClient:
             if left_ms == 0:
                 return None  # nothing but nonsense came in all that time
         return None
+
+    def _look_after_handshakes(self, *, tell: bool) -> None:
+        """See whether the server lets us in; where it does not, try again in a while."""
+        self._handshakes.take()
+        if tell and self.refusal != self._refusal_told:
+            self._refusal_told = self.refusal
+            if self.refusal:
+                log.warning("%s", self.refusal)
+        now = time.monotonic()
+        if not self._handshakes.given_up:
+            self._try_again_at = math.inf
+        elif self._try_again_at == math.inf:
+            self._try_again_at = now + _TRY_AGAIN_S
+        elif now >= self._try_again_at:
+            self._handshakes.try_again()
+            self._try_again_at = math.inf
+            with contextlib.suppress(zmq.ZMQError):  # it may be as good as disconnected
+                self._socket.disconnect(self.endpoint)
+            self._socket.connect(self.endpoint)
 
     def __iter__(self) -> Iterator[HitBatch]:
         """The hits only: batches that bring hits or readouts not seen before. Waits for ever; see `interrupt`."""
@@ -161,6 +210,7 @@ class StreamClient:
         """Close the connection; never waits, may be called twice."""
         self._interrupted = True
         self._socket.close(linger=0)
+        self._handshakes.close()
         self._context.term()
         self._wake_receiver.close()
         self._wake_sender.close()

@@ -3,6 +3,7 @@
 
     MonitorError
     ├── EndpointError          an address that cannot be one (also a ValueError)
+    ├── KeysError              keys that cannot be used (also a ValueError)
     └── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
 """
 
@@ -13,6 +14,10 @@ class MonitorError(Exception):
 
 class EndpointError(MonitorError, ValueError):
     """The address of a stream is not one."""
+
+
+class KeysError(MonitorError, ValueError):
+    """The keys that were given cannot be used."""
 
 
 class NothingReceivedError(MonitorError, TimeoutError):

@@ -118,7 +118,11 @@ class Board(_Model):
 
 
 class PublisherStat(_Model):
-    """The publisher's own state. `dropped`: messages at which subscribers that had no room began to miss."""
+    """The publisher's own state.
+
+    `dropped`: messages at which subscribers that had no room began to miss. `refused`: connections without a key that
+    is allowed.
+    """
 
     messages: int = 0
     hits: int = 0
@@ -126,6 +130,7 @@ class PublisherStat(_Model):
     subscribers: int = 0
     restarts: int = 0
     lag_bytes: int = 0
+    refused: int = 0
 
 
 class Stat(_Model):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
-from monitor.errors import EndpointError
+from monitor.errors import EndpointError, KeysError
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
 from monitor.sanity import catalogue
 from monitor.sanity.limits import Limits
@@ -21,7 +22,8 @@ from protocol.tool.output import drop_output
 _EXAMPLES = """\
 examples:
   apx-sanity                                    check the stream of the daemon on this computer, until Ctrl-C
-  apx-sanity --connect tcp://daq-pc:5556 --json findings of another computer's stream, one JSON object a line
+  apx-sanity --connect tcp://daq-pc:5556 --server-key daq-pc.key --key alice.key_secret --json
+                                                findings of another computer's stream, one JSON object a line
   apx-sanity --runs 1                           until the end of the run
   apx-sanity --once data/run_000012/*.apx       check recorded files
   apx-sanity --list                             what is checked
@@ -49,6 +51,7 @@ def build_parser() -> ProgramParser:
     parser.add_argument("--list", action="store_true", help="list the checks and end")
     source = parser.add_argument_group("what is checked")
     source.add_argument("--connect", metavar="ENDPOINT", help=f"stream to check (default {DEFAULT_ENDPOINT})")
+    add_key_arguments(source)
     source.add_argument("--once", nargs="+", type=Path, metavar="FILE", help="check these files and end")
     source.add_argument("--for", dest="duration_s", type=positive, metavar="S", help="end after so many seconds")
     source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
@@ -96,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.once:
         live_only = {"--connect": arguments.connect, "--for": arguments.duration_s, "--runs": arguments.runs}
+        live_only |= {"--server-key": arguments.server_key, "--key": arguments.key}
         for name, value in live_only.items():
             if value is not None:
                 parser.error(f"{name} is for streams and --once for files: give one of them")
@@ -107,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print_checks()
             return 0
         return check_files(arguments) if arguments.once else check_stream(arguments)
-    except EndpointError as error:
+    except (EndpointError, KeysError) as error:
         parser.error(str(error))
     except BrokenPipeError:
         drop_output()
@@ -140,13 +144,19 @@ def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
     report = Report(as_json=arguments.json)
     with (
-        StreamClient(arguments.connect or DEFAULT_ENDPOINT, gather_s=_GATHER_S) as client,
+        StreamClient(
+            arguments.connect or DEFAULT_ENDPOINT,
+            gather_s=_GATHER_S,
+            server_key=arguments.server_key,
+            key=arguments.key,
+        ) as client,
         ended_by_signals(client.interrupt),
     ):
         began = now = time.monotonic()
         end = None if arguments.duration_s is None else began + arguments.duration_s
         checks = LiveChecks(limits_of(arguments), began, arguments.chips)
         tick_at = began
+        refusal = ""
         while not client.interrupted and (end is None or now < end):
             event = client.receive(_TICK_S if end is None else min(_TICK_S, end - now))
             now = time.monotonic()
@@ -155,6 +165,10 @@ def check_stream(arguments: argparse.Namespace) -> int:
                     report.note(place, notice, time.time_ns())
             if now >= tick_at:
                 tick_at = now + _TICK_S
+                if client.refusal != refusal:
+                    refusal = client.refusal
+                    if refusal:
+                        print(f"apx-sanity: {refusal}", file=sys.stderr)
                 for place, notice in checks.tick(now, client.counters.malformed, client.last_error):
                     report.note(place, notice, time.time_ns())
             if arguments.runs is not None and checks.runs_ended >= arguments.runs:

@@ -91,7 +91,10 @@ class WatchApp(App[None]):
     def draw(self) -> None:
         """Show the present state; when frozen, only that it is."""
         summary = self._receiver.summary()
-        self._headline.show([status_lines.headline(summary, self._receiver.endpoint, frozen=self._frozen)])
+        receiver = self._receiver
+        self._headline.show(
+            [status_lines.headline(summary, receiver.endpoint, frozen=self._frozen, refusal=receiver.refusal)]
+        )
         if self._frozen:
             return
         self._facts.show(status_lines.facts(summary))

@@ -42,6 +42,11 @@ class Receiver:
                     with self._lock:
                         self._state.feed(event)
 
+    @property
+    def refusal(self) -> str:
+        """Why the server does not let us in; empty where it does."""
+        return self._client.refusal
+
     def summary(self) -> MonitorSummary:
         """The state as it is now, without histograms."""
         with self._lock:

@@ -37,8 +37,10 @@ def _named(name: str, value: str, *, bad: bool = False, better_seen: bool = Fals
     return [(f"{name} ", "dim"), (value, style), ("  ", "")]
 
 
-def headline(summary: MonitorSummary, endpoint: str, *, frozen: bool = False) -> Text:
-    """State, run, file, elapsed time; and loudly, if nothing comes any more."""
+def headline(summary: MonitorSummary, endpoint: str, *, frozen: bool = False, refusal: str = "") -> Text:
+    """State, run, file, elapsed time; and loudly, if nothing comes any more, or the server refuses us."""
+    if refusal:
+        return _line((" REFUSED ", "bold white on red"), (f" {refusal}", ""))
     if summary.age_s is None:
         return _line((" waiting ", "bold black on yellow"), (f" for {endpoint}: nothing has come yet", ""))
     stat, parts = summary.stat, list[tuple[str, str]]()

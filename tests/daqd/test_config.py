@@ -1,5 +1,6 @@
 """The configuration: what is accepted, and what is said of what is not."""
 
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from daqd.config import Config, EmulatorSection, default_runtime_dir, load_config
-from daqd.endpoints import check_control_endpoint, check_stream_endpoint, is_loopback
+from daqd.endpoints import check_control_endpoint, check_stream_endpoint, connectable, is_loopback
 from daqd.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
@@ -136,12 +137,10 @@ def test_all_mistakes_at_once(folder: Path) -> None:
             "emulator.hot_pixels[2].factor: 0 is not allowed: it must be above 0",
             'emulator.speed: it must be a number above 0, or "max"',
             "emulator.misbehave.cut_hits: 2 is not allowed: it must be 0 to 1",
-            'stream.bind: "tcp://0.0.0.0:5556" lets every machine on the network read the stream: use '
-            "tcp://127.0.0.1:PORT, or write insecure = true in [stream] if that is meant",
             "stream.batch_ms: 25 is not allowed: it must be above 0 and at most 20",
             "log.level: \"loud\" is not known: 'debug', 'info', 'warning' or 'error' is",
-            'control.endpoint: "tcp://192.168.1.2:1" lets other machines command the board: use ipc://PATH or '
-            "tcp://127.0.0.1:PORT",
+            'control: "tcp://192.168.1.2:1" lets everybody who can reach it command the board: use ipc://PATH, or make '
+            "keys (daqctl keygen) and name them in [security]",
             "flies: unknown key: is files meant?",
         ]
     )
@@ -246,24 +245,89 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "tcp://[::1]:5556", "tcp://localhost:0", "ipc:///tmp/x"])
 def test_local_endpoints(endpoint: str) -> None:
-    check_stream_endpoint(endpoint, insecure=False)
-    check_control_endpoint(endpoint)
+    check_stream_endpoint(endpoint, insecure=False, keys=False)
+    check_control_endpoint(endpoint, keys=True)
 
 
 @pytest.mark.parametrize(
     "endpoint", ["", "127.0.0.1:5556", "tcp://127.0.0.1:99999", "udp://127.0.0.1:1", "ipc://", "tcp://:1", "inproc://x"]
 )
 def test_what_is_no_endpoint(endpoint: str) -> None:
-    for insecure in (False, True):
+    for insecure, keys in itertools.product((False, True), repeat=2):
         with pytest.raises(ValueError, match=r"endpoint|ipc socket"):
-            check_stream_endpoint(endpoint, insecure=insecure)
-    with pytest.raises(ValueError, match=r"endpoint|ipc socket"):
-        check_control_endpoint(endpoint)
+            check_stream_endpoint(endpoint, insecure=insecure, keys=keys)
+        with pytest.raises(ValueError, match=r"endpoint|ipc socket"):
+            check_control_endpoint(endpoint, keys=keys)
 
 
-def test_no_way_to_command_from_another_machine() -> None:
-    with pytest.raises(ValueError, match="lets other machines command the board"):
-        check_control_endpoint("tcp://*:5555")
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://0.0.0.0:1", "tcp://*:1", "tcp://10.1.2.3:1", "tcp://daq-pc:1", "tcp://[::]:1"]
+)
+def test_other_machines_read_the_stream_with_keys_or_the_operator_s_consent(endpoint: str) -> None:
+    check_stream_endpoint(endpoint, insecure=False, keys=True)
+    check_stream_endpoint(endpoint, insecure=True, keys=False)
+    with pytest.raises(
+        ValueError, match=r"lets every machine on the network read the stream: make keys.*insecure = true"
+    ):
+        check_stream_endpoint(endpoint, insecure=False, keys=False)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://*:5558", "tcp://127.0.0.1:5558", "tcp://[::1]:5558"])
+def test_nobody_commands_over_tcp_without_keys(endpoint: str) -> None:
+    check_control_endpoint(endpoint, keys=True)
+    with pytest.raises(
+        ValueError, match="lets everybody who can reach it command the board: use ipc://PATH, or make keys"
+    ):
+        check_control_endpoint(endpoint, keys=False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "here"),
+    [
+        ("tcp://*:5558", "tcp://127.0.0.1:5558"),
+        ("tcp://0.0.0.0:5558", "tcp://127.0.0.1:5558"),
+        ("tcp://10.0.0.1:5558", "tcp://10.0.0.1:5558"),
+        ("ipc:///tmp/x", "ipc:///tmp/x"),
+    ],
+)
+def test_where_to_connect_on_this_machine(endpoint: str, here: str) -> None:
+    assert connectable(endpoint) == here
+
+
+SECURITY = '[security]\nserver_key = "keys/daq.key_secret"\nclient_keys = "/etc/keys"\n'
+
+
+def test_keys_are_relative_to_the_file(folder: Path) -> None:
+    security = load(folder, BOARD + SECURITY).security
+    assert security.server_key == str(folder / "keys/daq.key_secret")
+    assert security.client_keys == "/etc/keys"
+    assert security.keys
+    assert not load(folder, BOARD).security.keys
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ('[security]\nserver_key = "a"\n', "security: server_key and client_keys go together: daqctl keygen"),
+        ('[security]\nclient_keys = "a"\n', "security: server_key and client_keys go together: daqctl keygen"),
+        (f"{SECURITY}[stream]\ninsecure = true\n", "stream: insecure = true and the keys of [security] contradict"),
+        ('[stream]\nbind = "tcp://0.0.0.0:1"\n', 'stream: "tcp://0.0.0.0:1" lets every machine on the network read'),
+        ('[control]\nendpoint = "tcp://127.0.0.1:1"\n', 'control: "tcp://127.0.0.1:1" lets everybody who can'),
+        (
+            '[stream]\ninsecure = true\nbind = "tcp://0.0.0.0:1"\n[control]\nendpoint = "tcp://127.0.0.1:1"\n',
+            'control: "tcp://127.0.0.1:1" lets everybody who can',
+        ),
+    ],
+)
+def test_what_the_keys_rule_out(folder: Path, text: str, mistake: str) -> None:
+    (found,) = mistakes(folder, BOARD + text)
+    assert found.startswith(mistake)
+
+
+def test_with_keys_other_machines_read_and_command(folder: Path) -> None:
+    sockets = '[stream]\nbind = "tcp://0.0.0.0:5556"\n[control]\nendpoint = "tcp://0.0.0.0:5558"\n'
+    config = load(folder, BOARD + SECURITY + sockets)
+    assert (config.stream.bind, config.control_endpoint) == ("tcp://0.0.0.0:5556", "tcp://0.0.0.0:5558")
 
 
 def test_where_sockets_live(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +345,8 @@ def test_a_runtime_directory_of_ones_own(folder: Path, monkeypatch: pytest.Monke
     config = load(folder, BOARD + '[daq]\nname = "b2"\nruntime_dir = "run"\n')
     assert config.runtime_dir == folder / "run"
     assert config.control_endpoint == f"ipc://{folder}/run/b2.ipc"
-    explicit = load(folder, BOARD + '[control]\nendpoint = "tcp://127.0.0.1:5558"\n')
+    keys = '[security]\nserver_key = "a"\nclient_keys = "b"\n'
+    explicit = load(folder, BOARD + keys + '[control]\nendpoint = "tcp://127.0.0.1:5558"\n')
     assert explicit.control_endpoint == "tcp://127.0.0.1:5558"
 
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ import pytest
 import zmq
 
 from daqd.control import ControlClient, ControlError, ControlServer
+from daqd.curve import ServerKeys
 from daqd.errors import RunControlError
 from protocol.messages import MAX_CONTROL_BYTES, Reply, Request, decode_reply, encode_request
 from tests.daqd.waiting import DEADLINE_S, wait_until
+from tests.key_ring import KeyRing
 
 
 class Serving:
     """A server in a thread of its own. Commands: echo (gives its arguments), refuse, fail, wait (until `go_on`)."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ServerKeys | None = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys
         self.go_on = threading.Event()
         self.waiting = threading.Event()
         self.asked: list[str] = []
@@ -41,7 +45,7 @@ class Serving:
     async def _serve(self) -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._over = lambda: loop.call_soon_threadsafe(over.set)
-        server = ControlServer(self.endpoint, self._obey)
+        server = ControlServer(self.endpoint, self._obey, self._keys)
         try:
             await server.start()
             self.endpoint = server.endpoint
@@ -293,18 +297,63 @@ def test_the_socket_of_a_daemon_that_was_killed_is_taken_over(endpoint: str) -> 
     serving.close()
 
 
-def test_two_daemons_at_one_tcp_port() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    serving = Serving(endpoint)
-    try:
-        with pytest.raises(ControlError, match=f"^cannot listen at {endpoint}: Address already in use by .*process"):
-            Serving(endpoint)
-        with ControlClient(endpoint, DEADLINE_S) as client:
-            assert client.call("echo", a=1) == {"a": 1}
-    finally:
-        serving.close()
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(tmp_path / "keys")
+
+
+@pytest.fixture
+def keyed(ring: KeyRing) -> Iterator[Serving]:
+    serving = Serving("tcp://127.0.0.1:*", ring.server)
+    yield serving
+    serving.close()
+
+
+def test_two_daemons_at_one_tcp_port(ring: KeyRing, keyed: Serving) -> None:
+    with pytest.raises(ControlError, match=f"^cannot listen at {keyed.endpoint}: Address already in use by .*process"):
+        Serving(keyed.endpoint, ring.server)
+    with ControlClient(keyed.endpoint, DEADLINE_S, ring.client()) as client:
+        assert client.call("echo", a=1) == {"a": 1}
+
+
+def test_no_commands_over_tcp_without_keys() -> None:
+    with pytest.raises(ControlError, match=r"^tcp://127\.0\.0\.1:\* takes commands only with keys"):
+        Serving("tcp://127.0.0.1:*")
+
+
+def refused(ring: KeyRing, keyed: Serving, *, keys: bool = True, name: str = "alice", server: str = "daq") -> str:
+    """What a client is told that is not let in."""
+    with (
+        ControlClient(keyed.endpoint, DEADLINE_S, ring.client(name, server) if keys else None) as client,
+        pytest.raises(ControlError, match=f"^the daemon at {keyed.endpoint} refuses us: ") as caught,
+    ):
+        client.call("echo", a=1)
+    assert keyed.asked == []
+    return str(caught.value).partition("refuses us: ")[2]
+
+
+def test_a_client_without_a_key_is_told_so(ring: KeyRing, keyed: Serving) -> None:
+    assert "key" in refused(ring, keyed, keys=False)
+
+
+def test_a_client_whose_key_is_not_allowed_is_told_so(ring: KeyRing, keyed: Serving) -> None:
+    assert refused(ring, keyed, name="mallory").startswith("it does not know this key")
+
+
+def test_a_client_that_takes_us_for_another_is_told_so(ring: KeyRing, keyed: Serving) -> None:
+    assert "the server key is not its own" in refused(ring, keyed, server="mallory")
+
+
+def test_keys_are_for_tcp(ring: KeyRing, endpoint: str) -> None:
+    with pytest.raises(ControlError, match="takes no keys"):
+        ControlClient(endpoint, DEADLINE_S, ring.client())
+
+
+def test_keys_that_do_not_belong_together(ring: KeyRing) -> None:
+    keys = ring.client()
+    mixed = replace(keys, own=replace(keys.own, secret=ring.client("mallory").own.secret))
+    with pytest.raises(ControlError, match=r"^the secret key does not belong to the public key"):
+        ControlClient("tcp://127.0.0.1:1", DEADLINE_S, mixed)
 
 
 def test_a_directory_that_others_can_write(endpoint: str) -> None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from tests.system.processes import DEADLINE_S
 
 
 class Subscriber:
-    """Listens at `endpoint` in a thread of its own; a context manager. `high_water` as in `StreamClient`."""
+    """Listens at `endpoint` in a thread of its own; a context manager. Options as in `StreamClient`."""
 
-    def __init__(self, endpoint: str, high_water: int = 100_000) -> None:
+    def __init__(self, endpoint: str, high_water: int = 100_000, **options: Any) -> None:
         self.endpoint = endpoint
-        self._client = StreamClient(endpoint, high_water=high_water)
+        self._client = StreamClient(endpoint, high_water=high_water, **options)
         self._change = threading.Condition()
         self._events: list[Event] = []
         self._error: BaseException | None = None

@@ -119,7 +119,7 @@ def test_configuration_with_mistakes(laboratory: Laboratory) -> None:
         "emulator": {"rate_hz": -1.0},
     }
     daemon = laboratory.configure(wrong)
-    mistakes = [r"board\.chips", r"board\.spi_divder", r"stream\.bind.*insecure = true", r"emulator\.rate_hz"]
+    mistakes = [r"board\.chips", r"board\.spi_divder", r"stream: .*insecure = true", r"emulator\.rate_hz"]
     check_refused(laboratory.run("daqd", "run", "-c", daemon.config_path), *mistakes)
     assert not (laboratory.folder / "data").exists()
 

@@ -1,0 +1,64 @@
+"""What becomes of the handshakes of a client, in words: ZeroMQ itself keeps silent about a server that refuses.
+
+The numbers are those of ZeroMQ's socket monitors (`zmq_socket_monitor`).
+"""
+
+import struct
+
+SUCCEEDED = 0x1000
+FAILED_NO_DETAIL = 0x0800
+FAILED_PROTOCOL = 0x2000
+FAILED_AUTH = 0x4000
+HANDSHAKE_EVENTS = SUCCEEDED | FAILED_NO_DETAIL | FAILED_PROTOCOL | FAILED_AUTH
+
+OTHER_MECHANISM = 0x11000002
+"""Value of `FAILED_PROTOCOL`: one side has keys, the other has none."""
+
+_BROKEN_OFF = 2
+"""A server that ends may break off one handshake; one that breaks off twice in a row does not like this client."""
+
+# event (u2), value (i4), in the order of this machine
+_EVENT = struct.Struct("=Hi")
+
+
+class Handshakes:
+    """Is fed with the events of one socket; `keyed`: whether that has keys.
+
+    `refusal`: why the server does not let this client in, one line; empty as long as nothing is known, and where it
+    does. `given_up`: ZeroMQ does not try again by itself.
+    """
+
+    def __init__(self, keyed: bool) -> None:
+        self._keyed = keyed
+        self._broken_off = 0
+        self.refusal = ""
+        self.given_up = False
+
+    def feed(self, frame: bytes) -> None:
+        """Take the first frame of a monitor's message; what is none is passed over."""
+        if len(frame) != _EVENT.size:
+            return
+        event, value = _EVENT.unpack(frame)
+        if event == SUCCEEDED:
+            self._broken_off, self.refusal, self.given_up = 0, "", False
+        elif event == FAILED_AUTH:
+            self.refusal = "it does not know this key: the public one has to be put into its directory of client_keys"
+            self.given_up = True
+        elif event == FAILED_PROTOCOL:
+            self.refusal = self._mismatch(value)
+            self.given_up = True
+        elif event == FAILED_NO_DETAIL:
+            self._broken_off += 1
+            if self._broken_off >= _BROKEN_OFF and not self.refusal:
+                self.refusal = (
+                    "it breaks off the handshake: the server key is not its own, or it is no daqd"
+                    if self._keyed
+                    else "it breaks off the handshake: it may want a key (--server-key and --key), or it is no daqd"
+                )
+
+    def _mismatch(self, value: int) -> str:
+        if value != OTHER_MECHANISM:
+            return "the handshake fails: the server key is not its own, or it is no daqd"
+        if self._keyed:
+            return "it has no keys: leave --server-key and --key away, if that is the server that is meant"
+        return "it takes only clients with a key: give its public key and one of your own (--server-key and --key)"

@@ -1,0 +1,210 @@
+"""Keys, with the real programs: with an allowed one they read and command, without one they get nothing."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from daqd.control import ControlClient
+from protocol.messages import Request, Stat, encode_request
+from tests.key_ring import KeyRing
+from tests.system.laboratory import Daemon, Laboratory, Settings
+from tests.system.processes import DEADLINE_S, wait_until
+
+
+@pytest.fixture
+def ring(laboratory: Laboratory) -> KeyRing:
+    return KeyRing(laboratory.folder / "keys")
+
+
+def keyed(ring: KeyRing) -> Settings:
+    """A daemon that takes only keys, for the stream and for commands."""
+    return {
+        "emulator": {"rate_hz": 2000.0},
+        "stream": {"bind": "tcp://127.0.0.1:*"},
+        "control": {"endpoint": "tcp://127.0.0.1:*"},
+        "security": ring.section,
+    }
+
+
+def arguments(ring: KeyRing, name: str = "alice", server: str = "daq") -> list[str | Path]:
+    """What the programs of a client are told."""
+    return ["--server-key", ring.public(server), "--key", ring.secret(name)]
+
+
+def control_endpoint(daemon: Daemon) -> str:
+    return daemon.program.wait_for_output(r"listens at (tcp://\S+)")[1]
+
+
+def call(daemon: Daemon, ring: KeyRing, command: str) -> dict[str, object]:
+    with ControlClient(control_endpoint(daemon), DEADLINE_S, ring.client()) as client:
+        return client.call(command)
+
+
+@pytest.fixture
+def daemon(laboratory: Laboratory, ring: KeyRing) -> Daemon:
+    return laboratory.configure(keyed(ring)).start()
+
+
+def test_with_a_key(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> None:
+    ctl = ["--endpoint", control_endpoint(daemon), *arguments(ring)]
+    with laboratory.subscribe(daemon.endpoint, server_key=ring.public("daq"), key=ring.secret("alice")) as subscriber:
+        subscriber.wait_until_heard()
+        assert laboratory.run("daqctl", *ctl, "start", "--readouts", "50").code == 0
+        subscriber.wait_for_end(run=1)
+        assert len(subscriber.hits(run=1)) > 0
+    once = laboratory.run("apx-monitor", "watch", "--connect", daemon.endpoint, "--once", *arguments(ring))
+    assert once.code == 0, once.stderr
+    sane = laboratory.run("apx-sanity", "--connect", daemon.endpoint, "--for", "1", *arguments(ring))
+    assert (sane.code, sane.stderr) == (0, "")
+    status = laboratory.run("daqctl", *ctl, "status", "--json")
+    assert Stat.model_validate(status.json()["status"]).publisher.refused == 0
+    assert laboratory.run("daqctl", *ctl, "shutdown").code == 0
+    assert daemon.program.wait() == 0
+    assert daemon.run(1).check_closed().state == "finished"
+
+
+@pytest.fixture
+def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
+    with zmq.Context() as context:
+        yield context
+
+
+def raw_connection(endpoint: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2])))
+
+
+def test_without_a_key_nothing_happens(
+    laboratory: Laboratory, ring: KeyRing, daemon: Daemon, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> None:
+    """To the stream and the control socket, with every kind of wrong key; the programs say why, the daemon counts."""
+    control = control_endpoint(daemon)
+    nobody: list[tuple[list[str | Path], str]] = [
+        ([], "key"),
+        (arguments(ring, "mallory"), "it does not know this key"),
+        (arguments(ring, server="mallory"), "the server key is not its own"),
+    ]
+    plain = context.socket(zmq.DEALER)
+    plain.set(zmq.LINGER, 0)
+    plain.connect(control)
+    for command in ("start", "stop", "shutdown"):
+        plain.send(encode_request(Request(id="1", cmd=command, args={})))
+    eavesdropper = context.socket(zmq.SUB)
+    eavesdropper.set(zmq.LINGER, 0)
+    eavesdropper.set(zmq.SUBSCRIBE, b"")
+    eavesdropper.connect(daemon.endpoint)
+    with plain, eavesdropper, raw_connection(control) as one, raw_connection(daemon.endpoint) as other:
+        for peer in (one, other):
+            peer.sendall(bytes(range(256)) * 16)
+        for keys, why in nobody:
+            watch = laboratory.run("apx-monitor", "watch", "--connect", daemon.endpoint, "--once", *keys)
+            assert (watch.code, watch.stdout) == (1, "")
+            (line,) = watch.stderr.splitlines()
+            assert line.startswith(f"apx-monitor: the server at {daemon.endpoint} refuses this client: ")
+            assert why in line
+        for keys, why in nobody[1:]:
+            for command in ("start", "shutdown"):
+                refused = laboratory.run("daqctl", "--endpoint", control, *keys, command)
+                assert refused.code == 1
+                (line,) = refused.stderr.splitlines()
+                assert line.startswith(f"daqctl: the daemon at {control} refuses us: ")
+                assert why in line
+        keyless = laboratory.run("daqctl", "--endpoint", control, "shutdown")
+        assert (keyless.code, keyless.stdout) == (2, "")
+        assert "takes commands only from clients with a key" in keyless.stderr
+        assert call(daemon, ring, "status")["status"]["state"] == "idle"  # type: ignore[index]
+        assert not eavesdropper.poll(0)
+        assert not plain.poll(0)
+
+    def counted() -> bool:
+        stat = Stat.model_validate(call(daemon, ring, "status")["status"])
+        return stat.publisher.refused >= 3 and stat.publisher.subscribers == 0
+
+    wait_until("the refused ones are counted", counted)
+    said = daemon.program.output
+    mallory = re.escape(ring.client("mallory").own.public)
+    assert re.search(rf"the stream refused 127\.0\.0\.1: its key {mallory} is not among the client_keys", said)
+    assert re.search(rf"the control socket refused 127\.0\.0\.1: its key {mallory} is not among the client_keys", said)
+    with laboratory.subscribe(daemon.endpoint, server_key=ring.public("daq"), key=ring.secret("alice")) as subscriber:
+        subscriber.wait_until_heard()
+    assert daemon.end() == 0
+
+
+def test_who_waits_is_told_and_let_in_when_allowed(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> None:
+    """Without a restart of either."""
+    watch = laboratory.start("apx-monitor", "watch", "--connect", daemon.endpoint, *arguments(ring, "mallory"))
+    watch.wait_for_output(rf"^the server at {daemon.endpoint} refuses this client: it does not know this key")
+    sanity = laboratory.start("apx-sanity", "--connect", daemon.endpoint, *arguments(ring, "mallory"))
+    sanity.wait_for_output(rf"^apx-sanity: the server at {daemon.endpoint} refuses this client: it does not know")
+    ring.allow("mallory")
+    watch.wait_for_output(r"^IDLE bench")
+    assert watch.end() == 0
+    sanity.end()
+
+
+def test_replay_with_keys(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> None:
+    with ControlClient(control_endpoint(daemon), DEADLINE_S, ring.client()) as client:
+        client.call("start", readouts=50)
+    wait_until("the run has ended", lambda: call(daemon, ring, "status")["status"]["state"] == "configured")  # type: ignore[index]
+    assert daemon.end() == 0
+    run = daemon.run(1)
+    section = ring.section
+    keys = ["--server-key", section["server_key"], "--client-keys", section["client_keys"]]
+    replay = laboratory.start("daqd", "replay", *run.files, "--speed", "max", "--bind", "tcp://127.0.0.1:*", *keys)
+    endpoint = replay.wait_for_output(r"at (tcp://\S+)")[1]
+    stranger = laboratory.run("apx-monitor", "watch", "--once", "--connect", endpoint)
+    assert stranger.code == 1
+    with laboratory.subscribe(endpoint, server_key=ring.public("daq"), key=ring.secret("alice")) as subscriber:
+        subscriber.wait_for_end(run=1)
+        assert len(subscriber.hits(run=1)) == run.record.ledger["hits"]  # type: ignore[index]
+    assert replay.wait() == 0
+
+
+def test_open_to_everybody_is_said_at_every_start(laboratory: Laboratory) -> None:
+    """The address is loopback, as all of this machine's tests are; what is said is the same."""
+    daemon = laboratory.configure({"stream": {"insecure": True}})
+    for _ in range(2):
+        daemon.start()
+        daemon.program.wait_for_output("WARNING .*stream.insecure is set: every machine that reaches tcp://")
+        assert daemon.end() == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "192.0.2.1"])
+def test_no_start_without_keys_where_others_could_connect(laboratory: Laboratory, host: str) -> None:
+    settings: Settings = {"stream": {"bind": f"tcp://{host}:5556"}}
+    refused = laboratory.run("daqd", "run", "-c", laboratory.configure(settings).config_path)
+    assert refused.code == 1
+    assert "lets every machine on the network read the stream: make keys (daqctl keygen)" in refused.stderr
+    replay = laboratory.run("daqd", "replay", "any.apx", "--bind", f"tcp://{host}:5556")
+    assert replay.code == 2
+    assert "lets every machine on the network read the stream: make keys (daqctl keygen)" in replay.stderr
+    assert not (laboratory.folder / "data").exists()
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_no_commands_over_tcp_without_keys(laboratory: Laboratory, insecure: bool) -> None:
+    settings: Settings = {"stream": {"insecure": insecure}, "control": {"endpoint": "tcp://127.0.0.1:*"}}
+    refused = laboratory.run("daqd", "run", "-c", laboratory.configure(settings).config_path)
+    assert refused.code == 1
+    assert "lets everybody who can reach it command the board: use ipc://PATH, or make keys" in refused.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file permissions of POSIX")
+def test_no_start_with_a_secret_key_that_others_can_read(laboratory: Laboratory, ring: KeyRing) -> None:
+    daemon = laboratory.configure(keyed(ring))
+    secret = ring.secret("daq")
+    secret.chmod(0o640)
+    for command in ("run", "check-config"):
+        refused = laboratory.run("daqd", command, "-c", daemon.config_path)
+        assert refused.code == 1
+        advice = f"others may read this secret key: chmod 600 {secret}"
+        assert refused.stderr == f"daqd: [security]: server_key: {secret}: {advice}\n"
+    ring.secret("alice").chmod(0o644)
+    reader = laboratory.run("apx-monitor", "watch", "--once", *arguments(ring))
+    assert reader.code == 2
+    assert f"chmod 600 {ring.secret('alice')}" in reader.stderr
+    assert len(reader.stderr.splitlines()) == 1
