@@ -17,7 +17,10 @@ from pydantic import (
 )
 
 from daqd.endpoints import check_endpoint
+from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chip_kind import CHIP_KINDS, ChipKind
+from protocol.layer_readout import AstroPix4LayerReadout
+from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.stream_bytes import MAX_CHIPS
 
 MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
@@ -62,6 +65,12 @@ class DaqSection(Section):
 
 
 _USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+_READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
+    ("gecco", 3): AstroPix3Readout,
+    ("gecco", 4): AstroPix4Readout,
+    ("astep", 3): AstroPix3LayerReadout,
+    ("astep", 4): AstroPix4LayerReadout,
+}
 
 
 class BoardSection(Section):
@@ -85,6 +94,11 @@ class BoardSection(Section):
     def chip_kind(self) -> ChipKind:
         """The chips of `chip_version`."""
         return CHIP_KINDS[self.chip_version]
+
+    @property
+    def readout_class(self) -> type[AbstractAstroPixReadout]:
+        """How the readouts of this board and these chips are written to files and decoded."""
+        return _READOUT_CLASSES[self.kind, self.chip_version]
 
     @property
     def gecco_spi_divider(self) -> int:

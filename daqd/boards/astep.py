@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_reading import FrameReader, Housekeeping
@@ -24,11 +24,8 @@ from protocol.astep_sequence import (
     set_up,
     start_readout,
 )
-from protocol.astropix3_readout import AstroPix3LayerReadout
 from protocol.chip_setup import ChipSetup
 from protocol.errors import AstepError
-from protocol.layer_readout import AstroPix4LayerReadout
-from protocol.readout import AbstractAstroPixReadout
 from protocol.readout_description import ReadoutDescription
 
 _log = logging.getLogger(__name__)
@@ -36,10 +33,6 @@ _log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 
 Result = TypeVar("Result")
-
-
-READOUT_CLASSES: Final[dict[int, type[AbstractAstroPixReadout]]] = {3: AstroPix3LayerReadout, 4: AstroPix4LayerReadout}
-"""Its readouts, by version of the chips."""
 
 
 class AstepBoard(Board):
@@ -65,7 +58,7 @@ class AstepBoard(Board):
         board, astep = config.board, config.astep
         if astep.read == "fixed" and not astep.packet_mode:
             raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
-        self.readout_class = READOUT_CLASSES[board.chip_version]
+        self.readout_class = board.readout_class
         self.link = link
         self.name = f"A-STEP board ({link.name})"
         self.firmware: Firmware | None = None

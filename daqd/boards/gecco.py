@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
@@ -13,7 +12,6 @@ from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.config import BoardSection
 from daqd.errors import BoardError
 from daqd.transports.link import Link
-from protocol.astropix3_readout import AstroPix3Readout
 from protocol.chip_setup import ChipSetup
 from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.gecco_sequence import (
@@ -25,14 +23,9 @@ from protocol.gecco_sequence import (
     reset_chip,
     reset_fifos,
 )
-from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 
 _log = logging.getLogger(__name__)
-
-
-READOUT_CLASSES: Final[dict[int, type[AbstractAstroPixReadout]]] = {3: AstroPix3Readout, 4: AstroPix4Readout}
-"""Its readouts, by version of the chips."""
 
 
 class GeccoBoard(Board):
@@ -55,7 +48,7 @@ class GeccoBoard(Board):
         sleep: Callable[[float], object] = time.sleep,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.readout_class = READOUT_CLASSES[config.chip_version]
+        self.readout_class = config.readout_class
         self.link = link
         self.name = f"GECCO board ({link.name})"
         self._config = config

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
 from daqd.emulator.board_model import BoardModel
+from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
-from daqd.emulator.seeded_frames import NS_PER_TICK, SeededFrames, SentFrames
+from daqd.emulator.seeded_frames import NS_PER_TICK
 from protocol.astep import RegisterRead, RegisterWrite, RequestParser
 from protocol.astep_registers import (
     LAYER_CTRL,
@@ -68,7 +69,7 @@ class AstepModel(BoardModel):
 
     def __init__(
         self,
-        source: SeededFrames,
+        source: FrameSource,
         fifo_bytes: int = 65536,
         clock: Callable[[], float] = time.monotonic,
         record: bool = False,
@@ -144,7 +145,7 @@ class AstepModel(BoardModel):
     def counters(self) -> dict[str, int]:
         """What the board's designer would like to know, and a real board does not tell."""
         return {
-            "emulator_hits": self.source.hits_sent,
+            **self.source.counters,
             "emulator_lost_hits": self.lost_hits,
             "emulator_unread_hits": self.unread_hits,
             "emulator_discarded_bytes": self.fifo.discarded_bytes,
@@ -188,7 +189,7 @@ class AstepModel(BoardModel):
             self._elapsed_s += now - self._sending_since
         self._sending_since = now
         self._send_stale(on)
-        for frames in self.source.take(self._elapsed_s, self.fifo.room - 1, self.layout):
+        for frames in self.source.take(self._elapsed_s, self.fifo.room - 1, self.layout, len(self.fifo)):
             self._send(frames, on)
 
     def _send_stale(self, on: npt.NDArray[np.bool_]) -> None:
@@ -202,8 +203,7 @@ class AstepModel(BoardModel):
             frames = self._only_of(frames, on)
         fitting = int(np.searchsorted(frames.ends, self.fifo.room - len(self._arriving), side="right"))
         self.lost_hits += len(frames) - fitting
-        good = np.bincount(frames.layers, minlength=MAX_LAYERS)
-        wrong = np.array([*frames.wrong, *[0] * (MAX_LAYERS - len(frames.wrong))])
+        good, wrong = (np.array([*counts, *[0] * (MAX_LAYERS - len(counts))]) for counts in (frames.good, frames.wrong))
         self._count(_FRAMES, good + wrong)
         self._count(_IDLES, good * self._values[Register.NODATA_CONTINUE])
         self._count(_WRONG, wrong)
@@ -222,7 +222,8 @@ class AstepModel(BoardModel):
         starts = np.concatenate(([0], frames.ends[:-1]))
         pieces = [frames.data[starts[index] : frames.ends[index]] for index in np.flatnonzero(kept).tolist()]
         ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-        return SentFrames(b"".join(pieces), ends, frames.layers[kept], frames.wrong)
+        good = tuple(count if read else 0 for count, read in zip(frames.good, on.tolist(), strict=False))
+        return SentFrames(b"".join(pieces), ends, frames.layers[kept], good, frames.wrong)
 
     def _count(self, first: Register, counts: npt.NDArray[np.int64]) -> None:
         for layer, count in enumerate(counts.tolist()):

@@ -8,6 +8,8 @@ from daqd.emulator.byte_source import ByteSource
 from daqd.errors import ConfigError
 from protocol.apx import ApxReader
 from protocol.errors import ProtocolError
+from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.readout_description import ReadoutDescription
 from protocol.stream_bytes import PADDING_BYTE
 
 
@@ -18,12 +20,22 @@ class RecordedReadouts(ByteSource):
     first readout of its file, divided by `speed`; "max" waits for nothing. An empty recorded readout enters as one byte
     of padding. After the last one it is silent.
 
-    Raises `ConfigError` where a file cannot be read, or holds readouts longer than `readout_bytes`.
+    Raises `ConfigError` where a file cannot be read, holds readouts longer than `readout_bytes`, others than of
+    `readout_class`, or frames whose time stamps are not as `described`.
     """
 
-    def __init__(self, paths: Sequence[Path], readout_bytes: int, speed: float | Literal["max"] = 1.0) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        readout_bytes: int,
+        speed: float | Literal["max"] = 1.0,
+        readout_class: type[AbstractAstroPixReadout] = AstroPix4Readout,
+        described: ReadoutDescription | None = None,
+    ) -> None:
         self._paths = tuple(paths)
         self._speed = speed
+        for path in self._paths:
+            _check_header(path, readout_class, described or ReadoutDescription())
         self.readouts = sum(_count_readouts(path, readout_bytes) for path in self._paths)
         self.played = 0
         self._timed_readouts = self._read()
@@ -66,6 +78,34 @@ class RecordedReadouts(ByteSource):
     def counters(self) -> dict[str, int]:
         """Readouts played, and how many there are."""
         return {"emulator_readouts_played": self.played, "emulator_readouts": self.readouts}
+
+
+def _check_header(path: Path, wanted: type[AbstractAstroPixReadout], described: ReadoutDescription) -> None:
+    """The file must be of such a board: a real one sends nothing else."""
+    try:
+        with ApxReader(path) as reader:
+            header = reader.header
+    except (OSError, ProtocolError) as error:
+        raise ConfigError([f"emulator.file: {error}"]) from error
+    found = header.readout_class()
+    if found is not wanted:
+        raise ConfigError(
+            [
+                f"emulator.file: {path} holds {found.__name__}, and the board sends {wanted.__name__}: "
+                "set board.kind and board.chip_version to those of the recording"
+            ]
+        )
+    stamps = header.description()
+    mistakes = [
+        f"emulator.file: {path} has time stamps with {name} = {recorded}: set astep.{name} to that"
+        for name, recorded, mine in (
+            ("timestamp_bits", stamps.timestamp_bits or 32, described.timestamp_bits),
+            ("timestamp_order", stamps.timestamp_order or "little", described.timestamp_order),
+        )
+        if mine not in (None, recorded)
+    ]
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _count_readouts(path: Path, readout_bytes: int) -> int:

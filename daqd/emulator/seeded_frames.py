@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from daqd.config import EmulatorSection, MisbehaveSection
 from daqd.emulator.emulated_chips import emulated_chips
+from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
@@ -24,23 +24,7 @@ _MOST_PADDING = 8
 _WRONG_PAYLOADS = 7
 
 
-@dataclass(frozen=True)
-class SentFrames:
-    """Consecutive frames. `data`: their bytes; `ends` (n,): where in it each ends, with what comes before it.
-
-    `layers` (n,): from 0. `wrong`: how many frames of a wrong length are among the bytes, per layer.
-    """
-
-    data: bytes
-    ends: npt.NDArray[np.int64]
-    layers: npt.NDArray[np.int64]
-    wrong: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-
-class SeededFrames:
+class SeededFrames(FrameSource):
     """The hits of a seed as frames, `settings.hits_limit` of them (0: without end), in order of arrival.
 
     `chips` in each of `layers`. At a rate, a hit comes when its time has; at "max", as many as there is room for. What
@@ -53,6 +37,7 @@ class SeededFrames:
         self._chips = chips
         self._layers = layers
         self._emulated = emulated_chips(version)
+        self.hit_bytes = self._emulated.hit_bytes
         self._saturated = settings.rate_hz == "max"
         self._batches = self._generate()
         self._random = np.random.default_rng([settings.seed, 3])
@@ -78,11 +63,11 @@ class SeededFrames:
         return self._batch is None
 
     @property
-    def hit_bytes(self) -> int:
-        """Bytes of a hit in a frame."""
-        return self._emulated.hit_bytes
+    def counters(self) -> dict[str, int]:
+        """Hits sent."""
+        return {"emulator_hits": self.hits_sent}
 
-    def take(self, elapsed_s: float, room: int, layout: FrameLayout) -> Iterator[SentFrames]:
+    def take(self, elapsed_s: float, room: int, layout: FrameLayout, waiting: int = 0) -> Iterator[SentFrames]:
         """The frames that are due; at "max", those that `room` bytes hold."""
         now_ns = sys.maxsize if self._saturated else int(elapsed_s * 1e9)
         most_bytes = layout.frame_bytes * (3 if self._misbehaves else 1)
@@ -107,7 +92,7 @@ class SeededFrames:
         if self._misbehaves:
             return self._spoilt(frames, layers, layout)
         ends = np.arange(1, len(frames) + 1) * layout.frame_bytes
-        return SentFrames(frames.tobytes(), ends, layers, (0,) * self._layers)
+        return SentFrames(frames.tobytes(), ends, layers, self._per_layer(layers), (0,) * self._layers)
 
     def _spoilt(self, frames: npt.NDArray[np.uint8], layers: npt.NDArray[np.int64], layout: FrameLayout) -> SentFrames:
         random, chance = self._random, self._settings.misbehave
@@ -131,7 +116,10 @@ class SeededFrames:
                 data = b"\xff" * int(random.integers(1, _MOST_PADDING + 1)) + data
             pieces.append(data)
         ends = np.cumsum([len(piece) for piece in pieces])
-        return SentFrames(b"".join(pieces), ends, layers, tuple(wrong))
+        return SentFrames(b"".join(pieces), ends, layers, self._per_layer(layers), tuple(wrong))
+
+    def _per_layer(self, layers: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        return tuple(np.bincount(layers, minlength=self._layers).tolist())
 
     def _table(self, batch: HitBatch, part: slice) -> HitTable:
         """The hits as a decoder should find them, without the columns that the readout gives."""

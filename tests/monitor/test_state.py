@@ -150,19 +150,17 @@ def test_rows_and_columns_apart() -> None:
     assert state.chips[0].hit_map[34][20] == 1
 
 
-def test_hits_without_a_place_are_no_hits() -> None:
-    hits = make_hits([(0, 0)])
-    names = [name for name in hits.dtype.names if name != "row"]
+@pytest.mark.parametrize(
+    ("hits", "name"),
+    [
+        (make_hits([(0, 0)]), "row"),
+        (make_hits([(0, 0)]), "tot_us"),
+        (make_apart([(0, 0, 0, 1, 1, 1)]), "location"),
+    ],
+)
+def test_hits_without_a_needed_column_are_no_hits(hits: np.ndarray, name: str) -> None:
+    kept = [each for each in hits.dtype.names if each != name]
+    fewer = np.zeros(len(hits), [(each, hits.dtype[each]) for each in kept])
     reader = StreamReader()
-    assert (
-        reader.read(MessageMaker().hits(np.array(hits[names].tolist(), [(n, hits.dtype[n]) for n in names]), (0, 0)))
-        is None
-    )
-    assert "no column row" in reader.last_error
-    apart = make_apart([(0, 0, 0, 1, 1, 1)])
-    names = [name for name in apart.dtype.names if name != "location"]
-    assert (
-        reader.read(MessageMaker().hits(np.array(apart[names].tolist(), [(n, apart.dtype[n]) for n in names]), (0, 0)))
-        is None
-    )
-    assert "no column location" in reader.last_error
+    assert reader.read(MessageMaker().hits(fewer, (0, 0))) is None
+    assert f"no column {name}" in reader.last_error
