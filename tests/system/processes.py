@@ -76,6 +76,11 @@ def marked(mark: str) -> list[Process]:
     return found
 
 
+def open_files(pid: int) -> list[int]:
+    """Descriptors that a process has open: files, sockets, pipes."""
+    return [int(entry.name) for entry in (_PROC / str(pid) / "fd").iterdir()]
+
+
 def end_at_once(pid: int, signal_number: int) -> None:
     """Send a signal to one process, which may be gone by now."""
     try:

@@ -42,6 +42,11 @@ def _split(block: ReadoutBlock) -> list[RecordedReadout]:
     ]
 
 
+def by_id(hits: HitTable) -> HitTable:
+    """Hits in the order of readout and place within it."""
+    return hits[np.lexsort((hits["decoding_order"], hits["readout_id"]))]
+
+
 class TakenRun:
     """Run `run` in the data directory `data_dir`."""
 

@@ -7,16 +7,11 @@ import signal
 import numpy as np
 import pytest
 
-from protocol.hit import HitTable
 from tests.system.laboratory import Laboratory, Settings
 from tests.system.processes import DEADLINE_S, end_at_once, wait_until, wait_until_gone
+from tests.system.taken_run import by_id
 
 CHIPS = 2
-
-
-def by_id(hits: HitTable) -> HitTable:
-    """Hits in the order of readout and place within it."""
-    return hits[np.lexsort((hits["decoding_order"], hits["readout_id"]))]
 
 
 @pytest.mark.parametrize("rate_hz", [2000.0, 200_000.0])

@@ -1,5 +1,6 @@
 """Clients that never read, say nothing, or say nonsense: nobody else notices."""
 
+import hashlib
 import socket
 from collections.abc import Iterator
 
@@ -8,11 +9,15 @@ import pytest
 import zmq
 
 from protocol.messages import MAX_CONTROL_BYTES, decode_reply
+from tests.system.crowd import Crowd
 from tests.system.laboratory import Laboratory, Settings
-from tests.system.processes import DEADLINE_S, wait_until
+from tests.system.processes import DEADLINE_S, open_files, wait_until
+from tests.system.zmtp import GREETING, READY, connection, subscribe_and_leave
 
-HIGH_WATER = 300
-"""Messages, 200 of them in a second: so long can everybody but the one who never reads be late without a loss."""
+HIGH_WATER = 20
+"""Messages: few enough that the one who never reads is soon full, and everybody else now and then."""
+
+THOUSAND = 1000
 
 
 @pytest.fixture
@@ -32,35 +37,92 @@ def never_reading(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "
     return client
 
 
-def raw_connection(endpoint: str) -> socket.socket:
-    host, port = endpoint.removeprefix("tcp://").split(":")
-    return socket.create_connection((host, int(port)))
-
-
 def test_stream_clients(laboratory: Laboratory, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-    settings: Settings = {"emulator": {"rate_hz": 100_000.0}, "stream": {"high_water": HIGH_WATER}}
+    """As fast as the board can: who does not read misses messages, who reads has every hit."""
+    settings: Settings = {
+        "emulator": {"rate_hz": "max", "hits_limit": 1_000_000},
+        "stream": {"high_water": HIGH_WATER},
+    }
     daemon = laboratory.configure(settings).start()
     good = daemon.subscribe(high_water=0)
     stalled = never_reading(context, daemon.endpoint)
-    with raw_connection(daemon.endpoint), raw_connection(daemon.endpoint) as garbage, stalled:
+    with connection(daemon.endpoint), connection(daemon.endpoint) as garbage, stalled:
         garbage.sendall(bytes(range(256)) * 16)
         good.wait_until_heard(2)
         daemon.call("start")
         wait_until("the one who does not read misses messages", lambda: daemon.status().publisher.dropped)
-        good.wait_for_hits(len(good.hits(run=1)) + 50_000)
+        status = daemon.wait_until_exhausted()
         daemon.call("stop")
         good.wait_for_end(run=1)
-        status = daemon.status()
         assert daemon.end() == 0
 
     run = daemon.run(1)
     record = run.check_closed()
     assert record.state == "finished"
     assert record.counts.board_bytes == status.board.counters["read_bytes"]
-    run.check_ledger()
+    assert run.check_ledger().hits == len(run.hits) > 950_000
     np.testing.assert_array_equal(good.hits(run=1), run.hits)
     counters = good.close()
     assert (counters.missed_messages, counters.missed_readouts, counters.malformed) == ({}, 0, 0)
+
+
+def test_twenty_subscribers_one_of_them_stalled(
+    laboratory: Laboratory, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> None:
+    settings: Settings = {
+        "emulator": {"rate_hz": 50_000.0, "hits_limit": 150_000, "fifo_bytes": 1 << 26},
+        "stream": {"high_water": HIGH_WATER, "max_hits": 300},
+    }
+    daemon = laboratory.configure(settings).start()
+    with Crowd(daemon.endpoint, 19) as crowd, never_reading(context, daemon.endpoint):
+        wait_until("all are known", lambda: daemon.status().publisher.subscribers == 20)
+        daemon.call("start")
+        daemon.wait_until_exhausted()
+        daemon.call("stop")
+        members = crowd.wait()
+        wait_until("the one who does not read misses messages", lambda: daemon.status().publisher.dropped)
+        assert daemon.end() == 0
+    run = daemon.run(1)
+    assert run.check_closed().state == "finished"
+    assert run.check_ledger().hits == 150_000
+    files = hashlib.blake2b(run.hits.tobytes()).hexdigest()
+    assert [(member.hits, member.missed, member.digest) for member in members] == [(150_000, 0, files)] * 19
+
+
+SUBSCRIPTIONS = (b"hits", b"", b"h", b"hitsss", b"\xff\xfe", b"stat", bytes(range(200)))
+"""What clients that leave at once ask for: things there are, and nonsense."""
+
+
+def test_a_thousand_connects_and_disconnects(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": {"rate_hz": 20_000.0}}).start()
+    good = daemon.subscribe(high_water=0)
+    good.wait_until_heard()
+    daemon.call("start")
+    good.wait_for_hits(1)
+    open_before = {pid: len(open_files(pid)) for pid in (daemon.publisher.pid, daemon.program.pid)}
+    for number in range(THOUSAND):
+        match number % 4:
+            case 0 | 1:
+                subscribe_and_leave(daemon.endpoint, SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)])
+            case 2:
+                with connection(daemon.endpoint) as stranger:
+                    stranger.sendall((GREETING + READY + bytes(range(256)))[: number // 2])
+            case 3:
+                with socket.socket(socket.AF_UNIX) as stranger:
+                    stranger.connect(str(daemon.control_socket))
+                    stranger.sendall(bytes(range(number % 256)))
+    wait_until("only the good one is left", lambda: daemon.status().publisher.subscribers == 1)
+    for pid, files in open_before.items():
+        wait_until("all connections are closed", lambda pid=pid, files=files: len(open_files(pid)) <= files)  # type: ignore[misc]
+    daemon.call("stop")
+    good.wait_for_end(run=1)
+    assert daemon.end() == 0
+    run = daemon.run(1)
+    assert run.check_closed().state == "finished"
+    assert run.check_ledger().hits == len(run.hits) > 0
+    np.testing.assert_array_equal(good.hits(run=1), run.hits)
+    counters = good.close()
+    assert (counters.missed_messages, counters.restarts, counters.malformed) == ({}, 0, 0)
 
 
 NONSENSE = [[b""], [b"\0" * 100], [b"hello"], [bytes(range(256))], [b"\xc1"], [b"\x81\xa1v\x01"], [b"", b"", b"x"]]
