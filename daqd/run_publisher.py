@@ -11,7 +11,8 @@ from daqd.feed import Complaint, FeedEvent, ReadoutsRead, RunBegan, RunEnded, Ru
 from daqd.stream import Stream
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable
-from protocol.messages import LogLine, RunEvent, Topic, describe, encode_body
+from protocol.messages import LogLine, RunEvent, Topic, encode_body
+from protocol.packing import describe
 from protocol.readout import RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.run_record import RunRecord

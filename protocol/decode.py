@@ -152,6 +152,27 @@ class StreamDecoder:
         self.ledger.carried = len(begun)
         self._carry = begun
 
+    def possible_after(self, readouts: ReadoutBlock) -> list[Self]:
+        """Fresh decoders, one for each state that this one could be in after `readouts`, whatever came before them.
+
+        Their ledgers count from here. `ValueError` where `readouts` have fewer bytes than can wait for the next one.
+        """
+        longest = self.hit_class.LAYOUT.size_bytes - 1
+        lengths = readouts.offsets[1:] - readouts.offsets[:-1]
+        filled = lengths.nonzero()[0]
+        decoders: list[Self] = []
+        for begun in possible_carries(readouts.data, longest):
+            decoder = type(self)(self.chips, self.hit_class, self.full_readout_bytes)
+            try:
+                decoder.carry_over(begun)
+            except ValueError:
+                continue
+            last = filled[-1]
+            decoder._last_readout = (int(readouts.readout_id[last]), int(readouts.timestamp[last]), 0)
+            decoder._stripped_before(lengths[filled])
+            decoders.append(decoder)
+        return decoders
+
     def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
         carried = len(self._carry)
         padded = _padded(self._carry, block.data)
@@ -274,6 +295,13 @@ def _stripped_of(state: dict[str, Any], most: int) -> int:
     if type(stripped) is not int or not 0 <= stripped <= most:
         raise ValueError(f"not the state of a decoder: {stripped!r} bytes taken for padding")
     return stripped
+
+
+def possible_carries(stream: bytes, longest: int) -> list[bytes]:
+    """The ends of `stream`, from none of it to `longest` bytes; `ValueError` where it is shorter than that."""
+    if len(stream) < longest:
+        raise ValueError(f"{longest} bytes can wait for the next readout; {len(stream)} are too few to tell which")
+    return [stream[len(stream) - length :] for length in range(longest + 1)]
 
 
 def _padded(*pieces: bytes) -> npt.NDArray[np.uint8]:

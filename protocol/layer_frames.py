@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.block import ReadoutBlock, ReadoutLike
-from protocol.decode import Decoded
+from protocol.decode import Decoded, possible_carries
 from protocol.hit import AbstractAstroPixHit, HitTable, join_tables, reverse_bit_order
 from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit
-from protocol.layer_scan import MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
+from protocol.layer_scan import HEAD_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
 from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions
@@ -79,6 +79,7 @@ class LayerFrameDecoder:
         if self.layout.data_bytes != size_bytes:
             raise ValueError(f"frames with {self.layout.data_bytes} bytes of data hold no {hit_class.__name__}")
         self.hit_class: type[AbstractAstroPixHit] = hit_class
+        self._hit_class = hit_class
         self.ledger = Ledger()
         self._scanner = FrameScanner(self.layout, self.hit_class.first_bytes(chips), layers)
         self._carry = b""
@@ -152,6 +153,22 @@ class LayerFrameDecoder:
         self.ledger.bytes_read += len(begun) - len(self._carry)
         self.ledger.carried = len(begun)
         self._carry = begun
+
+    def possible_after(self, readouts: ReadoutBlock) -> list[Self]:
+        """Fresh decoders, one for each state that this one could be in after `readouts`, whatever came before them.
+
+        Their ledgers count from here. `ValueError` where `readouts` have fewer bytes than can wait for the next one: a
+        frame, and what may become a head after it.
+        """
+        decoders: list[Self] = []
+        for begun in possible_carries(readouts.data, MAX_FRAME_BYTES + HEAD_BYTES):
+            decoder = type(self)(self.chips, self.layers, self.layout, self._hit_class)
+            try:
+                decoder.carry_over(begun)
+            except ValueError:
+                continue
+            decoders.append(decoder)
+        return decoders
 
     def _scan(self, stream: bytes, starts: Positions) -> tuple[npt.NDArray[np.uint8], FrameSpans]:
         padded = np.zeros(len(stream) + MAX_FRAME_BYTES + 8, np.uint8)

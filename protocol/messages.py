@@ -3,27 +3,19 @@
 Bytes in, typed objects out, and back. Whatever the bytes are, the only error is `MessageError`.
 """
 
-import functools
-import re
 from enum import StrEnum
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import msgpack
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from protocol.errors import MessageError
-from protocol.hit import HIT_DTYPE, HitTable
-from protocol.run_record import RunRecord, one_line
-
-T = TypeVar("T", bound=BaseModel)
+from protocol.hit import HitTable
+from protocol.packing import DTypeDescription, WireModel, packed_hits, parse, unpack
+from protocol.run_record import RunRecord
 
 WIRE_VERSION = 1
 MAX_CONTROL_BYTES = 1 << 20
-MAX_COLUMNS = 256
-
-_PLAIN_NUMBER = re.compile(r"\|b1|[|<][iu]1|<[iu][248]|<f[248]")
-"""Kinds of columns that are taken from the wire; a whole dtype in a string, as NumPy would take it, is not."""
 
 
 class Topic(StrEnum):
@@ -36,24 +28,7 @@ class Topic(StrEnum):
     LOG = "log"
 
 
-class _Model(BaseModel):
-    # Unknown keys are let pass: version 1 may grow keys, and readers that do not know them go on working.
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-DTypeDescription = tuple[tuple[str, str], ...]
-
-
-@functools.cache
-def describe(dtype: np.dtype[np.void]) -> DTypeDescription:
-    """Names and types of the columns of a hit table, as a header carries them."""
-    return tuple((name, str(dtype[name].str)) for name in dtype.names or ())
-
-
-HIT_DESCRIPTION: DTypeDescription = describe(HIT_DTYPE)
-
-
-class Header(_Model):
+class Header(WireModel):
     """Second frame. `t`: when it was sent, ns since the epoch.
 
     `daq`: name of the daemon; `pub`: start of the publisher in ns, a new one after each restart; `seq`: number of the
@@ -78,7 +53,7 @@ class Header(_Model):
 _SENDERS_WORDS = tuple(name for name in Header.model_fields if name != "v")
 
 
-class Rates(_Model):
+class Rates(WireModel):
     """Per second, over the last second or so."""
 
     readouts_hz: float = 0.0
@@ -86,7 +61,7 @@ class Rates(_Model):
     hits_hz: float = 0.0
 
 
-class Queue(_Model):
+class Queue(WireModel):
     """Memory of the queue between reader and writer; `high_water_bytes` is its largest size in this run."""
 
     bytes: int = 0
@@ -94,7 +69,7 @@ class Queue(_Model):
     high_water_bytes: int = 0
 
 
-class Disk(_Model):
+class Disk(WireModel):
     """Where the files go. `level`: what is to be thought of it, and `reason` why, empty where all is well.
 
     `time_to_full_s`: until no run can go on, at the rate of the last minute; None where nothing is written.
@@ -108,16 +83,16 @@ class Disk(_Model):
     reason: str = ""
 
 
-class Board(_Model):
+class Board(WireModel):
     """What is known of the board; `counters` are its own words for what it counts."""
 
     kind: str = ""
     transport: str = ""
     connected: bool = False
-    counters: dict[str, int | float | str] = {}
+    counters: dict[str, int | float | str] = Field(default_factory=dict)
 
 
-class PublisherStat(_Model):
+class PublisherStat(WireModel):
     """The publisher's own state.
 
     `dropped`: messages at which subscribers that had no room began to miss. `refused`: connections without a key that
@@ -133,7 +108,7 @@ class PublisherStat(_Model):
     refused: int = 0
 
 
-class Stat(_Model):
+class Stat(WireModel):
     """State of the daemon (or of a replay), once a second and at every change of state.
 
     `counts`: of the current or last run, as `protocol.run_record.Counts`; `ledger`: as `Ledger.to_dict`, what the
@@ -149,7 +124,7 @@ class Stat(_Model):
     file: str = ""
     chips: int | None = None
     rates: Rates = Rates()
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
     ledger: dict[str, Any] | None = None
     queue: Queue = Queue()
     disk: Disk = Disk()
@@ -158,21 +133,21 @@ class Stat(_Model):
     version: str = ""
 
 
-class RunEvent(_Model):
+class RunEvent(WireModel):
     """Begin or end of a run, or a gap in it (the board was lost for a while), with its record as it is then."""
 
     event: Literal["begin", "gap", "end"]
     record: RunRecord
 
 
-class LogLine(_Model):
+class LogLine(WireModel):
     """What the operator should read."""
 
     level: Literal["debug", "info", "warning", "error", "critical"]
     text: str
 
 
-class Message(_Model):
+class Message(WireModel):
     """One published message: three frames on the wire."""
 
     topic: Topic
@@ -187,42 +162,24 @@ class Message(_Model):
         header = self.header
         if self.topic is not Topic.HITS or header.dtype is None or header.n is None or header.readouts is None:
             raise MessageError("not a hits message: n, readouts and dtype are needed")
-        try:
-            dtype = HIT_DTYPE if header.dtype == HIT_DESCRIPTION else _dtype(header.dtype)
-            hits: HitTable = np.frombuffer(self.payload, dtype)
-        except (TypeError, ValueError) as error:
-            raise MessageError(f"hits message cannot be read: {error}") from None
-        if len(hits) != header.n:
-            raise MessageError(f"hits message announces {header.n} hits and carries {len(hits)}")
-        return hits
+        return packed_hits(self.payload, header.dtype, header.n)
 
     def stat(self) -> Stat:
         """The state that a `stat` message carries; `MessageError` where it carries none."""
-        return _parse(Stat, self._unpack(Topic.STAT))
+        return parse(Stat, self._unpack(Topic.STAT))
 
     def run(self) -> RunEvent:
         """The event that a `run` message carries; `MessageError` where it carries none."""
-        return _parse(RunEvent, self._unpack(Topic.RUN))
+        return parse(RunEvent, self._unpack(Topic.RUN))
 
     def log(self) -> LogLine:
         """The line that a `log` message carries; `MessageError` where it carries none."""
-        return _parse(LogLine, self._unpack(Topic.LOG))
+        return parse(LogLine, self._unpack(Topic.LOG))
 
     def _unpack(self, topic: Topic) -> Any:
         if self.topic is not topic:
             raise MessageError(f"a {self.topic} message, not {topic}")
-        return _unpack(self.payload)
-
-
-def _dtype(description: DTypeDescription) -> np.dtype[np.void]:
-    """A dtype of plain numbers only: nothing from the wire may name Python objects."""
-    if not 0 < len(description) <= MAX_COLUMNS or not all(
-        name and _PLAIN_NUMBER.fullmatch(kind) for name, kind in description
-    ):
-        raise MessageError(
-            f"hits message: the dtype must be made of 1 to {MAX_COLUMNS} named plain little-endian numbers"
-        )
-    return np.dtype(list(description))
+        return unpack(self.payload)
 
 
 def encode_body(body: BaseModel) -> bytes:
@@ -277,26 +234,26 @@ def decode_message(frames: list[bytes]) -> Message:
         topic = Topic(frames[0].decode())
     except ValueError:
         raise MessageError(f"unknown topic {frames[0][:40]!r}") from None
-    return Message(topic=topic, header=_parse(Header, _unpack(frames[1])), payload=frames[2])
+    return Message(topic=topic, header=parse(Header, unpack(frames[1])), payload=frames[2])
 
 
-class Request(_Model):
+class Request(WireModel):
     """A request to the control socket; `id` is the client's own and comes back in the reply."""
 
     v: Literal[1] = 1
     id: str
     cmd: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
-class ReplyError(_Model):
+class ReplyError(WireModel):
     """Why a request was refused; codes are listed in docs/wire.md."""
 
     code: str
     message: str
 
 
-class Reply(_Model):
+class Reply(WireModel):
     """The answer to a request: `result` where `ok`, else `error`."""
 
     v: Literal[1] = 1
@@ -318,7 +275,7 @@ def encode_request(request: Request) -> bytes:
 
 def decode_request(frame: bytes) -> Request:
     """Inverse of `encode_request`; `MessageError` for anything else."""
-    return _parse(Request, _unpack(frame, MAX_CONTROL_BYTES))
+    return parse(Request, unpack(frame, MAX_CONTROL_BYTES))
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -328,20 +285,4 @@ def encode_reply(reply: Reply) -> bytes:
 
 def decode_reply(frame: bytes) -> Reply:
     """Inverse of `encode_reply`; `MessageError` for anything else."""
-    return _parse(Reply, _unpack(frame))
-
-
-def _unpack(frame: bytes, limit: int | None = None) -> Any:
-    if limit is not None and len(frame) > limit:
-        raise MessageError(f"{len(frame)} bytes; at most {limit} are taken")
-    try:
-        return msgpack.unpackb(frame, strict_map_key=True)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise MessageError(f"not msgpack: {error or type(error).__name__}") from None
-
-
-def _parse(model: type[T], content: Any) -> T:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise MessageError(f"not a {model.__name__.lower()}: {one_line(error)}") from None
+    return parse(Reply, unpack(frame))

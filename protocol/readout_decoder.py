@@ -1,7 +1,7 @@
 """The seam between kinds of readouts and whoever wants their hits."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.decode import Decoded
@@ -42,3 +42,9 @@ class ReadoutDecoder(Protocol):
 
     def state(self) -> dict[str, Any]:
         """All that the decoder remembers, as JSON can carry it."""
+
+    def possible_after(self, readouts: ReadoutBlock) -> list[Self]:
+        """Fresh decoders, one for each state that this one could be in after `readouts`, whatever came before them.
+
+        Their ledgers count from here. `ValueError` where `readouts` have fewer bytes than can wait for the next one.
+        """

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger, MessageError, StreamDecoder
 from protocol.messages import (
-    HIT_DESCRIPTION,
-    MAX_COLUMNS,
     MAX_CONTROL_BYTES,
     Header,
     LogLine,
@@ -33,6 +31,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
+from protocol.packing import HIT_DESCRIPTION, MAX_COLUMNS
 from protocol.run_record import RunRecord
 from tests.protocol.golden import A, B
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from protocol import HIT_DTYPE, AstroPix4Readout, StreamDecoder
 from protocol.messages import (
-    HIT_DESCRIPTION,
     Header,
     LogLine,
     Message,
@@ -32,6 +31,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
+from protocol.packing import HIT_DESCRIPTION
 from protocol.run_record import RunRecord
 from tests.protocol.golden import A, B
 
