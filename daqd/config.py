@@ -118,7 +118,8 @@ class Config(Section):
             return stream
         if security.keys and stream.insecure:
             raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
-        check_stream_endpoint(stream.bind, stream.insecure, keys=security.keys)
+        for endpoint in filter(None, (stream.bind, stream.catch_up)):
+            check_stream_endpoint(endpoint, stream.insecure, keys=security.keys)
         return stream
 
     @field_validator("control")

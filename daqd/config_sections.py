@@ -265,19 +265,20 @@ class SecuritySection(Section):
 
 
 class StreamSection(Section):
-    """`[stream]`: the ZeroMQ stream of decoded hits."""
+    """`[stream]`: the ZeroMQ stream of decoded hits. `catch_up`: where the past can be asked for; empty: nowhere."""
 
     insecure: bool = False
     bind: str = "tcp://127.0.0.1:5556"
+    catch_up: str = "tcp://127.0.0.1:5557"
     batch_ms: float = Field(5.0, gt=0, le=20)
     max_hits: int = Field(8192, ge=1, le=1 << 20)
     high_water: int = Field(1000, ge=1, le=1 << 24)
     raw: bool = False
 
-    @field_validator("bind")
+    @field_validator("bind", "catch_up")
     @classmethod
-    def _can_be_bound(cls, bind: str) -> str:
-        return check_endpoint(bind)
+    def _can_be_bound(cls, endpoint: str, info: ValidationInfo) -> str:
+        return check_endpoint(endpoint) if endpoint or info.field_name == "bind" else endpoint
 
 
 class ControlSection(Section):

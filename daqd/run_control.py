@@ -293,7 +293,11 @@ class RunControl:
         """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
         self._status.take_report(report)
         if report.kind == "run_ended" and report.run is not None and report.ledger is not None:
-            self._in_background(self._add_ledger(report.run, report.ledger))
+            self.add_ledger(report.run, report.ledger)
+
+    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+        """Complete the record of a run that has been decoded to its end, soon."""
+        self._in_background(self._add_ledger(run, ledger))
 
     async def _add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
         async with self._one_ledger_at_a_time:

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import os
 import platform
-from typing import NoReturn
+from collections.abc import Coroutine
+from typing import Any, NoReturn
 
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
@@ -14,6 +15,7 @@ from daqd.control import ControlServer
 from daqd.curve import ServerKeys, load_server_keys
 from daqd.disk_watch import DiskWatch
 from daqd.errors import ConfigError, DaqError, RunControlError
+from daqd.history_handle import HistoryHandle
 from daqd.logs import OperatorLog
 from daqd.process_lock import ProcessLock
 from daqd.publisher_handle import PublisherHandle
@@ -46,6 +48,13 @@ def software() -> dict[str, str]:
         "python": platform.python_version(),
         "host": platform.node(),
     }
+
+
+async def _all(*starting: Coroutine[Any, Any, None]) -> None:
+    """Wait for all of them, then raise what the first one that failed had to say."""
+    for said in await asyncio.gather(*starting, return_exceptions=True):
+        if isinstance(said, BaseException):
+            raise said
 
 
 class Service:
@@ -99,12 +108,20 @@ class Service:
         stat_due = asyncio.Event()
         disk = DiskWatch(store.data_dir, config.disk)
         status = StatusBoard(board, config.board.transport, config.board.chips, disk, __version__, stat_due.set)
+        last_run = store.last_run()
         publisher = PublisherHandle(
             config.stream,
             config.daq.name,
             store.data_dir,
-            store.last_run(),
+            last_run,
             lambda report: control.take_report(report),
+            config.security,
+        )
+        history = HistoryHandle(
+            config.stream.catch_up,
+            store.data_dir,
+            last_run,
+            lambda run, ledger: control.add_ledger(run, ledger),
             config.security,
         )
         control = self._control = RunControl(config, board, store, publisher, status, software())
@@ -117,14 +134,15 @@ class Service:
                     server.open()
                     lock.acquire()
                     await asyncio.to_thread(repair_runs, store, self._stop_asked.is_set)
-                    await publisher.start()
+                    await _all(publisher.start(), history.start())
                     await server.start()
             except DaqError as error:
-                await server.close()
+                await asyncio.gather(publisher.stop(), history.stop(), server.close())
                 if self._stop_asked.is_set():
                     return 0  # the signal reached the publisher, too, before it could ignore it
                 log.error("%s", error)
                 return 1
+            status.catch_up = history.endpoint
             logging.getLogger("daqd").addHandler(operator_log)
             await asyncio.to_thread(disk.look)
             disk.start(lambda reason: self._end_for_disk(control, reason))
@@ -151,7 +169,7 @@ class Service:
                     await asyncio.gather(ticker, *self._rotating, return_exceptions=True)
                     publisher.send_stat(status.stat())
                     logging.getLogger("daqd").removeHandler(operator_log)
-                    await publisher.stop()
+                    await asyncio.gather(publisher.stop(), history.stop())
                     settled = ended and await control.settle()
                     await server.close()
         if not settled:

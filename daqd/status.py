@@ -21,7 +21,7 @@ _MIN_RATE_WINDOW_S = 0.5
 
 
 class StatusBoard:
-    """State, counts and rates; `on_change` is called at each change of state."""
+    """State, counts and rates; `on_change` is called at each change of state. `catch_up`: as in `Stat`."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class StatusBoard:
         self._clock = clock
         self.state: State = "idle"
         self.reason = ""
+        self.catch_up = ""
         self._since_ns = time.time_ns()
         self._run: ActiveRun | None = None
         self._elapsed_s = 0.0
@@ -110,6 +111,7 @@ class StatusBoard:
             disk=self.disk.latest(),
             board=self._board_state(),
             publisher=self._report.stat if self._report.endpoint else PublisherStat(),
+            catch_up=self.catch_up,
             version=self._version,
         )
 

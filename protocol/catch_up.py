@@ -56,10 +56,10 @@ class RunsArgs(_Args):
 class HitsHeader(WireModel):
     """What a reply to `hits` says beside the hits.
 
-    `daq`, `begin_ns`: as in the run's record, for who wants to be certain that it is the same run. `readouts`: first and
-    last id that the reply covers, None where it covers none. `more`: there is more to be asked for, from the readout
-    after the last one covered on (or the same `first` again, where none is). `over`: nothing of the run will come
-    after this. `n`, `dtype`: of the payload.
+    `daq`, `begin_ns`: as in the run's record, for who wants to be certain that it is the same run. `readouts`: first
+    and last id that the reply covers, None where it covers none. `more`: there is more to be asked for, from the
+    readout after the last one covered on (or the same `first` again, where none is). `over`: nothing of the run will
+    come after this. `n`, `dtype`: of the payload.
     """
 
     daq: str

@@ -112,7 +112,7 @@ class Stat(WireModel):
     """State of the daemon (or of a replay), once a second and at every change of state.
 
     `counts`: of the current or last run, as `protocol.run_record.Counts`; `ledger`: as `Ledger.to_dict`, what the
-    publisher has decoded of it so far.
+    publisher has decoded of it so far. `catch_up`: where the past can be asked for; empty: nowhere.
     """
 
     state: Literal["idle", "configured", "running", "recovering", "error", "replay", "stopping"]
@@ -130,6 +130,7 @@ class Stat(WireModel):
     disk: Disk = Disk()
     board: Board = Board()
     publisher: PublisherStat = PublisherStat()
+    catch_up: str = ""
     version: str = ""
 
 

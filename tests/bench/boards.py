@@ -112,7 +112,7 @@ def _take(directory: Path, settings: dict[str, dict[str, Any]]) -> _Taken:
     """One run of the real daemon, until its emulated board has nothing more to say."""
     tables = {
         "daq": {"name": "bench", "data_dir": str(directory / "data"), "runtime_dir": str(directory / "runtime")},
-        "stream": {"bind": "tcp://127.0.0.1:*"},
+        "stream": {"bind": "tcp://127.0.0.1:*", "catch_up": "tcp://127.0.0.1:*"},
         **settings,
     }
     config = directory / "bench.toml"

@@ -109,7 +109,7 @@ def _configuration(directory: Path) -> Path:
                 f"runtime_dir = {json.dumps(str(directory / 'runtime'))}",
                 '[board]\nkind = "gecco"\ntransport = "emulated"',
                 f'[emulator]\nsource = "hits"\nrate_hz = {RATE_HZ}',
-                '[stream]\nbind = "tcp://127.0.0.1:*"',
+                '[stream]\nbind = "tcp://127.0.0.1:*"\ncatch_up = "tcp://127.0.0.1:*"',
             ]
         )
     )

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from daqd.child_process import ChildError
 from daqd.config import StreamSection
 from daqd.notices import Report
-from daqd.publisher_handle import PublisherError, PublisherHandle
+from daqd.publisher_handle import PublisherHandle
 from daqd.run_store import RunStore
 from daqd.stream import Stream
 from protocol.messages import LogLine, Stat, Topic
@@ -100,7 +101,7 @@ def test_a_killed_publisher_is_replaced_at_the_same_address(store: RunStore, cap
 
 
 def test_stop_while_the_next_one_is_awaited(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.publisher_handle._BACKOFF_S", (1000.0,))
+    monkeypatch.setattr("daqd.child_process._BACKOFF_S", (1000.0,))
 
     async def use() -> None:
         async with Handled(store) as handle:
@@ -142,9 +143,7 @@ def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[
     async def use() -> None:
         with Stream("tcp://127.0.0.1:*", "other", 10) as other:
             handled = Handled(store, bind=other.endpoint)
-            with pytest.raises(
-                PublisherError, match=f"the publisher did not start at {other.endpoint}; its message is"
-            ):
+            with pytest.raises(ChildError, match=f"the publisher did not start at {other.endpoint}; its message is"):
                 await handled.handle.start()
             assert handled.handle.pid is None
 
@@ -178,7 +177,7 @@ def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> N
 def test_a_publisher_that_does_not_end_is_ended(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("daqd.publisher_handle._STOP_S", 0.2)
+    monkeypatch.setattr("daqd.child_process._STOP_S", 0.2)
 
     async def use() -> None:
         async with Handled(store) as handle:
@@ -186,7 +185,7 @@ def test_a_publisher_that_does_not_end_is_ended(
             os.kill(handle.pid, signal.SIGSTOP)
 
     asyncio.run(use())
-    assert "the publisher had more to publish after 0 s and was ended" in caplog.text
+    assert "the publisher had more to do after 0 s and was ended" in caplog.text
 
 
 def test_stop_without_start(store: RunStore) -> None:

@@ -31,12 +31,12 @@ from protocol.messages import (
     decode_message,
     decode_reply,
     decode_request,
-    describe,
     encode_body,
     encode_message,
     encode_reply,
     encode_request,
 )
+from protocol.packing import describe
 from protocol.readout import uid_to_readout_class
 from protocol.run_record import RunRecord
 from tests.fuzz.damage import damaged, damaged_tree, fuzzed

@@ -22,7 +22,6 @@ from protocol.messages import (
     encode_body,
     encode_message,
 )
-from protocol.packing import HIT_DESCRIPTION
 from protocol.run_record import RunRecord
 
 T0_NS = 1_700_000_000_000_000_000

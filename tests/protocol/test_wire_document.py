@@ -13,6 +13,16 @@ import zmq
 from pydantic import BaseModel
 
 from protocol import HIT_DTYPE, AstroPix4Readout, StreamDecoder
+from protocol.catch_up import (
+    HitsArgs,
+    HitsHeader,
+    HitsReply,
+    RunOnDisk,
+    RunsArgs,
+    RunsOnDisk,
+    decode_catch_up_reply,
+    encode_hits_reply,
+)
 from protocol.messages import (
     Header,
     LogLine,
@@ -93,6 +103,23 @@ def test_keys_of_requests_and_replies() -> None:
     assert set(wire_keys(ReplyError)) == {"code", "message"}
 
 
+@pytest.mark.parametrize(
+    ("title", "models"),
+    [("Asking for hits", [HitsArgs, HitsHeader]), ("Asking for runs", [RunsArgs, RunOnDisk])],
+)
+def test_keys_of_catch_up(title: str, models: list[type[BaseModel]]) -> None:
+    keys = [row[0] for row in table(title) if row[0] != "key" and not row[0].startswith("-")]
+    assert keys == [key for model in models for key in wire_keys(model)]
+    assert set(wire_keys(RunsOnDisk)) == {"runs", "more"}
+
+
+def test_refusals_of_catch_up_are_all_there() -> None:
+    source = (REPOSITORY / "daqd" / "history_server.py").read_text()
+    codes = set(re.findall(r'(?:RefusedError\(|_give_up\(waiting, )"(\w+)"', source)) | {"bad_request", "bad_arguments"}
+    assert len(codes) > 5
+    assert {row[0] for row in table("Refusals")} == codes
+
+
 def test_keys_within_the_state() -> None:
     rows = {row[0]: row[2] for row in table("stat")}
     for name in ("rates", "queue", "disk", "board", "publisher"):
@@ -159,6 +186,20 @@ def test_request_and_replies_in_bytes_are_what_they_are_said_to_be() -> None:
     assert decode_reply(refusal) == Reply.model_validate(said[2])
     assert encode_request(Request.model_validate(said[0])) == request
     assert [encode_reply(Reply.model_validate(each)) for each in said[1:]] == [reply, refusal]
+
+
+def test_catch_up_in_bytes_is_what_it_is_said_to_be() -> None:
+    said = [
+        json.loads(text) for text in re.findall(r"`(\{.*\})`", section("A request for hits and its reply in bytes"))
+    ]
+    frames = [bytes.fromhex(example(f"catch-up-{part}")) for part in ("request", "reply", "payload")]
+    assert encode_request(Request.model_validate(said[0])) == frames[0]
+    reply = decode_catch_up_reply(frames[1:])
+    assert isinstance(reply, HitsReply)
+    assert reply.id == said[1]["id"]
+    assert reply.header == HitsHeader.model_validate(said[1]["result"] | {"dtype": HIT_DESCRIPTION})
+    assert reply.hits.tobytes() == bytes.fromhex(example("hits-payload"))
+    assert encode_hits_reply(reply.id, reply.header, reply.hits) == frames[1:]
 
 
 # ---- the client

@@ -85,7 +85,7 @@ class Laboratory:
         sections: dict[str, dict[str, Any]] = {
             "daq": {"name": name, "data_dir": str(self.folder / "data"), "runtime_dir": str(self.runtime_dir)},
             "board": {"transport": "emulated"},
-            "stream": {"bind": "tcp://127.0.0.1:*"},
+            "stream": {"bind": "tcp://127.0.0.1:*", "catch_up": "tcp://127.0.0.1:*"},
         }
         for section, values in (settings or {}).items():
             sections.setdefault(section, {}).update(values)
@@ -153,6 +153,16 @@ class Daemon:
     def publisher(self) -> Process:
         """The child that publishes."""
         return self.program.child("daqd.publish")
+
+    @property
+    def history(self) -> Process:
+        """The child that answers for the past."""
+        return self.program.child("daqd.history")
+
+    @property
+    def catch_up(self) -> str:
+        """Where it answers."""
+        return self.status().catch_up
 
     @property
     def control_socket(self) -> Path:
