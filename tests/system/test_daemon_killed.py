@@ -36,6 +36,7 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
     daemon.start("--autostart")
     assert "run 1, which was left open, is repaired: " in daemon.program.output
     assert daemon.wait_for_readouts(10).run == 2
+    wait_until("the ledger is in the record", lambda: daemon.run(1).record.ledger)
     daemon.ctl("stop")
     assert daemon.end() == 0
     assert daemon.run(2).check_closed().state == "finished"
@@ -46,7 +47,8 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
     assert record.state == "interrupted"
     assert repaired.readouts == run.readouts
     np.testing.assert_array_equal(repaired.hits, run.hits)
-    assert (record.end_ns, record.ledger) == (run.readouts[-1].timestamp_ns, None)
+    assert repaired.check_ledger() == run.ledger
+    assert record.end_ns == run.readouts[-1].timestamp_ns
     assert f"did not live to close it: {len(run.readouts)} readouts in {len(record.files)} files" in record.end_reason
 
 
