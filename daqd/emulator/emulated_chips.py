@@ -28,7 +28,7 @@ class Particles:
 
 
 class EmulatedChips(ABC):
-    """A version of the chip.
+    """A version of the chip. `layered`: behind the A-STEP firmware, whose clocks are others.
 
     `hits_each`: hits that a particle makes. `tot_us`: usual time over threshold, mean and standard deviation. `known`:
     the columns of a hit that the emulated board knows.
@@ -40,6 +40,9 @@ class EmulatedChips(ABC):
     hits_each: ClassVar[int]
     tot_us: ClassVar[tuple[float, float]]
     known: ClassVar[tuple[str, ...]]
+
+    def __init__(self, layered: bool) -> None:
+        self.layered = layered
 
     @property
     def hit_bytes(self) -> int:
@@ -56,7 +59,10 @@ class EmulatedChips(ABC):
 
     @abstractmethod
     def in_frames(self, hits: HitTable) -> HitTable:
-        """The same as they should be found in layer frames: `layer_hit_class.DTYPE`; layer and FPGA's stamp are 0."""
+        """The same, of chips that are `layered`, as they should be found in frames: `layer_hit_class.DTYPE`.
+
+        Layer and FPGA's time stamp are 0.
+        """
 
     def frame_bytes(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """Bytes of hits as they stand in layer frames, shape (n, `hit_bytes`)."""
@@ -127,9 +133,10 @@ class AstroPix3Chips(EmulatedChips):
     """By how many counts the row's time over threshold is longer, both included."""
 
     def hits(self, particles: Particles, random: np.random.Generator) -> HitTable:
-        """Time over threshold in counts of 5 ns."""
+        """Time over threshold in counts of 5 ns, or of 10 ns behind the A-STEP firmware."""
+        per_us = (AstroPix3LayerHit if self.layered else AstroPix3Hit).COUNTS_PER_US
         longest = self.LONGEST - self.LONGER_ROW[1]
-        column_tot = np.clip(np.rint(particles.tot_us * AstroPix3Hit.COUNTS_PER_US), 1, longest).astype(np.int64)
+        column_tot = np.clip(np.rint(particles.tot_us * per_us), 1, longest).astype(np.int64)
         n = len(column_tot)
         row_tot = column_tot + random.integers(self.LONGER_ROW[0], self.LONGER_ROW[1] + 1, n)
         row_tick = particles.arrival_ns // self.TICK_NS
@@ -142,7 +149,7 @@ class AstroPix3Chips(EmulatedChips):
         hits["chip_timestamp"] = np.stack([row_tick, column_tick], axis=1) % 256
         tot = np.stack([row_tot, column_tot], axis=1)
         hits["tot_dec"], hits["tot_msb"], hits["tot_lsb"] = tot, tot >> 8, tot & 0xFF
-        hits["tot_us"] = tot / AstroPix3Hit.COUNTS_PER_US
+        hits["tot_us"] = tot / per_us
         return hits.reshape(-1)
 
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
@@ -151,20 +158,19 @@ class AstroPix3Chips(EmulatedChips):
         return AstroPix3Hit.encode(*(hits[name] for name in names))
 
     def in_frames(self, hits: HitTable) -> HitTable:
-        """The same counts are of 10 ns."""
+        """All columns are the same."""
         table = np.zeros(len(hits), AstroPix3LayerHit.DTYPE)
         for name in self.known:
             table[name] = hits[name]
-        table["tot_us"] = hits["tot_dec"] / AstroPix3LayerHit.COUNTS_PER_US
         return table
 
 
-_CHIPS = {chips.kind.version: chips() for chips in (AstroPix3Chips, AstroPix4Chips)}
+_CHIPS = {chips.kind.version: chips for chips in (AstroPix3Chips, AstroPix4Chips)}
 
 
-def emulated_chips(version: int) -> EmulatedChips:
-    """The chips of that version; `ConfigError` where there are none."""
+def emulated_chips(version: int, layered: bool = False) -> EmulatedChips:
+    """The chips of that version, `layered` behind the A-STEP firmware; `ConfigError` where there are none."""
     try:
-        return _CHIPS[version]
+        return _CHIPS[version](layered)
     except KeyError:
         raise ConfigError([f"board.chip_version: there are no emulated chips of version {version}"]) from None

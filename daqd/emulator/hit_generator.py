@@ -41,12 +41,12 @@ class HitBatch:
 class HitGenerator:
     """The sequence of hits for a seed: Poisson in time, spread over all pixels of all chips, one ToT peak.
 
-    The same `settings`, number of chips and `version` give the same hits, however many are asked for at a time. The
-    rate is that of the whole board; hot and dead pixels change how the hits are spread.
+    The same `settings`, number of chips and kind of them (`emulated_chips`) give the same hits, however many are asked
+    for at a time. The rate is that of the whole board; hot and dead pixels change how the hits are spread.
     """
 
-    def __init__(self, settings: EmulatorSection, chips: int, version: int = 4) -> None:
-        self.chips = emulated_chips(version)
+    def __init__(self, settings: EmulatorSection, chips: int, version: int = 4, layered: bool = False) -> None:
+        self.chips = emulated_chips(version, layered)
         rate_hz = SATURATED_RATE_HZ if settings.rate_hz == "max" else settings.rate_hz
         self._mean_pause_ns = 1e9 / rate_hz * self.chips.hits_each
         mean, sigma = self.chips.tot_us

@@ -36,7 +36,7 @@ class SeededFrames(FrameSource):
         self._settings = settings
         self._chips = chips
         self._layers = layers
-        self._emulated = emulated_chips(version)
+        self._emulated = emulated_chips(version, layered=True)
         self.hit_bytes = self._emulated.hit_bytes
         self._saturated = settings.rate_hz == "max"
         self._batches = self._generate()
@@ -47,7 +47,7 @@ class SeededFrames(FrameSource):
         self.hits_sent = 0
 
     def _generator(self) -> HitGenerator:
-        return HitGenerator(self._settings, self._chips * self._layers, self.chip_version)
+        return HitGenerator(self._settings, self._chips * self._layers, self.chip_version, layered=True)
 
     def _generate(self) -> Iterator[HitBatch]:
         generator = self._generator()

@@ -82,6 +82,7 @@ def test_frames_name_the_layers() -> None:
     assert set(expected["layer"].tolist()) == {1, 2, 3}
     assert set(expected["chip_id"].tolist()) == {0, 1, 2, 3}
     assert (expected["tot_us"] == expected["tot_dec"] / 100).all()
+    assert expected["tot_us"].mean() == pytest.approx(10.05, abs=0.1)  # as asked, and the row's is longer
 
 
 # ---- boards
