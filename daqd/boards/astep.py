@@ -6,13 +6,14 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import TypeVar
 
-from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import Board, BoardStatus, RawReadout
+from daqd.boards.dialogue import Dialogue
 from daqd.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.astep_chip import configure_board, make_safe, start_injection
+from protocol.astep_registers import register_name
 from protocol.astep_sequence import (
     AstepSettings,
     Firmware,
@@ -74,7 +75,7 @@ class AstepBoard(Board):
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
-        self._dialogue = AstepDialogue(link, self.name, sleep)
+        self._dialogue = Dialogue(link, self.name, sleep, register_name)
         by_size = astep.read == "size"
         self._reader = FrameReader(
             self._dialogue, board.readout_bytes, now_ns, by_size=by_size, queue_ahead=board.queue_ahead

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from daqd.boards.astep_dialogue import SLOWEST_BYTES_S, AstepDialogue
 from daqd.boards.board import RawReadout
+from daqd.boards.dialogue import SLOWEST_BYTES_S, Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
 from protocol.astep import MAX_LENGTH, RegisterRead, read_register
 from protocol.astep_registers import Register
@@ -44,7 +44,7 @@ class FrameReader:
 
     def __init__(
         self,
-        dialogue: AstepDialogue,
+        dialogue: Dialogue,
         readout_bytes: int,
         now_ns: Callable[[], int],
         *,
@@ -197,7 +197,7 @@ class Housekeeping:
     The firmware counts in 32 bits from its power-up on; `counters` go on from there, and start at 0.
     """
 
-    def __init__(self, dialogue: AstepDialogue, layers: int) -> None:
+    def __init__(self, dialogue: Dialogue, layers: int) -> None:
         self._dialogue = dialogue
         self._last: dict[str, int] | None = None
         self.counters = {f"layer_{layer}_{kind}": 0 for layer in range(layers) for kind in COUNTER_KINDS}

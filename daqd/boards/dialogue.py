@@ -1,55 +1,101 @@
-"""Carrying out what `protocol.gecco_sequence` says, over a link."""
+"""Carrying out what the sequences of `protocol` say to a board, over a link."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Protocol, TypeVar
 
 from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
-from protocol.gecco import ReadRequest, register_name
-from protocol.gecco_sequence import Pause, Step, Steps, UnexpectedAnswerError
+from protocol.astep_sequence import AstepAnswerError
+from protocol.gecco_sequence import Pause, UnexpectedAnswerError
+
+Result = TypeVar("Result")
 
 ANSWER_TIMEOUT_S = 1.0
+SLOWEST_BYTES_S = 50_000
+"""Half of what a UART at 921 600 baud carries: bytes on their way before a question take their time."""
+
+
+class Request(Protocol):
+    """Something to say to a board, in its own register protocol."""
+
+    @property
+    def register(self) -> int:
+        """Where it goes."""
+
+    @property
+    def why(self) -> str:
+        """What for, for people."""
+
+    @property
+    def answer_bytes(self) -> int:
+        """How many bytes the board answers; 0 where it says nothing."""
+
+    def encode(self) -> bytes:
+        """Its bytes."""
 
 
 class Dialogue:
-    """Questions to a board and its answers, one at a time; `name` is the board's in errors."""
+    """Questions to a board and its answers; `name` is the board's in errors, `register_name` that of a register."""
 
-    def __init__(self, link: Link, name: str, sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self, link: Link, name: str, sleep: Callable[[float], object], register_name: Callable[[int], str]
+    ) -> None:
         self.link = link
         self.name = name
         self._sleep = sleep
+        self._register_name = register_name
+        self._on_their_way = 0
 
-    def run(self, steps: Steps) -> None:
-        """Carry out all of `steps`. Raises `BoardError`, `BoardAnswerError` where an answer is not as it should be."""
+    def run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
+        """Carry out all of `steps`, and give their result.
+
+        Raises `BoardError`, `BoardAnswerError` where an answer is not as it should be.
+        """
         try:
             step = next(steps)
             while True:
                 step = steps.send(self._carry_out(step))
-        except StopIteration:
-            pass
-        except UnexpectedAnswerError as error:
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        except (UnexpectedAnswerError, AstepAnswerError) as error:
             raise BoardAnswerError(
-                self.name, register_name(error.register), error.expected, error.got, error.advice
+                self.name, self._register_name(error.register), error.expected, error.got, error.advice
             ) from error
 
-    def _carry_out(self, step: Step) -> bytes:
+    def _carry_out(self, step: Request | Pause) -> bytes:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
             return b""
-        self.link.why = step.why
-        self.link.write(step.encode())
-        if not isinstance(step, ReadRequest):
-            return b""
-        try:
-            return self.link.read(step.length, ANSWER_TIMEOUT_S)
-        except LinkTimeout as error:
-            raise self.silence(step, error.partial) from error
+        self.send(step)
+        return self.answer(step) if step.answer_bytes else b""
 
-    def silence(self, request: ReadRequest, partial: bytes) -> BoardAnswerError:
+    def send(self, *requests: Request) -> None:
+        """Send requests in one go, without waiting for their answers."""
+        self.link.why = requests[0].why
+        data = b"".join(request.encode() for request in requests)
+        self.link.write(data)
+        self._on_their_way += len(data)
+
+    def answer(self, request: Request, under_way: int = 0) -> bytes:
+        """The answer to the oldest question that has none; `under_way`: bytes that will come after it.
+
+        `BoardAnswerError` where not all of it comes; what did is in the partial of the `LinkTimeout` it comes from.
+        """
+        timeout_s = ANSWER_TIMEOUT_S + (self._on_their_way + request.answer_bytes) / SLOWEST_BYTES_S
+        try:
+            answer = self.link.read(request.answer_bytes, timeout_s, under_way)
+        except LinkTimeout as error:
+            raise self.silence(request, error.partial) from error
+        self._on_their_way = 0
+        return answer
+
+    def silence(self, request: Request, partial: bytes) -> BoardAnswerError:
         """The error for an answer of which only `partial` came."""
         return BoardAnswerError(
             self.name,
-            register_name(request.register),
-            f"{request.length} byte{'s' if request.length > 1 else ''}",
+            self._register_name(request.register),
+            f"{request.answer_bytes} byte{'s' if request.answer_bytes > 1 else ''}",
             f"{len(partial)} ({partial[:8].hex()})" if partial else "none",
             "is the board powered and its firmware loaded? Power it off and on, then try again",
         )

@@ -13,6 +13,7 @@ from daqd.config import BoardSection
 from daqd.errors import BoardError
 from daqd.transports.link import Link
 from protocol.chip_setup import ChipSetup
+from protocol.gecco import register_name
 from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.gecco_sequence import (
     Steps,
@@ -56,7 +57,7 @@ class GeccoBoard(Board):
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._poll_due = -math.inf
-        self._dialogue = Dialogue(link, self.name, sleep)
+        self._dialogue = Dialogue(link, self.name, sleep, register_name)
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
         self._setup: ChipSetup | None = None
         self._opened = False

@@ -178,7 +178,8 @@ def test_a_silent_board() -> None:
     start = bench.clock()
     with pytest.raises(BoardAnswerError, match=r"0x09 \(SCRATCH\): expected 1 byte, got none: is the board powered"):
         bench.board.open()
-    assert bench.clock() - start == pytest.approx(1.0)
+    # A second, and what the question itself takes on a slow line.
+    assert bench.clock() - start == pytest.approx(1.0, abs=0.001)
 
 
 @pytest.mark.parametrize("register", [Register.CHIP, Register.SPI_CONFIG])
