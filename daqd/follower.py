@@ -169,10 +169,9 @@ class Follower(Feed):
             if stamp != self._record_stamp:
                 self._record = record = self._store.read_record(record.run) or record
                 self._record_stamp = stamp
-        except FileNotFoundError:
-            return True  # the run was taken away
         except (OSError, ValueError):
-            return self._store.runs()[-1:] > [record.run]  # perhaps it can be read the next time
+            # Perhaps it can be read the next time; the writer brings back what was removed or moved in its run.
+            return record.run <= self._settled_run or self._store.runs()[-1:] > [record.run]
         return record.state != "running" or record.run <= self._settled_run
 
 

@@ -277,7 +277,8 @@ class RunControl:
             record = await asyncio.to_thread(active.close_record)
         except DaqError as error:
             record = active.record
-            self._status.enter("error", f"run {active.run}: {error}")
+            ended = f" (it ended: {record.end_reason})" if record.end_reason else ""
+            self._status.enter("error", f"run {active.run}: {error}{ended}")
         else:
             if record.state == "failed":
                 self._status.enter("error", record.end_reason)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from daqd.errors import DiskError
+from daqd.lost_file import bring_back, is_in_place
 from daqd.run_store import RunStore
 from protocol.apx import FileHeader
 from protocol.durable import sync_directory
@@ -23,8 +25,8 @@ OpenFile = Callable[[Path], int]
 
 
 def create_file(path: Path) -> int:
-    """A descriptor of a new file to append to; `FileExistsError` where there is one."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+    """A descriptor of a new file to append to, which can be read, too; `FileExistsError` where there is one."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
 
 
 class RunFiles:
@@ -32,7 +34,8 @@ class RunFiles:
 
     `header`: content of the files' header, to which `file` (its index) is added. `max_size_bytes`, `max_time_s`: a file
     that would grow beyond, or is older, is finished before the next record; no file is without a record but the first.
-    `OSError` as the disk gives them; `finished` then still says what is whole. `readouts`: in all files together.
+    `OSError` as the disk gives them; `finished` then still says what is whole, and `left` which file kept the name of
+    an unfinished one (no more than one, and nothing is written after it). `readouts`: in all files together.
     `writes`: pieces that the disk has taken, of 1 MiB at most.
     """
 
@@ -61,6 +64,10 @@ class RunFiles:
         self.readouts = 0
         self.writes = 0
         self.finished: list[FileRecord] = []
+        self.left = ""
+        self._left_bytes = 0
+        self._synced_readouts = 0
+        self._is_copied = False
 
     @property
     def directory(self) -> Path:
@@ -70,18 +77,18 @@ class RunFiles:
     @property
     def current(self) -> Path | None:
         """The file that is being written."""
-        return None if self._descriptor is None else self._store.part_path(self._run, self._index)
+        return None if self._descriptor is None else self._part
 
     @property
     def size_bytes(self) -> int:
         """Size of all files of the run."""
         open_bytes = 0 if self._descriptor is None else self._size
-        return sum(file.size_bytes for file in self.finished) + open_bytes
+        return sum(file.size_bytes for file in self.finished) + self._left_bytes + open_bytes
 
     def open_next(self) -> None:
         """Begin the next file."""
         self._index += 1
-        part = self._store.part_path(self._run, self._index)
+        part = self._part
         header = FileHeader(self.readout_class, {**self._header, "file": self._index}).to_bytes()
         descriptor = self._create(part)
         self._sha256 = hashlib.sha256()
@@ -93,13 +100,16 @@ class RunFiles:
         self._opened_at = self._clock()
         self._descriptor = descriptor
         _, refusal = self._write(header)
-        if refusal is not None:
-            self.abandon()
+        try:
+            if refusal is not None:
+                raise refusal
+            sync_directory(self._store.run_directory(self._run))
+        except OSError:
+            self._close()
             with contextlib.suppress(OSError):
-                part.unlink()  # without its whole header it opens nowhere
-            raise refusal
+                part.unlink()  # nothing is in it but a part of its header
+            raise
         self._count(header)
-        sync_directory(self._store.run_directory(self._run))
 
     def room_for(self, record_bytes: int, pending_bytes: int) -> bool:
         """Whether a record, after `pending_bytes` that are about to be appended, still belongs into the open file."""
@@ -127,7 +137,8 @@ class RunFiles:
             self._readouts += whole
             self.readouts += whole
         if refusal is not None:
-            self._take_back_rest()
+            if written > size:
+                self._take_back_rest()
             raise refusal
 
     @property
@@ -135,22 +146,59 @@ class RunFiles:
         """Readouts in the open file; 0 where none is open."""
         return 0 if self._descriptor is None else self._readouts
 
+    def check_place(self) -> None:
+        """`DiskError` where the open file was removed or moved; what can be had back of it is in its place by then.
+
+        Else nothing would tell: what is written to such a file is gone with the last descriptor of it.
+        """
+        if self._descriptor is None or self._is_copied or is_in_place(self._descriptor, self._part):
+            return
+        try:
+            said = bring_back(self._descriptor, self._part)
+        except DiskError:
+            self._close()
+            raise
+        self._is_copied = True
+        missing = sum(not self._store.file_path(self._run, file.index).exists() for file in self.finished)
+        raise DiskError(said if not missing else f"{said}; {missing} finished files are not in their place any more")
+
     def sync(self) -> None:
-        """Make what is written last through a power cut."""
-        if self._descriptor is not None:
+        """Make what is written last through a power cut.
+
+        There is no second try where that fails: the system may have dropped what it could not write, and would say
+        then that all is well. The file is left, and the error says what may not be on the disk.
+        """
+        if self._descriptor is None:
+            return
+        try:
             os.fsync(self._descriptor)
+        except OSError as error:
+            self.abandon()
+            unsure = range(self._synced_readouts, self.readouts)
+            what = f"readouts {unsure[0]} to {unsure[-1]}" if unsure else "its end"
+            said = f"{self._part.name} cannot be synced ({error.strerror or error}): {what} may not be on the disk"
+            raise DiskError(said) from error
+        self._synced_readouts = self.readouts
 
     def finish(self) -> FileRecord | None:
-        """Close the open file and give it its final name; None where none is open."""
+        """Close the open file and give it its final name; None where none is open.
+
+        `DiskError` as of `check_place` and `sync`. Where the directory cannot be synced, the file has its name already,
+        and is among those that are finished.
+        """
         if self._descriptor is None:
             return None
+        self.check_place()
         self.sync()
-        self.abandon()
-        part, path = self._store.part_path(self._run, self._index), self._store.file_path(self._run, self._index)
-        if path.exists():
-            raise FileExistsError(f"{path} exists; {part.name} keeps its name")
-        part.rename(path)
-        sync_directory(path.parent)
+        path = self._store.file_path(self._run, self._index)
+        try:
+            self._close()
+            if path.exists():
+                raise FileExistsError(f"{path} exists")
+            self._part.rename(path)
+        except OSError:
+            self._leave()
+            raise
         record = FileRecord(
             name=path.name,
             index=self._index,
@@ -163,13 +211,28 @@ class RunFiles:
             end_ns=time.time_ns(),
         )
         self.finished.append(record)
+        sync_directory(path.parent)
         return record
 
     def abandon(self) -> None:
-        """Close the open file as it is."""
+        """Close the open file as it is, under the name that it has."""
+        if self._descriptor is not None:
+            self._leave()
+            with contextlib.suppress(OSError):  # it is not said to be safe anyway
+                self._close()
+
+    def _leave(self) -> None:
+        self.left = self._part.name
+        self._left_bytes = self._size
+
+    def _close(self) -> None:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
+
+    @property
+    def _part(self) -> Path:
+        return self._store.part_path(self._run, self._index)
 
     def _write(self, data: bytes) -> tuple[int, OSError | None]:
         """Write `data`; how many bytes of it were written, and what the disk said where that is not all of them."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daqd.boards.board import RawReadout
+from daqd.errors import DiskError
 from daqd.readout_queue import ReadoutQueue
 from daqd.run_files import RunFiles
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
@@ -15,6 +16,7 @@ from protocol.run_record import Counts, FileRecord
 log = logging.getLogger(__name__)
 
 _IDLE_WAIT_S = 0.25
+_CHECK_S = 1.0
 _BATCH_BYTES = 4 << 20
 """Taken from the queue at once: what is being written takes memory beside the queue, several times over."""
 
@@ -117,7 +119,7 @@ class Writer:
             self._write_batches(batch)
             self._finish_file(also_empty=True)
         except OSError as error:
-            return self._give_up(batch, f"cannot write {self._files.directory}: {error.strerror or error}")
+            return self._give_up(batch, self._say(error))
         except Exception as error:  # whatever it is, the reader must hear of it, and the run must say why it ended
             log.exception("the writer failed")
             return self._give_up(batch, f"writer: {type(error).__name__}: {error}")
@@ -130,18 +132,28 @@ class Writer:
         while (rest := self._queue.take(_IDLE_WAIT_S)) is not None:
             self._turns += 1
             lost += len(rest)
+        said = [failure]
         try:
             finished = self._files.finish()
-        except OSError:
+        except OSError as error:
             self._files.abandon()
+            if self._say(error) not in said:
+                said.append(self._say(error))
         else:
             if finished is not None:
                 self._on_rotated(finished)
-        return WriterEnd(failure, lost)
+        if self._files.left:
+            said.append(f"{self._files.left} keeps its name")
+        return WriterEnd("; ".join(said), lost)
+
+    def _say(self, error: OSError) -> str:
+        if isinstance(error, DiskError):
+            return str(error)
+        return f"cannot write {self._files.directory}: {error.strerror or error}"
 
     def _write_batches(self, batch: list[RawReadout]) -> None:
         """Write until the queue ends; `batch` holds the readouts taken and not yet written."""
-        last_sync = time.monotonic()
+        last_sync = last_check = time.monotonic()
         dirty = False
         while (taken := self._queue.take(_IDLE_WAIT_S, _BATCH_BYTES)) is not None:
             self._turns += 1
@@ -157,6 +169,9 @@ class Writer:
                 self._files.sync()
                 dirty = False
                 last_sync = time.monotonic()
+            if time.monotonic() - last_check >= _CHECK_S:
+                self._files.check_place()
+                last_check = time.monotonic()
             if taken and self._flush_s:
                 self._queue.gather(self._flush_s, _BATCH_BYTES)
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daqd.run_store import RunStore
+from tests.daqd.waiting import DEADLINE_S
+from tests.daqd.writing import Write, Writing
 from tests.leaks import nothing_left_behind
 
 
@@ -21,3 +24,18 @@ def store(tmp_path: Path) -> RunStore:
     store = RunStore(tmp_path / "data")
     store.prepare()
     return store
+
+
+@pytest.fixture
+def write(store: RunStore) -> Iterator[Write]:
+    """Starts writers, which are ended in any case."""
+    started: list[Writing] = []
+
+    def start(**options: Any) -> Writing:
+        started.append(Writing(store, **options))
+        return started[-1]
+
+    yield start
+    for writing in started:
+        writing.queue.close()
+        assert writing.writer.join(DEADLINE_S)

@@ -360,7 +360,8 @@ def test_a_record_that_stays_damaged_ends_the_run_when_the_next_one_begins(store
     assert kinds(events) == ["begin", "end", "begin", "readouts", "end"]
 
 
-def test_a_run_that_is_taken_away_is_over(store: RunStore, follow: Follow) -> None:
+def test_a_run_that_is_taken_away_is_over_when_the_next_begins(store: RunStore, follow: Follow) -> None:
+    """Not before: the writer of the run brings it back."""
     run, follower = RunOnDisk(store, 1), follow()
     run.make_directory()
     run.write_record()
@@ -371,6 +372,9 @@ def test_a_run_that_is_taken_away_is_over(store: RunStore, follow: Follow) -> No
     for path in store.run_directory(1).iterdir():
         path.unlink()
     store.run_directory(1).rmdir()
+    events += poll_all(follower)
+    assert kinds(events) == ["begin", "readouts"]
+    RunOnDisk(store, 2).make_directory()
     events += poll_all(follower)
     assert kinds(events) == ["begin", "readouts", "end"]
     assert isinstance(events[-1], RunEnded)

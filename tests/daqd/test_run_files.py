@@ -190,11 +190,13 @@ def test_no_file_is_renamed_over_another(make: MakeFiles, store: RunStore) -> No
     files.open_next()
     files.append([record_bytes(0, 0, b"a")], 0)
     store.file_path(1, 0).write_bytes(b"somebody's")
-    with pytest.raises(FileExistsError, match=r"run_000001_0000\.apx exists; run_000001_0000\.apx\.part keeps"):
+    with pytest.raises(FileExistsError, match=r"run_000001_0000\.apx exists"):
         files.finish()
     assert store.file_path(1, 0).read_bytes() == b"somebody's"
     assert store.part_path(1, 0).read_bytes() == header_bytes(**HEADER, file=0) + record_bytes(0, 0, b"a")
     assert files.finished == []
+    assert files.left == "run_000001_0000.apx.part"
+    assert files.size_bytes == store.part_path(1, 0).stat().st_size
     assert files.finish() is None
 
 

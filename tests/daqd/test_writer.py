@@ -1,12 +1,9 @@
 """The writer: what it puts into the files, when, and what it says where it cannot."""
 
-import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,106 +11,14 @@ from hypothesis import strategies as st
 
 from daqd.boards.board import RawReadout
 from daqd.readout_queue import ReadoutQueue, cost_bytes
-from daqd.run_files import RunFiles, create_file
-from daqd.run_store import RunStore
-from daqd.writer import Writer, WriterEnd
-from protocol.readout import AstroPix4Readout
-from protocol.run_record import FileRecord
+from daqd.run_files import create_file
+from daqd.writer import WriterEnd
 from tests.daqd.emulated_bench import HandClock
-from tests.daqd.file_bytes import header_bytes, record_bytes
+from tests.daqd.file_bytes import record_bytes
 from tests.daqd.refusing_disk import file_size_limit
 from tests.daqd.slow_disk import SlowDisk
 from tests.daqd.waiting import DEADLINE_S, wait_until
-
-HEADER: dict[str, Any] = {"run": 1}
-HEADER_BYTES = len(header_bytes(**HEADER, file=0))
-PADDING = b"\xff"
-
-
-def raws(*data: bytes) -> list[RawReadout]:
-    return [RawReadout(each, 1000 + number) for number, each in enumerate(data)]
-
-
-def expected_records(readouts: list[RawReadout]) -> list[bytes]:
-    """What must be in the files of a run, from the format's text: padding gone, empty readouts left out, ids on."""
-    kept = [(readout.data.rstrip(PADDING), readout.timestamp_ns) for readout in readouts]
-    numbers = itertools.count()
-    return [record_bytes(next(numbers), timestamp_ns, data) for data, timestamp_ns in kept if data]
-
-
-class Writing:
-    """A writer with its queue and files; what it told."""
-
-    def __init__(
-        self, store: RunStore, *, flush_s: float = 0.0, fsync_s: float = 1e9, limit_bytes: int = 1 << 30, **options: Any
-    ) -> None:
-        self.store = store
-        self.run = store.claim()
-        limits: dict[str, Any] = {"max_size_bytes": 1 << 30, "max_time_s": 1e9, **options}
-        self.files = RunFiles(store, self.run, AstroPix4Readout, HEADER, **limits)
-        self.queue = ReadoutQueue(limit_bytes)
-        self.written = threading.Semaphore(0)
-        self.rotated: list[FileRecord] = []
-        self.ends: list[WriterEnd] = []
-        self.writer = Writer(
-            self.queue,
-            self.files,
-            flush_s=flush_s,
-            fsync_s=fsync_s,
-            on_written=self.written.release,
-            on_rotated=self.rotated.append,
-            on_end=self.ends.append,
-        )
-        self.files.open_next()
-        self.writer.start()
-
-    def put(self, readouts: list[RawReadout]) -> None:
-        for readout in readouts:
-            self.queue.put(readout)
-
-    def wait_for_a_batch(self) -> None:
-        assert self.written.acquire(timeout=DEADLINE_S)
-
-    def end(self) -> WriterEnd:
-        self.queue.close()
-        assert self.writer.join(DEADLINE_S)
-        (end,) = self.ends
-        return end
-
-    def contents(self) -> list[bytes]:
-        """All files without their headers, which are checked; finished ones with their records."""
-        paths = sorted(self.files.directory.glob("run_*.apx*"))
-        contents = []
-        for index, path in enumerate(paths):
-            content = path.read_bytes()
-            header = header_bytes(**HEADER, file=index)
-            assert content.startswith(header)
-            contents.append(content[len(header) :])
-        for record in self.files.finished:
-            content = self.path(record).read_bytes()
-            assert (record.size_bytes, record.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-        return contents
-
-    def path(self, record: FileRecord) -> Path:
-        return self.files.directory / record.name
-
-
-Write = Callable[..., Writing]
-
-
-@pytest.fixture
-def write(store: RunStore) -> Iterator[Write]:
-    """Starts writers, which are ended in any case."""
-    started: list[Writing] = []
-
-    def start(**options: Any) -> Writing:
-        started.append(Writing(store, **options))
-        return started[-1]
-
-    yield start
-    for writing in started:
-        writing.queue.close()
-        assert writing.writer.join(DEADLINE_S)
+from tests.daqd.writing import HEADER_BYTES, PADDING, Write, expected_records, raws
 
 
 def test_every_byte_of_a_small_run(write: Write) -> None:
@@ -340,7 +245,8 @@ def test_a_pipe_whose_reader_goes_away(write: Write) -> None:
     writing.put(raws(b"a", b"b"))
     wait_until("the writer refuses", lambda: writing.queue.refusing)
     end = writing.end()
-    assert end == WriterEnd(f"cannot write {writing.files.directory}: Broken pipe", 2)
+    assert end.failure.startswith(f"cannot write {writing.files.directory}: Broken pipe")
+    assert end.lost_readouts == 2
     assert writing.files.finished == []
 
 
@@ -354,7 +260,11 @@ def test_a_sync_that_fails_is_a_failure(write: Write, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", fail)
         end = writing.end()
-    assert end == WriterEnd(f"cannot write {writing.files.directory}: Input/output error", 0)
+    assert end == WriterEnd(
+        "run_000001_0000.apx.part cannot be synced (Input/output error): readouts 0 to 0 may not be on the disk;"
+        " run_000001_0000.apx.part keeps its name",
+        0,
+    )
     assert writing.contents() == [record_bytes(0, 1000, b"a")]
     assert [path.name for path in writing.files.directory.iterdir()] == ["run_000001_0000.apx.part"]
 
