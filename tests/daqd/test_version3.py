@@ -96,9 +96,10 @@ def configured(bench: EmulatedBench | AstepBench) -> None:
     bench.board.start()
 
 
+@pytest.mark.parametrize("rate_hz", [20_000.0, "max"])
 @pytest.mark.parametrize("chips", [1, 3])
-def test_gecco_from_power_up_to_hits(chips: int) -> None:
-    bench = EmulatedBench(board={**VERSION, "chips": chips}, emulator={"rate_hz": 20_000.0, "hits_limit": 3000})
+def test_gecco_from_power_up_to_hits(chips: int, rate_hz: float | str) -> None:
+    bench = EmulatedBench(board={**VERSION, "chips": chips}, emulator={"rate_hz": rate_hz, "hits_limit": 3000})
     configured(bench)
     assert bench.board.readout_class is AstroPix3Readout
     values = bench.model.chips.chips(chips, 3)

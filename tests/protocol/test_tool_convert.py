@@ -260,8 +260,9 @@ def test_floats_as_python_writes_them(values: list[float]) -> None:
     assert [bytes(row).replace(b"\0", b"").decode() for row in texts] == [repr(value) for value in values]
 
 
-def test_every_time_over_threshold() -> None:
-    values = np.arange(1 << 18) / 20
+@pytest.mark.parametrize(("counts", "per_us"), [(1 << 18, 20), (1 << 19, 40), (1 << 12, 200), (1 << 12, 100)])
+def test_every_time_over_threshold(counts: int, per_us: int) -> None:
+    values = np.arange(counts) / per_us
     text = float_characters(values).tobytes().translate(None, b"\0")
     assert text == "".join(map(repr, values.tolist())).encode()
 

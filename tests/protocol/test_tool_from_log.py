@@ -81,6 +81,17 @@ def test_readouts_ids_and_header(log_path: Path, capsys: pytest.CaptureFixture[s
     assert sorted(path.name for path in log_path.parent.iterdir()) == ["scan.apx", "scan.log"]
 
 
+def test_a_recording_of_version_3(tmp_path: Path) -> None:
+    path = tmp_path / "scan.log"
+    path.write_text("Digital: {'a': 1}\n Namespace(name='scan', chipVer=3)\n0\tb'bc20885a40c5bcff'\n")
+    assert main(["from-log", str(path)]) == 0
+    with apx_open(path.with_suffix(".apx")) as file:
+        assert file.header.readout_uid() == 3000
+        (readout,) = file
+    (hit,) = readout.decode()
+    assert hit.attribute_values(["is_column", "location", "tot_us"]) == [0, 17, 3.375]
+
+
 def test_plain_text_whatever_its_encoding(tmp_path: Path) -> None:
     path = tmp_path / "windows.log"
     path.write_bytes(b"\xef\xbb\xbf Namespace(outdir='E:/M\xfcller', where='\xc3\xa4')\r\n0\tb'bc'\r\n")
