@@ -63,12 +63,16 @@ class Laboratory:
 
     def run(self, program: str, *arguments: str | Path) -> Finished:
         """Run an installed program to its end."""
+        return self.run_command([program_path(program), *map(str, arguments)])
+
+    def run_command(self, argv: list[str], environment: Mapping[str, str] | None = None) -> Finished:
+        """Run any command to its end."""
         process = subprocess.run(
-            [program_path(program), *map(str, arguments)],
+            argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            env=self._environment,
+            env={**self._environment, **(environment or {})},
             cwd=self.folder,
             timeout=DEADLINE_S,
             check=False,
@@ -92,6 +96,10 @@ class Laboratory:
         path = self.folder / f"{name}.toml"
         path.write_text("".join(f"[{section}]\n{_keys(values)}\n" for section, values in sections.items()))
         return Daemon(self, path)
+
+    def daemon(self, config_path: Path) -> "Daemon":
+        """A daemon with a configuration of the test's own, and nothing started."""
+        return Daemon(self, config_path)
 
     def processes(self) -> list[Process]:
         """All processes of this test that are running."""
