@@ -18,10 +18,10 @@ from protocol.messages import (
     RunEvent,
     Stat,
     Topic,
-    describe,
     encode_body,
     encode_message,
 )
+from protocol.packing import describe
 from protocol.run_record import RunRecord
 
 T0_NS = 1_700_000_000_000_000_000
