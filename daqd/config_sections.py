@@ -87,7 +87,7 @@ class BoardSection(Section):
     readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
     spi_divider: int | None = Field(None, ge=1, le=255)
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
-    poll_interval_ms: float = Field(2.0, ge=0, le=1000)
+    poll_interval_ms: float = Field(3.0, ge=0, le=1000)
     queue_ahead: int = Field(32, ge=0, le=64)
 
     @property

@@ -9,7 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from daqd.boards.gecco import GeccoBoard
+from daqd.config import load_config
 from daqd.control import ControlClient
+from daqd.emulator.factory import emulated_board
+from daqd.transports.emulated import EmulatedLink
 from protocol.run_record import RunRecord, run_name
 from tests.bench.figures import Effort, Figure
 from tests.bench.programs import Program
@@ -50,7 +54,10 @@ def _replay_once(path: Path, how: str) -> dict[str, Any]:
 
 
 def daemon(effort: Effort) -> Iterator[Figure]:
-    """`daqd run` with the emulated board: processor time when idle and when running, latency to a subscriber."""
+    """`daqd run` with the emulated board: processor time when idle and when running, latency to a subscriber.
+
+    A real board is no part of the daemon: what the emulated one takes of it is measured apart.
+    """
     if not sys.platform.startswith("linux"):
         yield Figure("daemon", {}, note="measured on Linux only")
         return
@@ -70,6 +77,7 @@ def daemon(effort: Effort) -> Iterator[Figure]:
                     run = control.call("stop")["run"]
                     result = subscriber.result()
                 control.call("shutdown")
+        load["% emulated board alone"] = _emulated_board_load(config, window_s / 4)
         record = RunRecord.from_json((Path(temporary) / "data" / run_name(run) / f"{run_name(run)}.json").read_text())
     note = completeness(result, (record.ledger or {}).get("hits", 0))
     yield Figure(f"daemon at {RATE_HZ:.0f} hits/s, both processes", load, "≤ 10 %")
@@ -97,6 +105,31 @@ def _load(daqd: Program, window_s: float) -> dict[str, float]:
     passed_s, (own_later_s, child_later_s) = time.monotonic() - begin, daqd.cpu_s()
     own, child = 100 * (own_later_s - own_s) / passed_s, 100 * (child_later_s - child_s) / passed_s
     return {"% of a core": own + child, "% daqd with its emulated board": own, "% publisher": child}
+
+
+def _emulated_board_load(config: Path, window_s: float) -> float:
+    """Part of a core that the emulated board takes while the driver reads it as in a run, in %."""
+    settings = load_config(config)
+    model = emulated_board(settings)
+    exchange, taken_s = model.exchange, 0.0
+
+    def measured(data: bytes) -> bytes:
+        nonlocal taken_s
+        begin = time.thread_time()
+        answer = exchange(data)
+        taken_s += time.thread_time() - begin
+        return answer
+
+    model.exchange = measured  # type: ignore[method-assign]
+    board = GeccoBoard(EmulatedLink(model), settings.board)
+    board.open()
+    board.configure(None)
+    board.start()
+    taken_s, begin = 0.0, time.monotonic()
+    while (passed_s := time.monotonic() - begin) < window_s:
+        board.read_readout(0.1)
+    board.close()
+    return 100 * taken_s / passed_s
 
 
 def _configuration(directory: Path) -> Path:
