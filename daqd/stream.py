@@ -13,6 +13,7 @@ from daqd.endpoint_holder import bind_alone, in_the_way
 from daqd.endpoints import is_tcp
 from daqd.errors import DaqError
 from daqd.patience import Patience
+from daqd.subscriptions import Subscriptions
 from protocol.messages import Topic, encode_frames
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Stream:
         self._clock_ns = clock_ns
         self._started_ns = clock_ns()
         self._sequence = dict.fromkeys(Topic, 0)
-        self._subscriptions = dict.fromkeys(Topic, 0)
+        self._subscriptions = Subscriptions(Topic.HITS.value.encode())
         self.patience = patience or live_patience()
         self.messages = 0
         self.dropped = 0
@@ -87,7 +88,7 @@ class Stream:
     @property
     def subscribers(self) -> int:
         """Connections that get hits."""
-        return self._subscriptions[Topic.HITS]
+        return self._subscriptions.number
 
     @property
     def refused(self) -> int:
@@ -135,14 +136,10 @@ class Stream:
         """Note who came and went; whatever else subscribers say is ignored."""
         while True:
             try:
-                said = self.socket.recv(zmq.NOBLOCK)
+                said = self.socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            if said[:1] not in (b"\0", b"\1"):
-                continue
-            for topic in Topic:
-                if topic.value.encode().startswith(said[1:]):
-                    self._subscriptions[topic] = max(0, self._subscriptions[topic] + (1 if said[0] else -1))
+            self._subscriptions.note(said.bytes, _connection(said))
 
     def wait_for_subscribers(self, number: int, timeout_s: float | None) -> bool:
         """Wait until so many get hits; False where they have not come in time."""
@@ -169,3 +166,11 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _connection(said: zmq.Frame) -> int | None:
+    """Descriptor of the connection that a message came from; None where ZeroMQ does not tell."""
+    try:
+        return int(said.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None

@@ -93,6 +93,25 @@ def test_who_gets_hits_is_counted(stream: Stream) -> None:
     wait_for(stream, 0)
 
 
+def test_who_asks_again_counts_once(stream: Stream) -> None:
+    with Listener(stream.endpoint, ["hits", "hits", "log"]) as one, Listener(stream.endpoint, ["hits"]) as marker:
+        wait_for(stream, 2)
+        one.socket.subscribe("hits")
+        marker.socket.subscribe("hi")
+        wait_for(stream, 3)
+        for _ in range(3):
+            one.socket.unsubscribe("hits")
+        wait_for(stream, 2)
+    wait_for(stream, 0)
+    for _ in range(3):  # descriptors are given again
+        with Listener(stream.endpoint, ["hits", "hits"]), Listener(stream.endpoint, ["hits"]):
+            wait_for(stream, 2)
+            with Listener(stream.endpoint, ["hits"]):
+                wait_for(stream, 3)
+            wait_for(stream, 2)
+        wait_for(stream, 0)
+
+
 def test_waiting_for_subscribers(stream: Stream) -> None:
     assert stream.wait_for_subscribers(0, 0.0)
     assert not stream.wait_for_subscribers(1, 0.01)
