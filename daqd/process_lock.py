@@ -2,10 +2,10 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 from daqd.errors import BoardError, DaqError
+from protocol import file_lock
 
 
 class ProcessLock:
@@ -34,11 +34,10 @@ class ProcessLock:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
             raise self._failure(f"no lock for {self.what}: {self.path}: {error.strerror}: {self._advice}") from error
-        if not _lock(file):
+        if not file_lock.try_lock(file):
             os.close(file)
             raise self._failure(f"{self.what} is in use by {self.holder() or 'another process'}: end that one first")
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())
+        file_lock.sign(file)
         self._file = file
 
     def release(self) -> None:
@@ -49,17 +48,7 @@ class ProcessLock:
 
     def holder(self) -> str:
         """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
-        try:
-            file = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        except OSError:
-            return ""
-        try:
-            if _lock(file):
-                return ""
-            pid = os.read(file, 32).decode(errors="replace").strip()
-        finally:
-            os.close(file)
-        return f"process {pid}" if pid.isdigit() else "another process"
+        return file_lock.holder(self.path)
 
 
 class DeviceLock(ProcessLock):
@@ -68,20 +57,3 @@ class DeviceLock(ProcessLock):
     def __init__(self, folder: Path, device: str) -> None:
         name = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device).strip('-').lower()}.lock"
         super().__init__(folder / name, device, BoardError, "set daq.runtime_dir to a directory of this user")
-
-
-if sys.platform == "win32":
-
-    def _lock(_: int) -> bool:
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        """Whether the lock could be had; it lasts as long as the file is open."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -97,7 +97,7 @@ class FileRepair:
 
 def plan_file_repair(path: Path, watch: Watch = unwatched) -> FileRepair:
     """Look through a file and say what there is to do, doing nothing; `OSError` as `open`."""
-    final = path.with_name(path.name.removesuffix(PART_SUFFIX))
+    final = path.with_name(path.name.removesuffix(PART_SUFFIX)) if path.name.endswith(f".apx{PART_SUFFIX}") else path
     with watch(path, path.stat().st_size) as advance:
         try:
             found = survey_path(path, advance)
@@ -107,6 +107,8 @@ def plan_file_repair(path: Path, watch: Watch = unwatched) -> FileRepair:
         return FileRepair(path, final, found, obstacle=f"{path.name}: {found.fault}; left to a version that knows it")
     if path != final and final.exists() and found.header is not None:
         return FileRepair(path, final, found, obstacle=f"{final.name} exists; {path.name} keeps its name")
+    if path == final and found.header is None:
+        return FileRepair(path, final, found, obstacle=f"{path.name}: {found.fault}; it was left as it is")
     if not found.cuts:
         return FileRepair(path, final, found)
     kept_as = _free_name(path, final, found)

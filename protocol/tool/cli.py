@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from protocol.errors import ProtocolError
-from protocol.tool import convert, dump, from_log, info
+from protocol.tool import convert, dump, from_log, info, repair, verify
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.options import indented
 from protocol.tool.output import drop_output
@@ -15,6 +15,7 @@ from protocol.version import __version__
 _EXAMPLES = """
 apx info data/run_000012/*.apx
 apx dump run.apx --hex --first 100 --count 5
+apx verify data
 apx convert run.apx --format csv
 apx from-log threshold_40mV.log.xz
 """
@@ -33,13 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of `apx`."""
     parser = argparse.ArgumentParser(
         prog="apx",
-        description="Look at AstroPix recordings (.apx), and convert them.",
+        description="Look at AstroPix recordings (.apx), verify, repair and convert them.",
         epilog=f"examples:\n{indented(_EXAMPLES)}\n\nexit codes:\n{indented(_EXIT_CODES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"apx (astropix-daq) {__version__}")
     programs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subcommand in (info, dump, convert, from_log):
+    for subcommand in (info, dump, verify, repair, convert, from_log):
         subcommand.add_to(programs)
     return parser
 

@@ -17,7 +17,7 @@ from protocol.tool.terminal import counted, moment, one_line, progress
 from protocol.version import __version__
 
 APX = [sys.executable, "-m", "protocol.tool.cli"]
-COMMANDS = ("info", "dump", "convert", "from-log")
+COMMANDS = ("info", "dump", "verify", "repair", "convert", "from-log")
 A = bytes.fromhex("e05042030620d701")
 
 
@@ -68,6 +68,8 @@ def test_help_has_examples(command: tuple[str, ...], capsys: pytest.CaptureFixtu
         ["dump", "x.apx", "--first", "-1"],
         ["dump", "x.apx", "--hits", "--hex"],
         ["dump", "x.apx", "--color", "perhaps"],
+        ["verify"],
+        ["repair", "--dry-run"],
         ["convert", "x.apx"],
         ["convert", "x.apx", "--format", "xls"],
         ["from-log"],
