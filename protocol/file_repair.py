@@ -14,6 +14,7 @@ from protocol import durable
 from protocol.errors import ApxFormatError
 from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, Cut
 from protocol.survey import Advance, Stretch, Survey, survey_path
+from protocol.words import counted
 
 _CHUNK_BYTES = 1 << 20
 
@@ -60,11 +61,13 @@ class FileRepair:
         if not self.opens and not self.cuts:
             return f"{self.path.name}, which is empty, is removed"
         size_bytes = sum(cut.size_bytes for cut in self.cuts)
-        kept = f"{size_bytes} bytes put aside in {self.cuts[0].kept_as}" if self.cuts else ""
+        kept = f"{counted(size_bytes, 'byte')} put aside in {self.cuts[0].kept_as}" if self.cuts else ""
         if not self.opens:
             return f"{self.path.name} has no whole header: {kept}"
         done = "finished" if self.is_part else "mended"
-        return f"{self.final.name} is {done}, {self.survey.tally.readouts} readouts" + (f", {kept}" if kept else "")
+        return f"{self.final.name} is {done}, {counted(self.survey.tally.readouts, 'readout')}" + (
+            f", {kept}" if kept else ""
+        )
 
     def keep(self) -> None:
         """Put aside what is no whole record, beside the file, which stays as it is; a file without a header waits."""

@@ -11,6 +11,7 @@ from protocol.file_repair import FileRepair
 from protocol.readout import RECORD_HEAD
 from protocol.run_directory import RunDirectory
 from protocol.run_record import Counts, Cut, FileRecord, RunRecord
+from protocol.words import counted
 
 _CHUNK_BYTES = 1 << 20
 
@@ -145,7 +146,7 @@ class Completion:
 
     def _reason(self, files: list[FileRecord], cuts: tuple[Cut, ...], remarks: list[str]) -> str:
         readouts = sum(file.readouts for file in files)
-        said = [f"the daemon did not live to close it: {readouts} readouts in {len(files)} files"]
+        said = [f"the daemon did not live to close it: {counted(readouts, 'readout')} in {counted(len(files), 'file')}"]
         if not self._is_open:
             said = [self._record.end_reason, "repaired afterwards"]
         if cuts:
@@ -164,7 +165,7 @@ def _id_jumps(files: list[FileRecord], looked_at: dict[str, FileRepair]) -> list
             said.append(f"{file.name} begins with readout {file.first_readout}, not {following}")
         if file.name in looked_at and (jump := looked_at[file.name].survey.tally.first_jump) is not None:
             jumps = looked_at[file.name].survey.tally.id_jumps
-            said.append(f"readout ids jump {jumps} times in {file.name}, first from {jump[0]} to {jump[1]}")
+            said.append(f"readout ids jump {counted(jumps, 'time')} in {file.name}, first from {jump[0]} to {jump[1]}")
         following = file.last_readout + 1
     return said
 

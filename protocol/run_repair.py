@@ -14,6 +14,7 @@ from protocol.readout import uid_to_readout_class
 from protocol.run_completion import Completion, record_from_header
 from protocol.run_directory import RunDirectory
 from protocol.run_record import RunRecord
+from protocol.words import counted
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class RunRepair:
         if self.after is not None:
             counts = self.after.counts
             done.append(
-                f"the record says {self.after.state}, {counts.readouts} readouts,"
-                f" {counts.file_bytes} bytes in {len(self.after.files)} files"
+                f"the record says {self.after.state}, {counted(counts.readouts, 'readout')},"
+                f" {counted(counts.file_bytes, 'byte')} in {counted(len(self.after.files), 'file')}"
             )
         return "; ".join(done) or "what was left over of it is removed"
 

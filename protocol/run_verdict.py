@@ -8,6 +8,7 @@ from protocol.run_directory import RunDirectory
 from protocol.run_record import PART_SUFFIX, RunRecord
 from protocol.survey import Survey
 from protocol.verdict import Expectation, Verdict, judge_file
+from protocol.words import counted
 
 
 class RunJudge:
@@ -44,7 +45,7 @@ class RunJudge:
         self._judge_other_names()
         if self._record is not None:
             self._judge_record(self._record)
-        self._verdict.summary = f"{self._readouts} readouts in {len(paths)} files"
+        self._verdict.summary = f"{counted(self._readouts, 'readout')} in {counted(len(paths), 'file')}"
         self._verdict.facts |= {
             "run": self._directory.run,
             "state": None if self._record is None else self._record.state,
@@ -115,7 +116,7 @@ class RunJudge:
             return
         for file in self._record.files:
             if not (self._directory.path / file.name).exists():
-                self._verdict.fail(f"{file.name} is missing, with {file.readouts} readouts: look for a copy")
+                self._verdict.fail(f"{file.name} is missing, with {counted(file.readouts, 'readout')}: look for a copy")
 
     def _judge_other_names(self) -> None:
         recorded = {} if self._record is None else {cut.kept_as: 0 for cut in self._record.cuts}

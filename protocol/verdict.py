@@ -9,6 +9,7 @@ from protocol.errors import ApxFormatError
 from protocol.file_repair import Watch, unwatched
 from protocol.run_record import PART_SUFFIX, Cut, FileRecord
 from protocol.survey import Survey, survey_path
+from protocol.words import counted
 
 Level = Literal["note", "warning", "error"]
 
@@ -107,7 +108,7 @@ def judge_file(
 def _tell(verdict: Verdict, found: Survey) -> None:
     tally = found.tally
     ids = "" if tally.first_readout is None else f", {tally.first_readout} to {tally.last_readout}"
-    verdict.summary = f"{tally.readouts} readouts{ids}"
+    verdict.summary = f"{counted(tally.readouts, 'readout')}{ids}"
     verdict.facts |= {
         "readouts": tally.readouts,
         "readout_bytes": tally.readout_bytes,
@@ -124,19 +125,23 @@ def _tell(verdict: Verdict, found: Survey) -> None:
 def _judge_structure(verdict: Verdict, found: Survey, expected: Expectation) -> None:
     tally = found.tally
     if found.cuts:
-        where = f"at byte {found.cuts[0].start}" + (f" and {len(found.cuts) - 1} more places" * (len(found.cuts) > 1))
+        more = f" and at {counted(len(found.cuts) - 1, 'more place')}" if len(found.cuts) > 1 else ""
+        where = f"at byte {found.cuts[0].start}{more}"
         if expected.is_live and found.cut_at_end:
             verdict.note(f"{found.cut_bytes} bytes of a readout that is being written")
         else:
             verdict.fail(f"{found.cut_bytes} bytes {where} belong to no whole readout: apx repair puts them aside")
     if tally.first_jump is not None:
-        text = f"readout ids jump {tally.id_jumps} times, first from {tally.first_jump[0]} to {tally.first_jump[1]}"
+        before, after = tally.first_jump
+        text = f"readout ids jump {counted(tally.id_jumps, 'time')}, first from {before} to {after}"
         if expected.cuts:
             verdict.warn(f"{text}, where {sum(cut.size_bytes for cut in expected.cuts)} bytes were put aside")
         else:
             verdict.fail(f"{text}: readouts are missing here")
     if tally.backward_steps:
-        verdict.warn(f"time stamps go back {tally.backward_steps} times, by up to {tally.largest_step_ns / 1e9:.6f} s")
+        verdict.warn(
+            f"time stamps go back {counted(tally.backward_steps, 'time')}, by up to {tally.largest_step_ns / 1e9:.6f} s"
+        )
 
 
 def _judge_name(verdict: Verdict, header: Mapping[str, Any], expected: Expectation) -> None:
@@ -163,6 +168,8 @@ def _judge_against_record(verdict: Verdict, found: Survey, known: FileRecord) ->
         known.first_readout,
         known.last_readout,
     ):
-        verdict.fail(f"the run record says {known.readouts} readouts, {known.first_readout} to {known.last_readout}")
+        verdict.fail(
+            f"the run record says {counted(known.readouts, 'readout')}, {known.first_readout} to {known.last_readout}"
+        )
     else:
         verdict.summary += ", as recorded"

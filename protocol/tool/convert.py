@@ -13,7 +13,8 @@ from protocol.tool.export import EXPORT_FORMATS, ExportFormat
 from protocol.tool.new_file import new_file, output_paths
 from protocol.tool.options import add_chips, add_files, add_output, add_parser
 from protocol.tool.recording import chosen_columns, for_each, open_recording
-from protocol.tool.terminal import counted, say
+from protocol.tool.terminal import say
+from protocol.words import counted
 
 _STDOUT = Path("-")
 

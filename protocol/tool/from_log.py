@@ -19,7 +19,8 @@ from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.new_file import new_file, output_paths
 from protocol.tool.options import add_files, add_output, add_parser
 from protocol.tool.recording import for_each
-from protocol.tool.terminal import complain, counted, progress, say
+from protocol.tool.terminal import complain, progress, say
+from protocol.words import counted
 
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 _READOUT_CLASSES: dict[object, type[AbstractAstroPixReadout]] = {3: AstroPix3Readout, 4: AstroPix4Readout}

@@ -15,7 +15,8 @@ import numpy as np
 from protocol.block import ReadoutBlock
 from protocol.ledger import ByteClass
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.tool.terminal import counted, moment, styled
+from protocol.tool.terminal import moment, styled
+from protocol.words import counted
 
 IDLE, PADDING, HIT, OTHER_HIT, CARRIED, ORPHAN, DROPPED = "ipHhcod"
 """A letter for what a byte was taken for; hits take turns in two of them."""

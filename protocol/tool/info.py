@@ -16,7 +16,8 @@ from protocol.block import ReadoutBlock
 from protocol.ledger import Ledger
 from protocol.tool.options import add_chips, add_files, add_parser
 from protocol.tool.recording import for_each, open_recording
-from protocol.tool.terminal import counted, moment, one_line, say
+from protocol.tool.terminal import moment, one_line, say
+from protocol.words import counted
 
 _HEADER_WIDTH = 100
 _BYTE_CLASSES = ("idle", "padding", "hit", "carried", "orphan", "dropped")

@@ -64,7 +64,7 @@ class _Outcome:
     is_dry: bool
 
     def line(self) -> str:
-        doing = f"would be: {self.done}" if self.is_dry else f"repaired: {self.done}"
+        doing = f"would be repaired: {self.done}" if self.is_dry else f"repaired: {self.done}"
         return "; ".join([f"{self.path}: {doing if self.done else 'nothing to do'}", *self.remarks])
 
     def to_dict(self) -> dict[str, Any]:

@@ -54,11 +54,6 @@ def moment(timestamp_ns: int) -> str:
         return f"{timestamp_ns} ns"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: `1 hit`, `2 hits`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def say(text: str) -> None:
     """One line on stdout."""
     print(one_line(text))

@@ -238,7 +238,7 @@ def test_ids_that_are_not_continuous_are_told(run: RunLeftOpen) -> None:
     run.path(1).write_bytes(run.header(1) + records(9, 2))
     plan = repair(run)
     assert plan.remarks == (
-        "readout ids jump 1 times in run_000007_0000.apx, first from 1 to 4",
+        "readout ids jump 1 time in run_000007_0000.apx, first from 1 to 4",
         "run_000007_0001.apx begins with readout 9, not 5",
     )
     assert run.check_whole().end_reason.endswith("; ".join(["5 readouts in 2 files", *plan.remarks]))

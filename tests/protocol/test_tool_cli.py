@@ -13,8 +13,9 @@ import pytest
 from protocol.apx import FileHeader, apx_open
 from protocol.readout import AstroPix4Readout
 from protocol.tool.cli import main
-from protocol.tool.terminal import counted, moment, one_line, progress
+from protocol.tool.terminal import moment, one_line, progress
 from protocol.version import __version__
+from protocol.words import counted
 
 APX = [sys.executable, "-m", "protocol.tool.cli"]
 COMMANDS = ("info", "dump", "verify", "repair", "convert", "from-log")

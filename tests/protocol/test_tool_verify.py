@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from protocol.file_lock import sign, try_lock
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from protocol.tool.cli import main
+from protocol.verdict import judge_file
 from tests.protocol.run_left_open import BEGIN_NS, RunLeftOpen, record_bytes, records
 
 Capture = pytest.CaptureFixture[str]
@@ -85,7 +87,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str]] = [
         "two places",
         lambda content: content[:228] + b"?" + content[228:280] + b"??" + content[280:],
         "bad",
-        "error: 3 bytes at byte 228 and 1 more places belong to no whole readout",
+        "error: 3 bytes at byte 228 and at 1 more place belong to no whole readout",
     ),
     ("flipped bit", lambda content: content[:-1] + b"x", "bad", "error: its SHA-256 is not that of the run record"),
     ("shortened", lambda content: content[:-26], "bad", "error: the run record says 332 bytes, there are 306: take a"),
@@ -96,13 +98,13 @@ FILE_DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str]] = [
         "id",
         lambda content: content[:-26] + record_bytes(20),
         "bad",
-        "error: readout ids jump 1 times, first from 3 to 20: readouts are missing here",
+        "error: readout ids jump 1 time, first from 3 to 20: readouts are missing here",
     ),
     (
         "time",
         lambda content: content[:-26] + RECORD_HEAD.pack(RECORD_MARKER, 4, 1, 7) + b"readout",
         "bad",
-        "warning: time stamps go back 1 times, by up to 0.000001 s",
+        "warning: time stamps go back 1 time, by up to 0.000001 s",
     ),
 ]  # fmt: skip
 
@@ -217,7 +219,7 @@ def test_readouts_that_are_known_to_be_lost_are_no_new_failure(tmp_path: Path, c
     said = verify(run.directory, capsys, 0)
     assert said["run_000007_0000.apx"]["verdict"] == "warning"
     (finding,) = findings(said["run_000007_0000.apx"])
-    assert finding == "warning: readout ids jump 1 times, first from 1 to 4, where 60 bytes were put aside"
+    assert finding == "warning: readout ids jump 1 time, first from 1 to 4, where 60 bytes were put aside"
 
 
 def test_a_run_that_was_left_open(run: RunLeftOpen, capsys: Capture) -> None:
@@ -286,3 +288,25 @@ def test_colours_on_a_terminal(run: RunLeftOpen, capsys: Capture, monkeypatch: p
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert main(["verify", str(run.path(0))]) == 0
     assert "\x1b[32mok\x1b[0m" in capsys.readouterr().out
+
+
+def test_how_far_it_has_come(run: RunLeftOpen, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.path(0).write_bytes(run.header(0) + records(0, 100_000))
+    steps: list[int] = []
+
+    @contextmanager
+    def watch(path: Path, size_bytes: int) -> Iterator[Callable[[int], None]]:
+        assert (path, size_bytes) == (run.path(0), run.path(0).stat().st_size)
+        yield steps.append
+
+    judge_file(run.path(0), watch=watch)
+    assert len(steps) > 3
+    assert steps == sorted(set(steps))
+    assert steps[-1] == run.path(0).stat().st_size
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["verify", str(run.path(0))]) == 1
+    shown = capsys.readouterr()
+    assert "run_000007_0000.apx" in shown.err
+    assert "2.6/2.6 MB" in shown.err
