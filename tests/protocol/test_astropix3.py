@@ -26,10 +26,12 @@ from protocol import (
     apx_open,
     uid_to_readout_class,
 )
+from protocol.block import ReadoutBlock
 from protocol.hit import reverse_bit_order
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import ReadoutDescription
+from protocol.settling import settle
 from protocol.tool.cli import main
 from tests.protocol.layer_sequential import SequentialFrames
 from tests.protocol.sequential import SequentialDecoder
@@ -220,6 +222,30 @@ def test_any_bytes_as_the_plain_decoder_has_them(run: tuple[FrameLayout, list[by
         assert hits[name].tolist() == [getattr(frame, name) for frame in plain.frames]
     assert decoder.ledger.balanced
     assert decoder.ledger.dropped == plain.counts["dropped"]
+
+
+# ---- from the middle of a run
+
+
+@pytest.mark.parametrize("readout_class", [AstroPix3Readout, AstroPix3LayerReadout])
+def test_beginning_in_the_middle(readout_class: type[AbstractAstroPixReadout]) -> None:
+    random = np.random.default_rng(3)
+    content = (random.integers(0, most, 2000) for most in (4, 2, 35, 256, 4096))
+    if readout_class is AstroPix3Readout:
+        stream = AstroPix3Hit.encode(*content).tobytes()
+    else:
+        stream = encode_frames(AstroPix3LayerHit.encode(*content), 1, np.arange(2000), LAYOUT).tobytes()
+    chunks = [readout_class.without_padding(stream[start : start + 301]) for start in range(0, len(stream), 301)]
+    whole = ReadoutBlock.from_columns(chunks, list(range(len(chunks))), [0] * len(chunks))
+    known = ReadoutDescription(chips=4, full_readout_bytes=301)
+    every = readout_class.make_decoder(known).decode(whole)
+    for start in range(len(chunks) - 8):
+        settled = settle(readout_class.make_decoder(known), whole[start:])
+        assert settled is not None
+        late, first = settled[0], start + settled[1]
+        some = np.concatenate([late.decode(whole[first:]), late.flush()])
+        late_hits = every[every["readout_id"] >= first]
+        np.testing.assert_array_equal(some[: len(late_hits)], late_hits)
 
 
 # ---- files and their tool
