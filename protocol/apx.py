@@ -19,6 +19,7 @@ MAGIC = b"%APXDF"
 HEADER_LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 1 << 26
 _CHUNK_BYTES = 1 << 22
+_AHEAD_BYTES = 1 << 17
 _UID_KEY = "readout_uid"
 
 
@@ -190,28 +191,36 @@ class AstroPixBinaryFile:
         self.header = header
         self.path = path
         self._description = header.description()
-        self._leftover_bytes = 0
+        self._scanner: RecordScanner | None = None
+        self._ahead: Iterator[AbstractAstroPixReadout] = iter(())
 
     def __iter__(self) -> Iterator[AbstractAstroPixReadout]:
         return self
 
     def __next__(self) -> AbstractAstroPixReadout:
-        position = self._file.tell()
+        while (readout := next(self._ahead, None)) is None:
+            self._ahead = iter(self._read_ahead())
+        return readout
+
+    def _read_ahead(self) -> list[AbstractAstroPixReadout]:
+        """Readouts of the next stretch of the file; `StopIteration` where nothing has come since the last one."""
+        if self._scanner is None:
+            self._scanner = RecordScanner(self._file.tell())
+        chunk = self._file.read(_AHEAD_BYTES)
+        if not chunk and not self._scanner.leftover_bytes:
+            raise StopIteration
         try:
-            readout = self.header.readout_class().from_file(self._file)
+            block = self._scanner.feed(chunk)
         except ApxFormatError as error:
             raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
-        if readout is None:
-            self._leftover_bytes = self._file.seek(0, 2) - position
-            self._file.seek(position)
+        if not chunk:
             raise StopIteration
-        readout.description = self._description
-        return readout
+        return self.header.readout_class().from_block(block, self._description)
 
     @property
     def leftover_bytes(self) -> int:
         """After the iteration: bytes after the last whole record; not 0 where the file was cut."""
-        return self._leftover_bytes
+        return 0 if self._scanner is None else self._scanner.leftover_bytes
 
     def write(self, data: bytes) -> None:
         """Append a record, as `AbstractAstroPixReadout.write` does."""

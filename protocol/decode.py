@@ -11,20 +11,30 @@ from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
 from protocol.ledger import ByteClass, Ledger
-from protocol.scan import Flags, Positions, Scanner, Spans
+from protocol.scan import Flags, Positions, Scanner, Spans, ranges
 from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
 
+_OUTSIDE = bytes(
+    {IDLE_BYTE: ByteClass.IDLE, PADDING_BYTE: ByteClass.PADDING}.get(byte, ByteClass.ORPHAN) for byte in range(256)
+)
+"""What each byte is outside of hits."""
+
 
 @dataclass(frozen=True)
 class Decoded:
-    """Hits with the words they were decoded from, and the class of each byte if it was asked for."""
+    """Hits with the words they were decoded from, and the class of each byte if it was asked for.
+
+    `start`, `end`: their bytes in the readouts, those that were carried before counted from -1 down.
+    """
 
     table: HitTable
     words: Words
     classes: npt.NDArray[np.uint8]
+    start: Positions
+    end: Positions
 
 
 class StreamDecoder:
@@ -207,7 +217,7 @@ class StreamDecoder:
         self._count_rest(padded, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
         classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
-        return Decoded(table, words, classes)
+        return Decoded(table, words, classes, start - carried, end - carried)
 
     def _stripped_before(self, lengths: Positions) -> Positions:
         """How many bytes can have gone with the padding before each readout of `lengths`; notes it of the last."""
@@ -280,13 +290,11 @@ class StreamDecoder:
 
     @staticmethod
     def _classify(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
-        classes = np.full(len(stream), ByteClass.ORPHAN, np.uint8)
-        classes[stream == IDLE_BYTE] = ByteClass.IDLE
-        classes[stream == PADDING_BYTE] = ByteClass.PADDING
-        for index, (start, end) in enumerate(zip(spans.start.tolist(), spans.end.tolist(), strict=True)):
-            last = spans.carried and index == len(spans) - 1
-            kind = ByteClass.DROPPED if spans.dropped[index] else ByteClass.CARRIED if last else ByteClass.HIT
-            classes[start:end] = kind
+        classes = np.frombuffer(bytearray(stream).translate(_OUTSIDE), np.uint8)
+        kinds = np.where(spans.dropped, np.uint8(ByteClass.DROPPED), np.uint8(ByteClass.HIT))
+        if spans.carried:
+            kinds[-1] = ByteClass.CARRIED
+        classes[ranges(spans.start, spans.end)] = kinds.repeat(spans.end - spans.start)
         return classes
 
 

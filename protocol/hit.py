@@ -109,10 +109,19 @@ class AbstractAstroPixHit(ABC):
     @classmethod
     def from_table(cls, table: HitTable, words: Words) -> list[Self]:
         """Hits as objects, from decoded rows and the words they were decoded from."""
+        return cls.from_rows(table.tolist(), cls.data_of(words))
+
+    @classmethod
+    def data_of(cls, words: Words) -> bytes:
+        """The bytes of hits, one after the other, bits already reversed, from their wire words."""
+        return reverse_bit_order(cls.LAYOUT.wire(words).tobytes())
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[Any, ...]], data: bytes) -> list[Self]:
+        """Hits as objects, from rows of plain numbers and the bytes of all, bits already reversed."""
         size = cls.LAYOUT.size_bytes
-        data = reverse_bit_order(cls.LAYOUT.wire(words).tobytes())
         hits = []
-        for index, values in enumerate(table.tolist()):
+        for index, values in enumerate(rows):
             hit = cls.__new__(cls)
             hit._data = data[index * size : (index + 1) * size]
             hit._set(values)

@@ -10,10 +10,10 @@ from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.decode import Decoded, possible_carries
 from protocol.hit import AbstractAstroPixHit, HitTable, join_tables, reverse_bit_order
 from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit
-from protocol.layer_scan import HEAD_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans, ranges
+from protocol.layer_scan import HEAD_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans
 from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
-from protocol.scan import Positions
+from protocol.scan import Positions, ranges
 from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
@@ -197,7 +197,7 @@ class LayerFrameDecoder:
         self.ledger.bytes_read += len(block.data)
         self.ledger.rejoined_hits += _crossed(start, end, starts)
         classes = _classify(padded[: len(stream)], spans)[carried:] if classify else np.zeros(0, np.uint8)
-        return Decoded(table, words, classes)
+        return Decoded(table, words, classes, start - carried, end - carried)
 
     def _table(self, padded: npt.NDArray[np.uint8], start: Positions) -> tuple[Words, HitTable]:
         """The hits of whole frames, without the columns that the readout gives."""

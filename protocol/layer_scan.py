@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.readout_description import TimestampBits, TimestampOrder
-from protocol.scan import Flags, Positions, follow
+from protocol.scan import Flags, Positions, follow, ranges
 from protocol.stream_bytes import PADDING_BYTE
 
 Stream = npt.NDArray[np.uint8]
@@ -71,14 +71,6 @@ class FrameSpans:
     def carried_whole(self, length: int) -> bool:
         """Whether all `length` bytes are one frame that goes on."""
         return self.carried and len(self) == 1 and (int(self.start[0]), int(self.end[0])) == (0, length)
-
-
-def ranges(start: Positions, stop: Positions) -> Positions:
-    """All positions from each `start` to before its `stop`, in order."""
-    lengths = stop - start
-    before = np.cumsum(lengths) - lengths
-    positions: Positions = np.arange(int(lengths.sum())) + np.repeat(start - before, lengths)
-    return positions
 
 
 class FrameScanner:

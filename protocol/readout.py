@@ -4,6 +4,7 @@ import struct
 import time
 from typing import Any, BinaryIO, ClassVar, Self
 
+from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
 from protocol.decoding import Decoding, DecodingStatus
 from protocol.errors import ApxFormatError
@@ -11,6 +12,7 @@ from protocol.hit import AbstractAstroPixHit, AstroPix4Hit
 from protocol.ledger import ByteClass
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import ReadoutDescription
+from protocol.shared_hits import SharedHits
 from protocol.stream_bytes import PADDING_BYTE
 
 RECORD_MARKER = b"\xfe\xdc\xba"
@@ -30,6 +32,8 @@ _COLOURS = {
     ByteClass.DROPPED: "\x1b[35m",
 }
 _PLAIN = "\x1b[0m"
+
+_NOTHING_KNOWN = ReadoutDescription()
 
 _readout_classes: dict[int, type["AbstractAstroPixReadout"]] = {}
 
@@ -79,11 +83,24 @@ class AbstractAstroPixReadout:
         self.timestamp = time.time_ns() if timestamp is None else timestamp
         self.hit_class()  # an abstract class refuses here
         self.readout_id = readout_id
-        self.description = ReadoutDescription()
+        self.description = _NOTHING_KNOWN
         self._data = self.without_padding(bytes(readout_data))
         self._status = DecodingStatus()
         self._hits: list[AbstractAstroPixHit] | None = None
         self._extra_bytes = b""
+        self._shared: tuple[SharedHits, int, ReadoutDescription] | None = None
+
+    @classmethod
+    def from_block(cls, block: ReadoutBlock, description: ReadoutDescription) -> list[Self]:
+        """The readouts of a block, which find their hits together when the first of them is decoded."""
+        data, offsets = block.data, block.offsets.tolist()
+        columns = zip(offsets, offsets[1:], block.readout_id.tolist(), block.timestamp.tolist(), strict=False)
+        readouts = [cls(data[start:stop], readout_id, timestamp) for start, stop, readout_id, timestamp in columns]
+        shared = SharedHits(ReadoutBlock.from_readouts(readouts), lambda: cls.make_decoder(description))
+        for index, readout in enumerate(readouts):
+            readout.description = description
+            readout._shared = shared, index, description
+        return readouts
 
     @classmethod
     def uid(cls) -> int:
@@ -166,6 +183,13 @@ class AbstractAstroPixReadout:
         A `StreamDecoder` does the same for whole runs, many times faster.
         """
         status = DecodingStatus()
+        if self._shared is not None and not extra_bytes:
+            shared, index, description = self._shared
+            self._shared = None  # the block, and its other readouts' hits, are not kept for this one
+            hits = shared.of(index) if self.description is description else None
+            if hits is not None:
+                self._hits, self._status, self._extra_bytes = hits, status, b""
+                return hits
         decoder = self._decoder(extra_bytes, status)
         given = decoder.carried
         before = len(given)

@@ -232,6 +232,33 @@ def test_damage_within_a_file_is_told_with_its_place(small: Path, damage: bytes)
     assert (caught.value.offset, caught.value.path) == (size, str(small))
 
 
+def test_a_file_that_grows_is_read_on(small: Path, tmp_path: Path) -> None:
+    content = small.read_bytes()
+    growing = tmp_path / "growing.apx"
+    with apx_open(small) as file:
+        readouts = list(file)
+    growing.write_bytes(content[:-3])
+    with apx_open(growing) as file:
+        assert list(file) == readouts[:-1]
+        assert file.leftover_bytes > 0
+        with growing.open("ab") as end:
+            end.write(content[-3:] + readouts[0].to_bytes())
+        assert list(file) == [readouts[-1], readouts[0]]
+        assert file.leftover_bytes == 0
+
+
+def test_a_file_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "long.apx"
+    with apx_open(path, "wb", HEADER) as file:
+        for number in range(200):
+            AstroPix4Readout(bytes(10_000), number, 0).write(file)
+    with apx_open(path) as file:
+        next(file)
+        position = file._file.tell()
+        assert [readout.readout_id for readout in file] == list(range(1, 200))
+    assert position < path.stat().st_size / 4
+
+
 def test_a_file_of_another_chip_reads_with_its_own_class(tmp_path: Path) -> None:
     path = tmp_path / "version3.apx"
     readouts = [AstroPix3Readout(b"\xbc" + bytes.fromhex("2050041a01"), number, number) for number in range(3)]
