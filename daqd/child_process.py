@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from daqd.child_log import relay
 from daqd.config import SecuritySection
 from daqd.errors import DaqError
 from daqd.notices import Notice, Report, decode_report, encode_line
@@ -116,6 +117,7 @@ class ChildProcess(ABC):
             *self.arguments(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at the terminal is for the daemon alone: it ends its children in order
         )
 
@@ -125,11 +127,15 @@ class ChildProcess(ABC):
         while True:
             process, started = self._process, time.monotonic()
             assert process is not None and process.stdout is not None  # noqa: S101 - made with pipes
+            assert process.stderr is not None  # noqa: S101 - made with pipes
+            name = self.MODULE.replace(".", "-")
+            listening = asyncio.create_task(relay(process.stderr, name), name=f"log of {name}")
             while line := await process.stdout.readline():
                 report = decode_report(line)
                 if report is not None:
                     self._take(report)
             await process.wait()
+            await listening
             if not self._goes_on():
                 return
             quick_deaths = 0 if time.monotonic() - started > _STABLE_S else quick_deaths + 1

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import zmq
 
+from daqd.child_log import say
 from daqd.curve import load_server_keys
 from daqd.errors import ConfigError
 from daqd.history_server import HistoryError, HistoryServer
@@ -104,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     # Terminals and service managers signal the whole group; this process ends with its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(_NICE)
     try:
@@ -112,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
             keys = load_server_keys(options.server_key, options.client_keys)
         server = HistoryServer(options.bind, RunStore(options.data_dir), options.after_run, keys)
     except (HistoryError, ConfigError) as error:
-        print(f"daqd-history: {error}", file=sys.stderr)
+        say(str(error), priority=3)
         return 1
     end = NoticePipe(sys.stdin.fileno())
     try:

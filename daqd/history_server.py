@@ -1,7 +1,6 @@
 """The catch-up socket: requests for the past in, stretches of runs out (docs/wire.md, "Catch-up")."""
 
 import contextlib
-import sys
 import time
 import traceback
 from collections import OrderedDict, deque
@@ -10,6 +9,7 @@ from typing import Any
 
 import zmq
 
+from daqd.child_log import say
 from daqd.curve import Gatekeeper, ServerKeys, secure_server
 from daqd.endpoint_holder import bind_alone, in_the_way
 from daqd.endpoints import is_tcp
@@ -91,7 +91,7 @@ class HistoryServer:
         try:
             self._set_options()
             if keys is not None and is_tcp(endpoint):
-                self._gatekeeper = secure_server(self.socket, keys, "the past", _say)
+                self._gatekeeper = secure_server(self.socket, keys, "the past", say)
             bind_alone(self.socket, endpoint)
         except zmq.ZMQError as error:
             self.close()
@@ -207,7 +207,7 @@ class HistoryServer:
         except OSError as error:
             self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {error.strerror or error}")
         except Exception as error:  # a fault of ours must not take the past from the others
-            _say(traceback.format_exc())
+            say(traceback.format_exc())
             self._give_up(waiting, "internal", f"{type(error).__name__}: {error}")
         else:
             self._keep(waiting.envelope[0], past)
@@ -269,8 +269,3 @@ class HistoryServer:
         if self._gatekeeper is not None:
             self._gatekeeper.close()
         self._context.term()
-
-
-def _say(text: str) -> None:
-    """To the daemon's log; also from the thread that looks at keys."""
-    print(f"daqd-history: {text}", file=sys.stderr)

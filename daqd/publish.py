@@ -12,6 +12,7 @@ from typing import IO
 import zmq
 
 from daqd.checkpoint import Checkpoint, CheckpointFile
+from daqd.child_log import say
 from daqd.curve import load_server_keys
 from daqd.errors import ConfigError
 from daqd.feed import RunEnded
@@ -71,6 +72,7 @@ class PublisherProcess:
         self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
         self._checkpoints = CheckpointFile(options.checkpoint)
         self._finishing = False
+        self._complaint = ""
         self._catching_up = False
         if not options.restarts:
             self._checkpoints.forget()
@@ -161,7 +163,7 @@ class PublisherProcess:
         """Say on the stream, too, who was refused."""
         while not self._refusals.empty():
             text = self._refusals.get_nowait()
-            print(f"daqd-publish: {text}", file=sys.stderr)
+            say(text)
             self._publisher.log("warning", text)
 
     def _stat(self) -> PublisherStat:
@@ -202,10 +204,14 @@ class PublisherProcess:
             next_readout=self._publisher.next_readout,
             subscribers=self._stream.subscribers,
         )
+        complaint = ""
         try:
             self._checkpoints.passed(checkpoint, now)
         except OSError as error:
-            print(f"daqd-publish: cannot write {self._options.checkpoint}: {error}", file=sys.stderr)
+            complaint = f"cannot write {self._options.checkpoint}: {error.strerror or error}"
+        if complaint != self._complaint:  # once, not four times a second all night
+            say(complaint or f"{self._options.checkpoint} can be written again")
+        self._complaint = complaint
 
 
 def parse_options(argv: list[str] | None = None) -> PublishOptions:
@@ -232,6 +238,8 @@ def main(argv: list[str] | None = None) -> int:
     # Terminals and service managers signal the whole group; this process ends with its input, after the last hit.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
         keys = None
@@ -239,7 +247,7 @@ def main(argv: list[str] | None = None) -> int:
             keys = load_server_keys(options.server_key, options.client_keys)
         stream = Stream(options.bind, options.daq, options.high_water, keys=keys, say=refusals.put)
     except (StreamError, ConfigError) as error:
-        print(f"daqd-publish: {error}", file=sys.stderr)
+        say(str(error), priority=3)
         return 1
     notices = NoticePipe(sys.stdin.fileno())
     try:

@@ -115,7 +115,7 @@ def test_none_is_wanted(store: RunStore) -> None:
     use(Handled(store, bind=""), look)
 
 
-def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_address_that_is_taken(store: RunStore, caplog: pytest.LogCaptureFixture) -> None:
     async def start_two() -> None:
         async with Handled(store) as first:
             second = Handled(store, bind=first.endpoint)
@@ -126,7 +126,7 @@ def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[
             assert second.handle.pid is None
 
     asyncio.run(start_two())
-    assert "daqd-history: cannot answer at" in capfd.readouterr().err
+    assert "cannot answer at" in caplog.text
 
 
 def test_it_goes_with_the_daemon(store: RunStore) -> None:

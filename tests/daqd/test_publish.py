@@ -184,7 +184,7 @@ def test_a_damaged_file_is_told_to_the_operator(store: RunStore) -> None:
     assert published.ledger["readouts"] == len(READOUTS)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_to_the_whole_group_do_not_end_it(store: RunStore, number: signal.Signals) -> None:
     with PublisherChild(store) as child, Collector(child.endpoint, HITS) as collector:
         subscribed(store)
@@ -218,7 +218,7 @@ def test_an_address_that_is_taken(store: RunStore) -> None:
     with PublisherChild(store) as first, PublisherChild(store, bind=first.endpoint) as second:
         assert second.process.wait(DEADLINE_S) == 1
         wait_until("it says why", lambda: second.said.endswith("\n"))
-        assert second.said.startswith(f"daqd-publish: cannot publish at {first.endpoint}: Address already in use")
+        assert second.said.startswith(f"<3>cannot publish at {first.endpoint}: Address already in use")
         assert second.said.count("\n") == 1
         assert second.reports == []
         assert first.finish() == 0
@@ -233,7 +233,8 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_stops_nothing(store: Ru
         write_run(store, 1, [READOUTS])
         collector.wait_for(ended(1))
         assert child.finish() == 0
-    assert child.said.startswith("daqd-publish: cannot write ")
+    assert child.said.startswith("<4>cannot write ")
+    assert child.said.count("cannot write") == 1
 
 
 def unique(hits: HitTable) -> HitTable:

@@ -139,7 +139,7 @@ def test_stop_while_the_next_one_is_being_started(store: RunStore, monkeypatch: 
     asyncio.run(use())
 
 
-def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_address_that_is_taken(store: RunStore, caplog: pytest.LogCaptureFixture) -> None:
     async def use() -> None:
         with Stream("tcp://127.0.0.1:*", "other", 10) as other:
             handled = Handled(store, bind=other.endpoint)
@@ -148,7 +148,7 @@ def test_an_address_that_is_taken(store: RunStore, capfd: pytest.CaptureFixture[
             assert handled.handle.pid is None
 
     asyncio.run(use())
-    assert "daqd-publish: cannot publish at" in capfd.readouterr().err
+    assert "cannot publish at" in caplog.text
 
 
 def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> None:

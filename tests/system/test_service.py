@@ -136,11 +136,20 @@ def test_a_socket_that_nobody_reads_hurts_nobody(laboratory: Laboratory) -> None
 
 
 def test_a_log_in_json(laboratory: Laboratory) -> None:
+    """Of the daemon and of its publisher, whose checkpoint cannot be written for a while."""
+    in_the_way = laboratory.folder / "data" / "publisher.checkpoint.new"
+    in_the_way.mkdir(parents=True)
     daemon = laboratory.configure({"log": {"format": "json"}}).launch("--autostart", "--comment", 'two\nlines\u2028"')
     daemon.program.wait_for_output("publishes at ")
-    daemon.wait_for_readouts(1)
+    daemon.program.wait_for_output("cannot write")
+    daemon.wait_for_readouts(daemon.status().counts["readouts"] + 100)
+    in_the_way.rmdir()
+    daemon.program.wait_for_output("can be written again")
     assert daemon.end() == 0
     entries = [json.loads(line) for line in daemon.program.output.splitlines()]
+    from_publisher = [entry for entry in entries if entry["logger"] == "daqd-publish"]
+    assert [entry["level"] for entry in from_publisher] == ["warning", "warning"]
+    assert from_publisher[0]["message"].startswith(f"cannot write {in_the_way.with_suffix('')}: ")
     assert all({"time", "level", "logger", "message", "run"} <= set(entry) for entry in entries)
     assert {entry["run"] for entry in entries} == {None, 1}
     (began,) = [entry for entry in entries if entry["message"].startswith("run 1 began")]
