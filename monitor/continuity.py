@@ -133,6 +133,18 @@ class RunTracker:
         self.epoch = 0
         self.duplicates = 0
         self.readouts = 0
+        self.hits_of_pass = 0
+
+    @property
+    def expected(self) -> int:
+        """The readout after the last one received of the present pass."""
+        last = self._ranges.last
+        return 0 if last is None else last + 1
+
+    @property
+    def began_ns(self) -> int | None:
+        """When the present run began; None where nobody has told."""
+        return self._began_ns
 
     @property
     def missed_readouts(self) -> int:
@@ -152,6 +164,7 @@ class RunTracker:
         self._began_ns, self._begin_seen = None, False
         self.key = key
         self.epoch += 1
+        self.hits_of_pass = 0
 
     def run_event(self, key: RunPass, began_ns: int, *, begins: bool) -> int:
         """Take in what was said of a run that began at `began_ns`; returns the epoch it belongs to.
@@ -187,6 +200,7 @@ class RunTracker:
         duplicates = len(hits) - len(kept)
         newly_missing = self._ranges.missing - missing_before
         self.duplicates += duplicates
+        self.hits_of_pass += len(kept)
         self.readouts += new_readouts
         return HitsStep(
             hits=kept,

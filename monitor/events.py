@@ -13,7 +13,8 @@ class HitBatch:
     """One message of hits, those received before left out.
 
     `hits`: structured array (n,) of the columns as published (`protocol.HIT_DTYPE`, perhaps more), read-only where
-    nothing was left out; n may be 0. `step` says which readouts are new, and what is missing before them.
+    nothing was left out; n may be 0. `step` says which readouts are new, and what is missing before them. `past`: it
+    was asked for, because we came late or had missed it; its header is made up, but for run, readouts and columns.
     """
 
     topic: ClassVar[Topic] = Topic.HITS
@@ -21,6 +22,7 @@ class HitBatch:
     header: Header
     sequence: SequenceStep
     step: HitsStep
+    past: bool = False
 
     @property
     def hits(self) -> HitArray:

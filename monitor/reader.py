@@ -11,7 +11,8 @@ from monitor.events import Event, HitBatch, LogMessage, RawMessage, RunMessage, 
 from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
-from protocol.messages import Header, Message, Topic, decode_message
+from protocol.messages import Header, Message, RunEvent, Topic, decode_message
+from protocol.run_record import RunRecord
 
 MAX_READOUT_ID = (1 << 32) - 1
 
@@ -25,6 +26,8 @@ class StreamCounters:
     `missed_readouts`: readouts that never came; `duplicate_hits`: hits that came again and were left out;
     `repeated_messages`: messages whose number had been seen. `restarts`: publishers that took over from another.
     `joined_at`: first readout received of the present run, 0 if followed from its begin, None before any hits.
+    `past_hits`, `past_readouts`: those of the received that were asked for afterwards (`history=True`);
+    `past_failures`: how often that was in vain.
     """
 
     messages: Mapping[str, int] = field(default_factory=dict)
@@ -38,10 +41,28 @@ class StreamCounters:
     repeated_messages: int = 0
     restarts: int = 0
     joined_at: int | None = None
+    past_hits: int = 0
+    past_readouts: int = 0
+    past_failures: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can carry it."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received:
+    """A valid message, and what its number said; not yet held against what came before of its run."""
+
+    message: Message
+    body: "_Body"
+    key: RunPass
+    sequence: SequenceStep
+
+    @property
+    def header(self) -> Header:
+        """Of the message."""
+        return self.message.header
 
 
 class StreamReader:
@@ -52,8 +73,10 @@ class StreamReader:
     """
 
     def __init__(self) -> None:
+        self.runs = RunTracker()
         self._sequence = SequenceTracker()
-        self._runs = RunTracker()
+        self._past_hits = 0
+        self._past_readouts = 0
         self._messages: Counter[str] = Counter()
         self._malformed = 0
         self._hits = 0
@@ -66,18 +89,25 @@ class StreamReader:
             messages=dict(self._messages),
             malformed=self._malformed,
             hits=self._hits,
-            readouts=self._runs.readouts,
+            readouts=self.runs.readouts,
             missed_messages=dict(self._sequence.missed),
             gaps=dict(self._sequence.gaps),
-            missed_readouts=self._runs.missed_readouts,
-            duplicate_hits=self._runs.duplicates,
+            missed_readouts=self.runs.missed_readouts,
+            duplicate_hits=self.runs.duplicates,
             repeated_messages=self._sequence.repeated,
             restarts=self._sequence.restarts,
-            joined_at=self._runs.joined_at,
+            joined_at=self.runs.joined_at,
+            past_hits=self._past_hits,
+            past_readouts=self._past_readouts,
         )
 
     def read(self, frames: list[bytes]) -> Event | None:
         """The event that the frames of one message are; None, counted, for nonsense."""
+        received = self.receive(frames)
+        return None if received is None else self.event(received)
+
+    def receive(self, frames: list[bytes]) -> Received | None:
+        """The first half of `read`: what has come, its number noted."""
         try:
             message = decode_message(frames)
             body = _Body(message)
@@ -89,24 +119,39 @@ class StreamReader:
         publisher = Publisher(header.daq, header.pub)
         step = self._sequence.observe(message.topic.value, publisher, header.seq)
         self._messages[message.topic.value] += 1
-        return self._event(message, body, publisher, step)
+        return Received(message, body, RunPass.of(publisher, header.run, header.pass_), step)
 
-    def _event(self, message: Message, body: "_Body", publisher: Publisher, step: SequenceStep) -> Event:
-        header = message.header
-        key = RunPass.of(publisher, header.run, header.pass_)
+    def event(self, received: Received) -> Event:
+        """The second half: the event, and of hits those not received before. In the order of receiving."""
+        header, body, key, step = received.header, received.body, received.key, received.sequence
         if body.hits is not None and header.readouts is not None:
             gap = step.missed > 0 and not step.reconnected
-            hits_step = self._runs.hits(key, *header.readouts, body.hits, gap=gap)
+            hits_step = self.runs.hits(key, *header.readouts, body.hits, gap=gap)
             self._hits += len(hits_step.hits)
             return HitBatch(header, step, hits_step)
         if body.stat is not None:
             return StatMessage(header, step, body.stat, body.ledger)
         if body.run is not None:
-            epoch = self._runs.run_event(key, body.run.record.begin_ns, begins=body.run.event == "begin")
+            epoch = self.runs.run_event(key, body.run.record.begin_ns, begins=body.run.event == "begin")
             return RunMessage(header, step, body.run, body.ledger, epoch)
         if body.line is not None:
             return LogMessage(header, step, body.line)
-        return RawMessage(header, step, message.payload)
+        return RawMessage(header, step, received.message.payload)
+
+    def past_hits(self, key: RunPass, header: Header, hits: HitArray) -> HitBatch:
+        """Hits of the readouts that `header` names, asked for afterwards; `MessageError` where they cannot be these."""
+        hits = _checked(hits, header)
+        assert header.readouts is not None  # noqa: S101 - just checked
+        step = self.runs.hits(key, *header.readouts, hits)
+        self._hits += len(step.hits)
+        self._past_hits += len(step.hits)
+        self._past_readouts += step.new_readouts
+        return HitBatch(header, SequenceStep(), step, past=True)
+
+    def past_begin(self, key: RunPass, header: Header, record: RunRecord) -> RunMessage:
+        """The begin of a run that we have come too late for."""
+        epoch = self.runs.run_event(key, record.begin_ns, begins=True)
+        return RunMessage(header, SequenceStep(), RunEvent(event="begin", record=record), None, epoch)
 
 
 class _Body:

@@ -130,8 +130,9 @@ class DetectorState:
             case HitBatch():
                 self._enter(event.epoch, event.header)
                 self.histograms.fill(event.hits, event.step.new_readouts)
-                self._hit_rate.add(event.header.t, len(event.hits))
-                self._readout_rate.add(event.header.t, event.step.new_readouts)
+                if not event.past:
+                    self._hit_rate.add(event.header.t, len(event.hits))
+                    self._readout_rate.add(event.header.t, event.step.new_readouts)
             case RunMessage():
                 self._enter(event.epoch, event.header)
                 self._record = event.body.record

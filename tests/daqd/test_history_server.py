@@ -201,12 +201,26 @@ def test_garbage(run: RunOnDisk) -> None:
         assert good.hits(3)[-1].header.over
 
 
+def test_an_impatient_client_gets_one_reply(run: RunOnDisk) -> None:
+    with (
+        closing(HistoryServer("tcp://127.0.0.1:*", run.store, 0)) as server,
+        Asking(server.endpoint) as client,
+    ):
+        ids = [client.send("hits", run=3) for _ in range(20)]
+        other = client.send("hits", run=3, first=1)
+        wait_until("all have come", lambda: server.take_requests() or len(server._waiting) == 2)
+        while server.busy:
+            server.work()
+        assert {client.reply().id, client.reply().id} == {ids[-1], other}
+        assert not client.socket.poll(0)
+
+
 def test_too_many_requests(run: RunOnDisk) -> None:
     with (
         closing(HistoryServer("tcp://127.0.0.1:*", run.store, 0)) as server,
         Asking(server.endpoint) as client,
     ):
-        ids = [client.send("hits", run=3) for _ in range(9)]
+        ids = [client.send("hits", run=3, first=first) for first in range(9)]
         wait_until("the last one is refused", lambda: server.take_requests() or client.socket.poll(1))
         refusal = client.reply()
         assert isinstance(refusal, Refusal)
