@@ -85,11 +85,11 @@ def judge_file(
             found = survey_path(path, advance)
     except ApxFormatError as error:
         verdict.summary = "not readable"
-        verdict.fail(f"{error.reason}: take a copy of it, if there is one")
+        verdict.fail(f"{error.reason}: look for a copy")
         return verdict, None
     if found.header is None:
         verdict.summary = "not readable"
-        todo = "apx repair puts it aside" if path.name.endswith(PART_SUFFIX) else "take a copy of it, if there is one"
+        todo = "apx repair puts it aside" if path.name.endswith(PART_SUFFIX) else "look for a copy"
         if found.foreign:
             todo = "a newer version may know it"
         if expected.is_live:
@@ -155,14 +155,16 @@ def _judge_name(verdict: Verdict, header: Mapping[str, Any], expected: Expectati
 
 
 def _judge_against_record(verdict: Verdict, found: Survey, known: FileRecord) -> None:
-    if found.size_bytes != known.size_bytes:
-        verdict.fail(f"the run record says {known.size_bytes} bytes, there are {found.size_bytes}: take a copy of it")
-        return
-    if found.cuts:
+    if found.kept_bytes < known.size_bytes:
+        missing = known.size_bytes - found.kept_bytes
+        verdict.fail(f"{missing} of the {known.size_bytes} bytes that the run record says are missing: look for a copy")
+    elif found.size_bytes != known.size_bytes and not found.cuts:
+        verdict.fail(f"the run record says {known.size_bytes} bytes, there are {found.size_bytes}: look for a copy")
+    if found.cuts or found.size_bytes != known.size_bytes:
         return
     tally = found.tally
     if found.sha256 != known.sha256:
-        verdict.fail("its SHA-256 is not that of the run record: it was changed; take a copy of it")
+        verdict.fail("its SHA-256 is not that of the run record: it was changed; look for a copy")
     elif (tally.readouts, tally.first_readout, tally.last_readout) != (
         known.readouts,
         known.first_readout,

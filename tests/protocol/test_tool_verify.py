@@ -90,7 +90,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str]] = [
         "error: 3 bytes at byte 228 and at 1 more place belong to no whole readout",
     ),
     ("flipped bit", lambda content: content[:-1] + b"x", "bad", "error: its SHA-256 is not that of the run record"),
-    ("shortened", lambda content: content[:-26], "bad", "error: the run record says 332 bytes, there are 306: take a"),
+    ("shortened", lambda content: content[:-26], "bad", "error: 26 of the 332 bytes that the run record says"),
     ("no header", lambda content: bytes(20) + content[20:], "bad", "error: at byte 0: not an .apx file"),
     ("another kind", lambda content: content.replace(b"4000", b"4999"), "bad", "a newer version may know it"),
     ("of run 9", lambda content: content.replace(b'"run": 7', b'"run": 9'), "bad", "error: its header says run 9, fil"),

@@ -1,10 +1,36 @@
 """`kill -9` of the daemon: what was handed to the operating system is there, and the next one goes on."""
 
+import signal
+import sys
+
 import numpy as np
 
 from protocol.hit import HitTable
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until, wait_until_gone
+
+DIES_IN_REPAIR = """
+import os, signal, sys
+
+from daqd.cli import main
+from protocol import durable
+
+left = int(sys.argv.pop(1))
+
+def dying(function):
+    def call(*arguments):
+        global left
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return function(*arguments)
+    return call
+
+for name in ("remove", "replace_copy", "replace_text", "truncate", "rename"):
+    setattr(durable, name, dying(getattr(durable, name)))
+sys.exit(main())
+"""
+"""`daqd` that is killed when its repair has changed the disk so many times."""
 
 
 def keys(hits: HitTable) -> HitTable:
@@ -52,21 +78,30 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
     assert f"did not live to close it: {len(run.readouts)} readouts in {len(record.files)} files" in record.end_reason
 
 
-def test_kill_the_daemon_again_and_again_and_in_its_repair(laboratory: Laboratory) -> None:
-    """Each start finds what the one before has left, also where that was killed while it tidied up."""
+def test_kill_the_daemon_in_its_repair(laboratory: Laboratory) -> None:
+    """Each start goes on where the one before was killed, and the last one needs no hand."""
     daemon = laboratory.configure({"emulator": {"rate_hz": "max"}, "files": {"max_size_mb": 0.2}})
-    for run in range(1, 4):
-        daemon.start("--autostart")
-        daemon.wait_for_readouts(300)
-        publisher = daemon.publisher
-        daemon.program.kill()
-        wait_until_gone(publisher)
-        daemon.launch()
-        wait_until("it does something", lambda: daemon.program.output or daemon.control_socket.exists())
-        daemon.program.kill()
-        laboratory.wait_until_empty()
-        assert daemon.run(run).readouts
+    daemon.start("--autostart")
+    daemon.wait_for_readouts(300)
+    publisher = daemon.publisher
+    daemon.program.kill()
+    wait_until_gone(publisher)
+    run = daemon.run(1)
+    expected = run.readouts
+    (part,) = run.parts
+    with part.open("ab") as file:
+        file.write(bytes(4096))  # as a power cut leaves it
+    for steps in (1, 2):
+        daemon.launch_command([sys.executable, "-c", DIES_IN_REPAIR, str(steps), "run", "-c", str(daemon.config_path)])
+        wait_until("it is killed", lambda: daemon.program.code is not None)
+        assert daemon.program.code == -signal.SIGKILL
+        assert "publishes at" not in daemon.program.output
     daemon.start()
     assert daemon.end() == 0
-    for run in range(1, 4):
-        assert daemon.run(run).check_closed().state == "interrupted"
+    repaired = daemon.run(1)
+    record = repaired.check_closed()
+    assert repaired.readouts == expected
+    (cut,) = record.cuts
+    assert (cut.file, cut.kept_as) == (part.name.removesuffix(".part"), part.name.replace(".part", ".cut"))
+    assert (repaired.directory / cut.kept_as).read_bytes().endswith(bytes(4096))
+    assert laboratory.run("apx", "verify", daemon.config.daq.data_dir).code == 0
