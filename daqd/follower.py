@@ -42,6 +42,7 @@ class Follower(Feed):
         self._gaps_told = 0
         self._file = _OpenFile(store, 0, 0)
         self._more = True
+        self._refusal = ""
 
     @property
     def position(self) -> Position | None:
@@ -70,7 +71,20 @@ class Follower(Feed):
         return 0.0 if self._more else None
 
     def poll(self) -> list[FeedEvent]:
-        """One step: a run's beginning, a chunk of its readouts, or its end."""
+        """One step: a run's beginning, a chunk of its readouts, or its end.
+
+        Where the disk or its permissions refuse, that is said once, and the step is tried again the next time.
+        """
+        try:
+            events = self._step()
+        except OSError as error:
+            self._more = False
+            said, self._refusal = self._refusal, f"the files cannot be read: {error}"
+            return [] if said == self._refusal else [Complaint(self._refusal)]
+        self._refusal = ""
+        return events
+
+    def _step(self) -> list[FeedEvent]:
         if self._record is None:
             return self._begin()
         events = self._read()
@@ -104,8 +118,8 @@ class Follower(Feed):
 
     def _begin(self) -> list[FeedEvent]:
         self._more = False
-        position, self._resume = self._resume, None
         later = [run for run in self._store.runs() if run > self._last_run]
+        position, self._resume = self._resume, None
         run = position.run if position is not None else next(iter(later), None)
         if run is None:
             return []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daqd.feed import Complaint, ReadoutsRead, RunBegan, RunEnded
+from daqd.feed import Complaint, FeedEvent, ReadoutsRead, RunBegan, RunEnded
 from daqd.follower import Follower, Position
 from daqd.run_store import RunStore
 from tests.daqd.file_bytes import record_bytes
@@ -379,6 +379,29 @@ def test_a_run_that_is_taken_away_is_over_when_the_next_begins(store: RunStore, 
     assert kinds(events) == ["begin", "readouts", "end"]
     assert isinstance(events[-1], RunEnded)
     assert events[-1].record.state == "interrupted"
+
+
+def test_files_that_cannot_be_read_for_a_while(
+    store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever call it is that is refused: it is said once, and nothing is missing afterwards."""
+    steps = RunOnDisk(store, 1).steps([READOUTS[:3], READOUTS[3:]])
+    follower = follow()
+    events: list[FeedEvent] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for step in steps:
+        step()
+        with monkeypatch.context() as patch:
+            for name in ("os.scandir", "os.open", "os.read", "pathlib.Path.stat", "pathlib.Path.exists"):
+                patch.setattr(name, refuse)
+            refused = [event for _ in range(3) for event in follower.poll()]
+        assert kinds(refused) in (["complaint"], [])
+        events += poll_all(follower)
+    assert kinds(events) == ["begin", "readouts", "end"]
+    assert readouts_of(events) == READOUTS
 
 
 def test_going_on_at_every_record(store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:

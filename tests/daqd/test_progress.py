@@ -24,7 +24,7 @@ from tests.daqd.slow_disk import SlowDisk
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
 CONFIG = Config.model_validate({"board": {"transport": "emulated"}})
-ROUNDS = 4
+ROUNDS = 2
 STILL_S = 0.6
 """Longer than any thread may stand still while it is well."""
 
