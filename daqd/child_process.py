@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from daqd.child_input import ChildInput
 from daqd.child_log import relay
 from daqd.config import SecuritySection
 from daqd.errors import DaqError
@@ -21,7 +22,6 @@ _READY_S = 20.0
 _STOP_S = 10.0
 _BACKOFF_S = (0.05, 0.5, 1.0, 2.0, 5.0)
 _STABLE_S = 30.0
-_MAX_PENDING_BYTES = 1 << 16
 
 
 class ChildError(DaqError):
@@ -53,6 +53,7 @@ class ChildProcess(ABC):
         self._after_run = after_run
         self._on_report = on_report
         self._process: asyncio.subprocess.Process | None = None
+        self._input: ChildInput | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -80,12 +81,9 @@ class ChildProcess(ABC):
             raise ChildError(f"the {self.NAME} did not start at {self._bind}; its message is above")
 
     def tell(self, notice: Notice) -> None:
-        """Send a line to the child. One that does not read its input misses some."""
-        process = self._process
-        if process is None or process.stdin is None or process.stdin.is_closing():
-            return
-        if process.stdin.transport.get_write_buffer_size() < _MAX_PENDING_BYTES:
-            process.stdin.write(encode_line(notice))
+        """Send a line to the child, from any thread. One that does not read its input misses some."""
+        if self._input is not None:
+            self._input.send(encode_line(notice))
 
     async def stop(self) -> None:
         """Let it do what is left, and end; kill it where it does not in time."""
@@ -102,11 +100,21 @@ class ChildProcess(ABC):
 
     def _close_pipe(self) -> None:
         """Tell the child that nothing more will come."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._input is not None:
+            self._input.close()
 
     async def _spawn(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
+        self._input = ChildInput()
+        try:
+            self._process = await self._launch(self._input.reading)
+        except BaseException:
+            self._input.close()
+            raise
+        finally:
+            self._input.hand_over()
+
+    async def _launch(self, stdin: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             self.MODULE,
@@ -115,7 +123,7 @@ class ChildProcess(ABC):
             f"--after-run={self._after_run}",
             *self._security.arguments(),
             *self.arguments(),
-            stdin=asyncio.subprocess.PIPE,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at the terminal is for the daemon alone: it ends its children in order
@@ -144,8 +152,7 @@ class ChildProcess(ABC):
             self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), pause_s)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self._close_pipe()
+            self._close_pipe()
             await self._spawn()  # also where `stop` has come meanwhile: what is left is done before the end
             if self._stop_asked.is_set():
                 self._close_pipe()

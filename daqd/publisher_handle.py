@@ -44,7 +44,7 @@ class PublisherHandle(ChildProcess):
         ]
 
     def wake(self) -> None:
-        """Tell it that there is more in the files."""
+        """Tell it that there is more in the files; from any thread."""
         self.tell(WAKE)
 
     def send_stat(self, stat: Stat) -> None:

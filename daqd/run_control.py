@@ -190,7 +190,7 @@ class RunControl:
                 loop.call_soon_threadsafe(what)
 
         hooks = RunHooks(
-            on_written=partial(tell, self._publisher.wake),
+            on_written=self._publisher.wake,
             on_lost=lambda reason: tell(partial(self._status.enter, "recovering", reason)),
             on_gap=lambda gap: tell(partial(self._note_gap, gap)),
             on_end=partial(tell, self._run_ended),
