@@ -64,6 +64,17 @@ def test_second_daemon_on_the_same_port(laboratory: Laboratory, first: Daemon) -
     check_unharmed(first)
 
 
+def test_second_daemon_on_the_same_port_for_catching_up(laboratory: Laboratory, first: Daemon) -> None:
+    catch_up = first.status().catch_up
+    data_dir = {"data_dir": str(laboratory.folder / "elsewhere")}
+    second = laboratory.configure({"daq": data_dir, "stream": {"catch_up": catch_up}}, name="second")
+    refused = laboratory.run("daqd", "run", "-c", second.config_path, "--autostart")
+    who = r"the catch-up service of another daemon \(process \d+\)"
+    check_refused(refused, f"cannot answer at {catch_up}: Address already in use by {who}.* another stream.catch_up")
+    assert not list((laboratory.folder / "elsewhere").glob("run_*"))
+    check_unharmed(first)
+
+
 def test_port_of_a_foreign_program(laboratory: Laboratory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         bind = f"tcp://127.0.0.1:{foreign.getsockname()[1]}"

@@ -181,6 +181,18 @@ def test_a_log_for_the_journal(laboratory: Laboratory) -> None:
     assert lines[began + 1] == "<6>    <2>b"
 
 
+def test_a_watchdog_that_bites_leaves_the_stacks_in_the_log(laboratory: Laboratory) -> None:
+    """systemd sends SIGABRT. The children end by themselves."""
+    daemon = laboratory.configure().start("--autostart")
+    daemon.wait_for_readouts(1)
+    daemon.program.send(signal.SIGABRT)
+    assert daemon.program.wait() == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in daemon.program.output
+    assert re.search(r"File .*acquisition\.py", daemon.program.output)
+    assert re.search(r"File .*writer\.py", daemon.program.output)
+    laboratory.wait_until_empty()
+
+
 def ends_again_and_again(daemon: Daemon) -> int:
     """Send SIGTERM and SIGINT in turn until it has ended; its exit code."""
     numbers = [signal.SIGTERM, signal.SIGINT]

@@ -70,11 +70,11 @@ def test_the_program_takes_its_arguments(path: Path, laboratory: Laboratory) -> 
 
 
 def test_the_daemon_has_the_time_it_takes() -> None:
-    """To end a run on a slow disk, to end the publisher."""
-    from daqd.publisher_handle import _STOP_S as PUBLISHER_S
+    """To end a run on a slow disk, then one child after the other."""
+    from daqd.child_process import _STOP_S as CHILD_S
     from daqd.run_control import _STOP_S as RUN_S
 
     service = Unit(REPOSITORY / "config" / "systemd" / "daqd@.service")["Service"]
-    assert int(service["TimeoutStopSec"]) > RUN_S + PUBLISHER_S
+    assert int(service["TimeoutStopSec"]) > RUN_S + 2 * CHILD_S
     assert service["Type"] == "notify"
     assert service["KillMode"] == "mixed"
