@@ -58,12 +58,14 @@ class Completion:
             files.append(file)
             readout_bytes += file_readout_bytes
         remarks += _id_jumps(files, self._looked_at)
+        ledger = self._record.ledger
         return self._record.model_copy(
             update={
                 "state": "interrupted" if self._is_open else self._record.state,
                 "end_ns": self._end_ns(files),
                 "end_reason": self._reason(files, cuts, remarks),
                 "counts": self._counts(files, readout_bytes),
+                "ledger": ledger if ledger is not None and ledger.get("bytes_read") == readout_bytes else None,
                 "files": tuple(files),
                 "cuts": cuts,
             }
@@ -76,8 +78,9 @@ class Completion:
         return (*(cut for cut in self._record.cuts if cut.kept_as not in again), *new)
 
     def _is_half_repaired(self, name: str) -> bool:
-        """Whether the file was cut, and the record says how, but still has the file as it was."""
-        cut_bytes = sum(cut.size_bytes for cut in self._record.cuts if cut.file == name)
+        """Whether the file was cut, and the record says how, but still has the file as it was before."""
+        cuts = [cut for cut in self._record.cuts if cut.file == name]
+        cut_bytes = sum(cut.size_bytes for cut in cuts if cut.kept_as == cuts[-1].kept_as)
         return name in self._known and 0 < cut_bytes == self._known[name].size_bytes - self._size_bytes(name)
 
     def _size_bytes(self, name: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.run_record import Gap
+from protocol.run_record import Cut, Gap
 from protocol.run_repair import RunRepair, plan_run_repair
 from tests.protocol.run_left_open import (
     BEGIN_NS,
@@ -291,8 +291,10 @@ def test_what_the_daemon_knew_of_padding_stays_where_the_files_agree(run: RunLef
     known = run.finish_file(0)
     run.open_file(1, 2)
     counts = {"readouts": 7, "readout_bytes": 49, "empty_readouts": 3, "board_bytes": 100, "padding_bytes": 51}
-    run.write_record(known, state="failed", end_ns=5, end_reason="disk full", counts=counts)
+    ledger = {"bytes_read": 49}
+    run.write_record(known, state="failed", end_ns=5, end_reason="disk full", counts=counts, ledger=ledger)
     repair(run)
+    assert run.record.ledger == ledger
     assert run.check_whole().counts.model_dump(exclude={"file_bytes"}) == counts
 
 
@@ -348,8 +350,12 @@ def test_a_closed_run_is_not_touched(run: RunLeftOpen) -> None:
 @pytest.mark.parametrize("thorough", [False, True])
 def test_a_finished_file_is_mended_only_where_that_was_asked_for(run: RunLeftOpen, thorough: bool) -> None:
     """And through a kill at every step, in a run that was closed long ago."""
-    known = run.finish_file(0)
-    run.write_record(known, run.finish_file(1), state="finished", end_ns=5, end_reason="enough", ledger={"hits": 1})
+    earlier = Cut(file=run.path(0).name, offset=332, size_bytes=3, kept_as=run.path(0, ".cut").name)
+    run.path(0, ".cut").write_bytes(b"old")
+    files = run.finish_file(0), run.finish_file(1)
+    run.write_record(
+        *files, state="finished", end_ns=5, end_reason="enough", cuts=(earlier,), ledger={"bytes_read": 70}
+    )
     damaged = bytearray(run.content(0))
     start = len(run.header(0)) + 2 * len(record_bytes(0))
     damaged[start : start + 4] = b"????"
@@ -363,8 +369,9 @@ def test_a_finished_file_is_mended_only_where_that_was_asked_for(run: RunLeftOpe
     wanted = run.snapshot()
     record = run.check_whole()
     assert (record.state, record.end_ns, record.counts.readouts) == ("finished", 5, 9)
-    assert run.path(0, ".cut").read_bytes() == bytes(damaged[start : start + len(record_bytes(0))])
-    assert "enough; repaired afterwards; 26 bytes" in record.end_reason
+    assert (record.cuts[0], record.ledger) == (earlier, None)
+    assert run.path(0, ".cut.2").read_bytes() == bytes(damaged[start : start + len(record_bytes(0))])
+    assert "enough; repaired afterwards; 29 bytes" in record.end_reason
     step, killed = 0, True
     while killed:
         shutil.rmtree(run.directory)
