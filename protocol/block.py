@@ -71,6 +71,9 @@ class ReadoutBlock:
 
     def cut(self, size_bytes: int) -> Iterable[Self]:
         """The same readouts in blocks of about `size_bytes` of data, at least one readout each."""
+        if len(self.data) <= size_bytes and len(self):
+            yield self
+            return
         start = 0
         while start < len(self):
             limit = int(self.offsets[start]) + size_bytes

@@ -7,20 +7,24 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from protocol.accounting import (
+    classes_of,
+    count_dropped,
+    count_hits,
+    count_rejoined,
+    count_rest,
+    padded_stream,
+    words_of,
+)
 from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
-from protocol.ledger import ByteClass, Ledger
-from protocol.scan import Flags, Positions, Scanner, Spans, ranges
+from protocol.ledger import Ledger
+from protocol.scan import Positions, Scanner, Spans
 from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
-
-_OUTSIDE = bytes(
-    {IDLE_BYTE: ByteClass.IDLE, PADDING_BYTE: ByteClass.PADDING}.get(byte, ByteClass.ORPHAN) for byte in range(256)
-)
-"""What each byte is outside of hits."""
 
 
 @dataclass(frozen=True)
@@ -107,25 +111,21 @@ class StreamDecoder:
             return np.zeros(0, self.hit_class.DTYPE)
         if self._stripped < self.hit_bytes - len(self._carry):
             return self._drop_carried()
-        everything, length = np.ones(1, np.bool_), np.full(1, len(self._carry))
-        words = self._words(_padded(self._carry), np.zeros(1, np.int64), length, length, everything)
+        cut = Spans.cut(len(self._carry), restored=True)
+        table = self.hit_class.table(words_of(padded_stream(self._carry), self.hit_bytes, cut))
         readout_id, timestamp, hits = self._last_readout
-        table = self.hit_class.table(words)
         table["readout_id"], table["timestamp"], table["decoding_order"] = readout_id, timestamp, hits
-        self._count_hits(table, everything, length)
+        count_hits(self.ledger, self.hit_bytes, table["chip_id"], cut)
         self.ledger.carried = 0
         self._carry = b""
         self._last_readout = (readout_id, timestamp, hits + 1)
         return table
 
     def _drop_carried(self) -> HitTable:
-        ledger = self.ledger
-        first = np.zeros(1, np.int64)
-        table = self.hit_class.table(self._words(_padded(self._carry), first, first, first, np.zeros(1, np.bool_)))
-        _add(ledger.chip_dropped, table["chip_id"])
-        ledger.dropped_hits += 1
-        ledger.dropped += len(self._carry)
-        ledger.carried = 0
+        cut = Spans.cut(len(self._carry), restored=False)
+        table = self.hit_class.table(words_of(padded_stream(self._carry), self.hit_bytes, cut))
+        count_dropped(self.ledger, table["chip_id"], cut)
+        self.ledger.carried = 0
         self._carry = b""
         return table[:0]
 
@@ -184,118 +184,58 @@ class StreamDecoder:
         return decoders
 
     def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
-        carried = len(self._carry)
-        padded = _padded(self._carry, block.data)
+        ledger, size, carried = self.ledger, self.hit_bytes, len(self._carry)
+        padded = padded_stream(self._carry, block.data)
         stream = padded[: carried + len(block.data)]
         lengths = block.offsets[1:] - block.offsets[:-1]
         filled = lengths.nonzero()[0]
         starts = block.offsets[filled] + carried
         spans = self._scanner.scan(stream, starts, self._stripped_before(lengths[filled]))
-        whole = ~spans.dropped
-        if spans.carried:
-            whole[-1] = False
-        start, end, gap, restored = spans.start[whole], spans.end[whole], spans.gap[whole], spans.restored[whole]
-        words = self._words(padded, start, end, gap, restored)
+        hits = spans.hits()
+        words = words_of(padded, size, hits)
         table = self.hit_class.table(words)
-        # A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
-        ended = restored & (gap == end)
-        first_hit = (end - ~ended).searchsorted(starts)
+        first_hit = hits.first_after(starts)
+        self._give_to_readouts(table, first_hit, block, filled)
+        ledger.readouts += len(block)
+        ledger.bytes_read += len(block.data)
+        count_hits(ledger, size, table["chip_id"], hits)
+        count_rejoined(ledger, hits, first_hit, starts)
+        if spans.dropped.any():
+            lost = spans.lost()
+            lost_words = words_of(padded, size, lost)
+            count_dropped(ledger, self.hit_class.table(lost_words)["chip_id"], lost)
+            count_rest(ledger, size, stream, spans, np.concatenate((words, lost_words)))
+        else:
+            count_rest(ledger, size, stream, spans, words)
+        self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
+        classes = classes_of(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
+        return Decoded(table, words, classes, hits.start - carried, hits.end - carried)
+
+    def _give_to_readouts(self, table: HitTable, first_hit: Positions, block: ReadoutBlock, filled: Positions) -> None:
+        """Fill the columns that the readouts give; `first_hit` of each of those that are `filled`."""
+        if not len(filled):
+            return
         hits = np.empty_like(first_hit)
         hits[:-1] = first_hit[1:]
-        hits[-1:] = len(table)
+        hits[-1] = len(table)
         hits -= first_hit
-        table["readout_id"] = block.readout_id[filled].repeat(hits)
-        table["timestamp"] = block.timestamp[filled].repeat(hits)
-        table["decoding_order"] = np.arange(len(table)) - first_hit.repeat(hits)
-        if len(filled):
-            last = filled[-1]
-            self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
-        self.ledger.readouts += len(block)
-        self.ledger.bytes_read += len(block.data)
-        self.ledger.rejoined_hits += _rejoined(start, ended, first_hit, starts)
-        self._count_hits(table, restored, end - start)
-        self._count_rest(padded, stream, spans, words)
-        self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
-        classes = self._classify(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
-        return Decoded(table, words, classes, start - carried, end - carried)
+        if len(table):
+            table["readout_id"] = block.readout_id[filled].repeat(hits)
+            table["timestamp"] = block.timestamp[filled].repeat(hits)
+            table["decoding_order"] = np.arange(len(table)) - first_hit.repeat(hits)
+        last = filled[-1]
+        self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
 
     def _stripped_before(self, lengths: Positions) -> Positions:
         """How many bytes can have gone with the padding before each readout of `lengths`; notes it of the last."""
         if self.full_readout_bytes is None:
             return np.full(len(lengths), self.hit_bytes)
-        stripped = np.append(self._stripped, (self.full_readout_bytes - lengths).clip(0, self.hit_bytes))
+        stripped = np.empty(len(lengths) + 1, np.int64)
+        stripped[0] = self._stripped
+        np.minimum(self.full_readout_bytes - lengths, self.hit_bytes, out=stripped[1:])
+        np.maximum(stripped, 0, out=stripped)
         self._stripped = int(stripped[-1])
         return stripped[:-1]
-
-    def _words(
-        self,
-        padded: npt.NDArray[np.uint8],
-        start: Positions,
-        end: Positions,
-        gap: Positions,
-        restored: Flags,
-    ) -> Words:
-        """The hits as little-endian words; of the restored ones, what is missing of them is 0xFF before `gap`."""
-        every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
-        words = every_offset.take(start)
-        size = self.hit_bytes
-        if restored.any():
-            cut = restored.nonzero()[0]
-            before = (8 * (gap[cut] - start[cut])).astype(np.uint64)
-            missing = (8 * (size - end[cut] + start[cut])).astype(np.uint64)
-            one = np.uint64(1)
-            begun = words[cut] & ((one << before) - one)
-            words[cut] = begun | ((one << missing) - one) << before | (words[cut] ^ begun) << missing
-        if size < 8:
-            words &= np.uint64((1 << 8 * size) - 1)
-        return words
-
-    def _count_hits(self, table: HitTable, restored: Flags, present_bytes: Positions) -> None:
-        ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
-        present = int(present_bytes.sum())
-        ledger.hits += len(table)
-        ledger.hit += present
-        _add(ledger.chip_hits, table["chip_id"])
-        if restored.any():
-            ledger.restored_hits += int(np.count_nonzero(restored))
-            ledger.restored_bytes += len(table) * size - present
-            _add(ledger.chip_restored, table["chip_id"][restored])
-
-    def _count_rest(
-        self, padded: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], spans: Spans, hit_words: Words
-    ) -> None:
-        """Bytes that are in no hit: dropped, carried, and what lies between, which is the stream less all these."""
-        ledger, size = self.ledger, self.hit_class.LAYOUT.size_bytes
-        inside = int((spans.end - spans.start).sum())
-        carried = stream[spans.start[-1] :] if spans.carried else stream[:0]
-        # Words are always full: missing bytes are 0xFF in them, and must not be taken from those of the stream.
-        missing = len(hit_words) * size + len(carried) - inside
-        idle, padding = (
-            _count(stream, byte) - _count(hit_words, byte) - _count(carried, byte) for byte in (IDLE_BYTE, PADDING_BYTE)
-        )
-        if spans.dropped.any():
-            start, end = spans.start[spans.dropped], spans.end[spans.dropped]
-            words = self._words(padded, start, end, end, np.ones(len(start), np.bool_))
-            missing += len(words) * size
-            idle -= _count(words, IDLE_BYTE)
-            padding -= _count(words, PADDING_BYTE)
-            ledger.dropped_hits += len(words)
-            ledger.dropped += int((end - start).sum())
-            _add(ledger.chip_dropped, self.hit_class.table(words)["chip_id"])
-        padding += missing
-        ledger.carried = len(carried)
-        ledger.idle += idle
-        ledger.padding += padding
-        ledger.orphan += len(stream) - inside - idle - padding
-
-    @staticmethod
-    def _classify(stream: npt.NDArray[np.uint8], spans: Spans) -> npt.NDArray[np.uint8]:
-        classes = np.frombuffer(bytearray(stream).translate(_OUTSIDE), np.uint8)
-        kinds = np.where(spans.dropped, np.uint8(ByteClass.DROPPED), np.uint8(ByteClass.HIT))
-        if spans.carried:
-            kinds[-1] = ByteClass.CARRIED
-        classes[ranges(spans.start, spans.end)] = kinds.repeat(spans.end - spans.start)
-        return classes
 
 
 def _stripped_of(state: dict[str, Any], most: int) -> int:
@@ -310,31 +250,3 @@ def possible_carries(stream: bytes, longest: int) -> list[bytes]:
     if len(stream) < longest:
         raise ValueError(f"{longest} bytes can wait for the next readout; {len(stream)} are too few to tell which")
     return [stream[len(stream) - length :] for length in range(longest + 1)]
-
-
-def _padded(*pieces: bytes) -> npt.NDArray[np.uint8]:
-    """The bytes of `pieces` and eight more, so that a word can be taken at each of their positions."""
-    return np.frombuffer(b"".join((*pieces, bytes(8))), np.uint8)
-
-
-def _rejoined(start: Positions, ended: Flags, first_hit: Positions, bounds: Positions) -> int:
-    """How many hits were begun before one of `bounds` and end after it; `first_hit`: the first that ends after each.
-
-    `ended`: those whose end is the bound itself.
-    """
-    if not len(start):
-        return 0
-    cut = (start.take(first_hit, mode="clip") < bounds) & ~ended.take(first_hit, mode="clip")
-    cut &= first_hit < len(start)
-    cut[:-1] &= first_hit[1:] != first_hit[:-1]  # a hit that is cut twice counts once, at its last cut
-    return int(np.count_nonzero(cut))
-
-
-def _count(values: npt.NDArray[Any], byte: int) -> int:
-    """How many bytes of an array are `byte`."""
-    return int(np.count_nonzero(values.view(np.uint8) == byte)) if len(values) else 0
-
-
-def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:
-    for chip, number in enumerate(np.bincount(chip_ids).tolist()):
-        counts[chip] += number

@@ -101,8 +101,10 @@ class AbstractAstroPixHit(ABC):
     def table(cls, words: Words) -> HitTable:
         """Decode hits: wire words (n,) → table (n,) of `DTYPE`, without the columns that the readout gives."""
         table = np.zeros(len(words), cls.DTYPE)
-        for field in cls.LAYOUT.fields:
-            table[field.name] = field.extract(words)
+        if not len(words):
+            return table
+        for field, values in zip(cls.LAYOUT.fields, cls.LAYOUT.columns(words), strict=True):
+            table[field.name] = values
         cls.derive(table, words)
         return table
 

@@ -7,6 +7,8 @@ Candidates that no earlier one can jump over are reached for certain; from them 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,43 @@ class Spans:
     def __len__(self) -> int:
         return len(self.start)
 
+    @classmethod
+    def cut(cls, length: int, *, restored: bool) -> Self:
+        """One span of `length` bytes from 0, whose rest is missing: restored, or dropped."""
+        flag, end = np.full(1, restored), np.full(1, length)
+        return cls(np.zeros(1, np.int64), end, end, flag, ~flag, False)
+
+    def hits(self) -> Self:
+        """Those that are hits: neither dropped nor carried."""
+        if not self.carried and not self.dropped.any():
+            return self
+        whole = ~self.dropped
+        if self.carried:
+            whole[-1] = False
+        return self._only(whole)
+
+    def lost(self) -> Self:
+        """Those that are dropped."""
+        return self._only(self.dropped)
+
+    def _only(self, these: Flags) -> Self:
+        return type(self)(
+            self.start[these], self.end[these], self.gap[these], self.restored[these], self.dropped[these], False
+        )
+
+    @cached_property
+    def ended(self) -> Flags:
+        """Restored ones that lack their last bytes: a readout that begins at their end settled them."""
+        ended: Flags = self.restored & (self.gap == self.end)
+        return ended
+
+    def first_after(self, bounds: Positions) -> Positions:
+        """For each of `bounds`, the first of the hits that belongs to a readout that begins there or later.
+
+        A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
+        """
+        return (self.end - ~self.ended).searchsorted(bounds)
+
 
 class Scanner:
     """Finds hits of `size` bytes that begin with one of `first_bytes` (bool, 256).
@@ -71,41 +110,43 @@ class Scanner:
         if not len(at):
             nothing = np.zeros(0, np.bool_)
             return Spans(at, at, at, nothing, nothing, False)
-        bounds = np.append(starts, length)
+        bounds = np.empty(len(starts) + 1, np.int64)
+        bounds[:-1], bounds[-1] = starts, length
         end = at + self.size
-        gap = end.copy()
-        restored = self._settle(stream, bounds, stripped, at, end, gap)
+        restored, gap = self._settle(stream, bounds, stripped, at, end)
         beyond = end > length
         end[beyond] = length
         dropped = np.zeros(len(at), np.bool_)
         reached = follow(self._next(candidate, at, end))
+        start, stop = at[reached], end[reached]
         # Most candidates are bytes within hits: unless rule 4 concerns one that is reached, it changes nothing.
-        if not self._followed(stream, bounds, end[reached]).all():
+        if not self._followed(stream, bounds, stop).all():
             self._lose(stream, bounds, at, end, dropped)
             reached = follow(self._next(candidate, at, end))
-        start, end = at[reached], end[reached]
+            start, stop = at[reached], end[reached]
         restored = restored[reached]
-        gap = np.where(restored, gap[reached], end)
-        return Spans(start, end, gap, restored, dropped[reached], bool(beyond[reached][-1]))
+        gap = stop if gap is end else np.where(restored, gap[reached], stop)
+        return Spans(start, stop, gap, restored, dropped[reached], bool(beyond[reached[-1]]))
 
     def _settle(
-        self,
-        stream: npt.NDArray[np.uint8],
-        bounds: Positions,
-        stripped: Positions,
-        at: Positions,
-        end: Positions,
-        gap: Positions,
-    ) -> Flags:
-        """Rule 1: hits that are cut by one of `bounds`, and lost bytes of 0xFF there. Adapts `end` and `gap`."""
+        self, stream: npt.NDArray[np.uint8], bounds: Positions, stripped: Positions, at: Positions, end: Positions
+    ) -> tuple[Flags, Positions]:
+        """Rule 1: hits that one of `bounds` cuts, and that lost bytes of 0xFF there: which, and where.
+
+        Adapts `end`, which is also where they are for all if there are none.
+        """
         restored = np.zeros(len(at), np.bool_)
         starts = bounds[:-1]
+        first = at.searchsorted(starts - (self.size - 1))
+        stop = at.searchsorted(starts)
+        cuts = first < stop
+        if not cuts.any():
+            return restored, end
+        gap = end.copy()
         ended = self._settling.take(stream.take(starts)) & (stripped > 0)
         mended = (stripped > 0) & (stripped < self.size - 1)
-        first = at.searchsorted(starts - self.size + 1)
-        stop = at.searchsorted(starts)
         # Backwards, so that of several readouts that could settle a hit the first one does.
-        for index in ((first < stop) & (ended | mended)).nonzero()[0][::-1].tolist():
+        for index in (cuts & (ended | mended)).nonzero()[0][::-1].tolist():
             bound, cut = int(starts[index]), slice(first[index], stop[index])
             if ended[index]:
                 restored[cut] = True
@@ -116,7 +157,7 @@ class Scanner:
                     hit_end = int(at[hit]) + self.size
                     if hit_end <= bounds[index + 1] and self._is_rest(stream, bound, hit_end - missing):
                         restored[hit], end[hit], gap[hit] = True, hit_end - missing, bound
-        return restored
+        return restored, gap
 
     def _is_rest(self, stream: npt.NDArray[np.uint8], bound: int, rest_end: int) -> bool:
         """Whether the bytes from `bound` to `rest_end` may be the rest of a hit."""
@@ -170,6 +211,13 @@ class Scanner:
 def follow(following: Positions) -> Positions:
     """Indices that the chain 0 → following[0] → … visits, ascending; each entry must be larger than its index."""
     count = len(following)
+    if count <= _FEW:
+        links: list[int] = following.tolist()
+        chain, link = [], 0
+        while link < count:
+            chain.append(link)
+            link = links[link]
+        return np.array(chain)
     visited = np.empty(count, np.bool_)
     visited[0] = True
     # No candidate before this one leads past it: the chain cannot miss it.
@@ -180,8 +228,8 @@ def follow(following: Positions) -> Positions:
         front = front[front < count]
         front = front[~visited[front]]
         visited[front] = True
-    for chain in front.tolist():
-        link = int(following[chain])
+    for begin in front.tolist():
+        link = int(following[begin])
         while link < count and not visited[link]:
             visited[link] = True
             link = int(following[link])

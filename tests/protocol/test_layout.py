@@ -90,3 +90,11 @@ def test_words_hold_the_wire_bytes(size: int, data: st.DataObject) -> None:
 def test_the_fields_of_astropix4_cover_each_bit_once() -> None:
     covered = [bit for each in AstroPix4Hit.LAYOUT.fields for bit in range(each.first_bit, each.first_bit + each.width)]
     assert covered == list(range(64))
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 1000])
+def test_all_fields_at_once_are_the_fields_one_by_one(count: int) -> None:
+    words = np.random.default_rng(count).integers(0, 1 << 64, count, np.uint64)
+    layout = AstroPix4Hit.LAYOUT
+    for field, values in zip(layout.fields, layout.columns(words), strict=True):
+        assert values.tolist() == field.extract(words).tolist()
