@@ -35,7 +35,7 @@ def write_slowly(descriptor, data):
     if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
         return write_at_once(descriptor, data)
     part = bytes(data[:65536])
-    time.sleep(len(part) / 1e6)
+    time.sleep(len(part) / float(os.environ.get("DISK_BYTES_HZ", 1e6)))
     return write_at_once(descriptor, part)
 
 os.write = write_slowly
@@ -44,19 +44,27 @@ from daqd.cli import main
 
 sys.exit(main())
 """
-"""`daqd` on a disk that takes 1 MB/s."""
+"""`daqd` on a disk that takes 1 MB/s, or what `DISK_BYTES_HZ` says."""
 
 STUCK_DISK = """
 import os, sys, threading
 
-write_at_once = os.write
+write_at_once, sync_at_once = os.write, os.fsync
 
 def write_never(descriptor, data):
     if threading.current_thread().name == "writer":
         threading.Event().wait()
     return write_at_once(descriptor, data)
 
-os.write = write_never
+def sync_never(descriptor):
+    if os.readlink(f"/proc/self/fd/{descriptor}").endswith("run_000001"):
+        threading.Event().wait()
+    sync_at_once(descriptor)
+
+if "SYNC" in os.environ:
+    os.fsync = sync_never
+else:
+    os.write = write_never
 
 from daqd import run_control
 from daqd.cli import main
@@ -64,7 +72,7 @@ from daqd.cli import main
 run_control._STUCK_S = 1.0
 sys.exit(main())
 """
-"""`daqd` on a disk that does not answer when there are data, and less patient than usual."""
+"""`daqd` on a disk that does not answer when there are data, or with `SYNC` earlier, and less patient than usual."""
 
 
 @pytest.fixture
@@ -238,3 +246,37 @@ def test_disk_that_does_not_answer_does_not_keep_the_program_from_ending(laborat
     assert not daemon.control_socket.exists()
     daemon.start()
     assert daemon.end() == 0
+
+
+@pytest.mark.soak
+def test_nor_while_a_run_is_begun(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure()
+    command = [sys.executable, "-c", STUCK_DISK, "run", "-c", str(daemon.config_path), "--autostart"]
+    daemon.launch_command(command, environment={"SYNC": "1"})
+    daemon.wait_until_serving()
+    wait_until("the run is being begun", lambda: daemon.run(1).parts)
+    assert daemon.status().state == "configured"
+    daemon.program.send(signal.SIGTERM)
+    assert daemon.program.wait() == 1
+    laboratory.wait_until_empty()
+    assert "ending without waiting any longer" in daemon.program.output
+
+
+@pytest.mark.soak
+def test_disk_that_is_somewhat_too_slow_is_said_before_the_run_ends(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": {"rate_hz": 20_000.0}, "acquisition": {"queue_mb": 4.0}})
+    command = [sys.executable, "-c", SLOW_DISK, "run", "-c", str(daemon.config_path)]
+    daemon.launch_command(command, environment={"DISK_BYTES_HZ": "150000"})
+    daemon.wait_until_serving()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    status = daemon.wait_for_status("the run has failed", state="error")
+    assert "disk cannot keep up" in status.reason
+    logs = subscriber.logs()
+    warned = [number for number, text in enumerate(logs) if text.startswith("disk slower than the board")]
+    ended = [number for number, text in enumerate(logs) if "disk cannot keep up" in text]
+    assert len(warned) == 1
+    assert warned < ended
+    record = daemon.run(1).check_closed()
+    assert record.counts.readouts + record.counts.empty_readouts == status.board.counters["readouts"]
