@@ -12,17 +12,17 @@ from protocol.words import counted
 
 
 class RunJudge:
-    """Looks at one run, file by file. `has_daemon`: says whether a daemon has its data directory.
+    """Looks at one run, file by file. `may_be_taken`: says whether a run that is open can be one that is being taken.
 
     `ValueError` for a directory that is none of a run, `OSError` where it cannot be read.
     """
 
-    def __init__(self, path: Path, has_daemon: Callable[[], bool], watch: Watch = unwatched) -> None:
+    def __init__(self, path: Path, may_be_taken: Callable[[], bool], watch: Watch = unwatched) -> None:
         self._watch = watch
         self._verdict = Verdict(path, "run")
         self._directory = RunDirectory(path)
         self._record = self._read_record()
-        self._is_live = self._record is not None and self._record.state == "running" and has_daemon()
+        self._is_live = self._record is not None and self._record.state == "running" and may_be_taken()
         self._following = 0
         self._readouts = 0
         self._readout_bytes = 0

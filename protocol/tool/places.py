@@ -33,9 +33,17 @@ def run_directory(place: Path) -> Path | None:
     return place if place.is_dir() else run_directory_of(place)
 
 
-def daemon_of(directory: Path) -> str:
-    """The process that has the data directory of the run in `directory`, as `process 1234`; empty for none."""
-    return file_lock.holder(directory.absolute().parent / _LOCK)
+def may_be_taken(directory: Path) -> bool:
+    """Whether a run that is open can be one that is being taken: a daemon has its data directory, and it is the last.
+
+    Also where this user may not see whether a daemon is there.
+    """
+    data_dir = directory.absolute().parent
+    lock = data_dir / _LOCK
+    last = max((run_number(each) or 0 for each in data_dir.iterdir()), default=0)
+    if not lock.exists() or run_number(directory.absolute()) != last:
+        return False
+    return not os.access(lock, os.R_OK | os.W_OK) or bool(file_lock.holder(lock))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from protocol.run_verdict import RunJudge
 from protocol.tool.options import add_parser
-from protocol.tool.places import daemon_of, places_of, run_directory
+from protocol.tool.places import may_be_taken, places_of, run_directory
 from protocol.tool.recording import for_each
 from protocol.tool.terminal import one_line, progress, styled, wants_colour
 from protocol.verdict import Verdict, judge_file
@@ -58,5 +58,5 @@ def _verdicts(place: Path) -> Iterator[Verdict]:
     if directory is None:
         yield judge_file(place, watch=progress)[0]
         return
-    judge = RunJudge(directory, lambda: bool(daemon_of(directory)), progress)
+    judge = RunJudge(directory, lambda: may_be_taken(directory), progress)
     yield from judge.verdicts() if place == directory else [judge.verdict_of(place)]

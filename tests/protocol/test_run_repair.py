@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from protocol.readout import RECORD_MARKER
 from protocol.run_record import Cut, Gap
 from protocol.run_repair import RunRepair, plan_run_repair
 from tests.protocol.run_left_open import (
@@ -182,6 +185,37 @@ def test_every_byte_is_still_there(run: RunLeftOpen) -> None:
     assert (content, aside) == (original, b"")
     assert "; 49 bytes" not in record.end_reason
     assert f"; {10 + len(TORN)} bytes that are no whole readout put aside" in record.end_reason
+
+
+IMAGES = st.lists(
+    st.sampled_from([bytes(1), bytes(600), b"\xff" * 40, TORN, TORN[:9], RECORD_MARKER])
+    | st.builds(record_bytes, st.integers(0, 12))
+    | st.builds(records, st.integers(0, 9), st.integers(1, 4))
+    | st.binary(max_size=50),
+    max_size=8,
+).map(b"".join)
+
+
+@pytest.mark.usefixtures("no_waiting")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(IMAGES, st.integers(0, 400), st.booleans())
+def test_whatever_a_power_cut_leaves_no_byte_is_lost(run: RunLeftOpen, image: bytes, header: int, two: bool) -> None:
+    for path in run.directory.iterdir():
+        path.unlink()
+    original = run.header(0)[:header] + image
+    run.path(0, ".part").write_bytes(original)
+    if two:
+        run.path(1, ".part").write_bytes(image)
+    run.write_record()
+    repair(run)
+    record = run.check_whole()
+    content = run.path(0).read_bytes() if run.path(0).exists() else b""
+    kept = [cut for cut in record.cuts if cut.file == run.path(0).name]
+    aside = (run.directory / kept[0].kept_as).read_bytes() if kept else b""
+    for cut in kept:
+        content = content[: cut.offset] + aside[: cut.size_bytes] + content[cut.offset :]
+        aside = aside[cut.size_bytes :]
+    assert (content, aside) == (original, b"")
 
 
 def test_a_run_of_which_only_its_directory_is_there_stays(run: RunLeftOpen) -> None:

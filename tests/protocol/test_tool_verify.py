@@ -251,6 +251,27 @@ def test_a_run_that_is_being_taken_is_no_failure(run: RunLeftOpen, capsys: Captu
 
 
 @pytest.mark.usefixtures("daemon")
+def test_a_run_that_was_left_open_while_another_is_taken(run: RunLeftOpen, capsys: Capture) -> None:
+    run.write_record(run.finish_file(0), run.finish_file(1))
+    other = RunLeftOpen(run.directory.parent, 8)
+    other.open_file(0, 1)
+    other.write_record()
+    said = verify(run.directory.parent, capsys, 1)
+    assert "error: was left open" in findings(said["run_000007"])[0]
+    assert findings(said["run_000008"]) == ["note: is being taken"]
+
+
+def test_a_user_who_may_not_see_whether_a_daemon_is_there(
+    run: RunLeftOpen, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.write_record(run.finish_file(0), run.finish_file(1))
+    (run.directory.parent / ".lock").touch()
+    assert "was left open" in findings(verify(run.directory, capsys, 1)["run_000007"])[0]
+    monkeypatch.setattr("os.access", lambda *_: False)  # the tests may run as root, who may everything
+    assert findings(verify(run.directory, capsys, 0)["run_000007"]) == ["note: is being taken"]
+
+
+@pytest.mark.usefixtures("daemon")
 def test_a_closed_run_is_looked_at_as_closely_while_another_is_taken(run: RunLeftOpen, capsys: Capture) -> None:
     run.path(1).unlink()
     assert verify(run.directory, capsys, 1)["run_000007"]["verdict"] == "bad"
