@@ -68,7 +68,7 @@ def daemon(effort: Effort) -> Iterator[Figure]:
             match = daqd.wait_for(r"publishes at (\S+), listens at (\S+)")
             stream, control_endpoint = match[1], match[2]
             with ControlClient(control_endpoint, timeout_s=30.0) as control:
-                yield Figure("daemon idle, both processes", _load(daqd, window_s), "≤ 1 %")
+                yield Figure("daemon idle, all processes", _load(daqd, window_s), "≤ 1 %")
                 with Program("tests.bench.subscriber", "client", stream) as subscriber:
                     subscriber.wait_for("connected")
                     _await_subscriber(control)
@@ -80,7 +80,7 @@ def daemon(effort: Effort) -> Iterator[Figure]:
         load["% emulated board alone"] = _emulated_board_load(config, window_s / 4)
         record = RunRecord.from_json((Path(temporary) / "data" / run_name(run) / f"{run_name(run)}.json").read_text())
     note = completeness(result, (record.ledger or {}).get("hits", 0))
-    yield Figure(f"daemon at {RATE_HZ:.0f} hits/s, both processes", load, "≤ 10 %")
+    yield Figure(f"daemon at {RATE_HZ:.0f} hits/s, all processes", load, "≤ 10 %")
     yield Figure(
         f"board → subscriber at {RATE_HZ:.0f} hits/s, p50 / p99 / worst",
         {"ms": result["p50_ms"], "ms (p99)": result["p99_ms"], "ms (worst)": result["worst_ms"]},
@@ -99,12 +99,12 @@ def _await_subscriber(control: ControlClient) -> None:
 
 
 def _load(daqd: Program, window_s: float) -> dict[str, float]:
-    """Part of a core that the daemon and its publisher take, in %."""
+    """Part of a core that the daemon and its children (publisher, server of the past) take, in %."""
     begin, (own_s, child_s) = time.monotonic(), daqd.cpu_s()
     time.sleep(window_s)
     passed_s, (own_later_s, child_later_s) = time.monotonic() - begin, daqd.cpu_s()
     own, child = 100 * (own_later_s - own_s) / passed_s, 100 * (child_later_s - child_s) / passed_s
-    return {"% of a core": own + child, "% daqd with its emulated board": own, "% publisher": child}
+    return {"% of a core": own + child, "% daqd with its emulated board": own, "% its children": child}
 
 
 def _emulated_board_load(config: Path, window_s: float) -> float:

@@ -71,7 +71,7 @@ def test_twenty_subscribers_one_of_them_stalled(
 ) -> None:
     settings: Settings = {
         "emulator": {"rate_hz": 50_000.0, "hits_limit": 150_000, "fifo_bytes": 1 << 26},
-        "stream": {"high_water": HIGH_WATER, "max_hits": 300},
+        "stream": {"high_water": 100, "max_hits": 300},
     }
     daemon = laboratory.configure(settings).start()
     with Crowd(daemon.endpoint, 19) as crowd, never_reading(context, daemon.endpoint):
