@@ -51,15 +51,6 @@ def test_from_ready_to_stopping(laboratory: Laboratory, manager: PlayedManager) 
     assert manager.messages[stopping]["STATUS"].startswith("configured")
 
 
-def test_ready_with_autostart_means_that_the_run_has_begun(laboratory: Laboratory, manager: PlayedManager) -> None:
-    daemon = laboratory.configure().launch("--autostart", environment=manager.environment())
-    manager.wait_for_key("READY", "1")
-    assert daemon.status().run == 1
-    assert daemon.end() == 0
-    assert manager.said("STOPPING") == ["1"]
-    assert not manager.said("WATCHDOG")
-
-
 def test_a_start_that_fails_is_never_ready(laboratory: Laboratory, manager: PlayedManager) -> None:
     """The board is not there."""
     daemon = laboratory.configure({"board": {"transport": "serial"}, "serial": {"url": "/dev/no-such-port"}})
@@ -124,15 +115,20 @@ def test_sighup_rotates(laboratory: Laboratory, manager: PlayedManager) -> None:
     assert len(subscriber.hits(run=1)) == len(run.hits)
 
 
-def test_a_socket_that_nobody_reads_hurts_nobody(laboratory: Laboratory) -> None:
-    """Full, and then gone."""
+def test_a_socket_that_nobody_reads_and_a_watchdog_that_bites(laboratory: Laboratory) -> None:
+    """Full, and then gone: that hurts nobody. SIGABRT, which systemd sends, leaves the stacks in the log."""
     manager = PlayedManager(laboratory.runtime_dir / "notify")
     daemon = laboratory.configure().launch("--autostart", environment=manager.environment(0.02)).wait_until_serving()
     daemon.program.wait_for_output("the service manager cannot be told anything")
     manager.close()
     daemon.wait_for_readouts(daemon.status().counts["readouts"] + 50)
-    assert daemon.end() == 0
-    daemon.run(1).check_closed()
+
+    daemon.program.send(signal.SIGABRT)
+    assert daemon.program.wait() == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in daemon.program.output
+    assert re.search(r"File .*acquisition\.py", daemon.program.output)
+    assert re.search(r"File .*writer\.py", daemon.program.output)
+    laboratory.wait_until_empty()  # the children end by themselves
 
 
 def test_a_log_in_json(laboratory: Laboratory) -> None:
@@ -158,8 +154,8 @@ def test_a_log_in_json(laboratory: Laboratory) -> None:
     assert began["level"] == "info"
 
 
-def test_a_log_for_the_journal(laboratory: Laboratory) -> None:
-    """As the service manager does it: standard error is what JOURNAL_STREAM names."""
+def test_a_run_from_the_start_and_a_log_for_the_journal(laboratory: Laboratory, manager: PlayedManager) -> None:
+    """As the service manager does it: ready when the run has begun, standard error is what JOURNAL_STREAM names."""
     daemon = laboratory.configure()
     folder = Path(laboratory.folder)
     launcher = folder / "launcher"
@@ -170,27 +166,19 @@ def test_a_log_for_the_journal(laboratory: Laboratory) -> None:
     launcher.chmod(0o700)
     daqd = str(Path(sys.executable).with_name("daqd"))
     daemon.launch_command(
-        [str(launcher), daqd, "run", "-c", str(daemon.config_path), "--autostart", "--comment", "a\n<2>b"]
-    ).wait_until_serving()
-    daemon.wait_for_readouts(1)
+        [str(launcher), daqd, "run", "-c", str(daemon.config_path), "--autostart", "--comment", "a\n<2>b"],
+        manager.environment(),
+    )
+    manager.wait_for_key("READY", "1")
+    assert daemon.status().run == 1
     assert daemon.end() == 0
+    assert manager.said("STOPPING") == ["1"]
+    assert not manager.said("WATCHDOG")
     lines = daemon.program.output.splitlines()
     assert lines
     assert all(re.match(r"<[3467]>", line) for line in lines)
     began = lines.index("<6>daqd.run_control: run 1 began: a")
     assert lines[began + 1] == "<6>    <2>b"
-
-
-def test_a_watchdog_that_bites_leaves_the_stacks_in_the_log(laboratory: Laboratory) -> None:
-    """systemd sends SIGABRT. The children end by themselves."""
-    daemon = laboratory.configure().start("--autostart")
-    daemon.wait_for_readouts(1)
-    daemon.program.send(signal.SIGABRT)
-    assert daemon.program.wait() == -signal.SIGABRT
-    assert "Fatal Python error: Aborted" in daemon.program.output
-    assert re.search(r"File .*acquisition\.py", daemon.program.output)
-    assert re.search(r"File .*writer\.py", daemon.program.output)
-    laboratory.wait_until_empty()
 
 
 def ends_again_and_again(daemon: Daemon) -> int:
@@ -200,7 +188,7 @@ def ends_again_and_again(daemon: Daemon) -> int:
     def look() -> bool:
         if daemon.program.code is None:
             numbers.reverse()
-            daemon.program.send(numbers[0])
+            daemon.program.send_to_group(numbers[0])
         return daemon.program.code is not None
 
     wait_until("it has ended", look)
