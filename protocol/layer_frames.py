@@ -187,10 +187,13 @@ class LayerFrameDecoder:
         start, end = spans.start[whole], spans.end[whole]
         words, table = self._table(padded, start)
         first_hit = np.searchsorted(end - 1, starts)
-        hits = np.diff(np.append(first_hit, len(table)))
-        table["readout_id"] = np.repeat(block.readout_id[filled], hits)
-        table["timestamp"] = np.repeat(block.timestamp[filled], hits)
-        table["decoding_order"] = np.arange(len(table)) - np.repeat(first_hit, hits)
+        hits = np.empty_like(first_hit)
+        hits[:-1] = first_hit[1:]
+        hits[-1:] = len(table)
+        hits -= first_hit
+        table["readout_id"] = block.readout_id[filled].repeat(hits)
+        table["timestamp"] = block.timestamp[filled].repeat(hits)
+        table["decoding_order"] = np.arange(len(table)) - first_hit.repeat(hits)
         self._carry = stream[spans.start[-1] :] if spans.carried else b""
         self._count(padded, len(stream), spans, table["chip_id"])
         self.ledger.readouts += len(block)
@@ -219,19 +222,18 @@ class LayerFrameDecoder:
 
     def _count(self, padded: npt.NDArray[np.uint8], length: int, spans: FrameSpans, chip_ids: npt.NDArray[Any]) -> None:
         ledger = self.ledger
-        inside = int((spans.end - spans.start).sum())
-        dropped_start, dropped_end = spans.start[spans.dropped], spans.end[spans.dropped]
-        between = padded[spans.between(length)]
-        padding = int(np.count_nonzero(between == PADDING_BYTE))
+        padding = int(np.count_nonzero(padded[spans.between(length)] == PADDING_BYTE))
         ledger.hits += len(chip_ids)
         ledger.hit += len(chip_ids) * self.layout.frame_bytes
         _add(ledger.chip_hits, chip_ids)
-        ledger.dropped_hits += len(dropped_start)
-        ledger.dropped += int((dropped_end - dropped_start).sum())
-        _add(ledger.chip_dropped, padded[dropped_start[dropped_end - dropped_start > 2] + 2] >> 3)
+        if spans.dropped.any():
+            start, lost_bytes = spans.start[spans.dropped], (spans.end - spans.start)[spans.dropped]
+            ledger.dropped_hits += len(start)
+            ledger.dropped += int(lost_bytes.sum())
+            _add(ledger.chip_dropped, padded[start[lost_bytes > 2] + 2] >> 3)
         ledger.carried = len(self._carry)
         ledger.padding += padding
-        ledger.orphan += length - inside - padding
+        ledger.orphan += length - spans.inside - padding
 
 
 def _classify(stream: npt.NDArray[np.uint8], spans: FrameSpans) -> npt.NDArray[np.uint8]:
@@ -246,9 +248,10 @@ def _classify(stream: npt.NDArray[np.uint8], spans: FrameSpans) -> npt.NDArray[n
 
 def _crossed(start: Positions, end: Positions, bounds: Positions) -> int:
     """How many of the frames have one of `bounds` inside."""
-    before = np.searchsorted(start, bounds) - 1
-    bounds, before = bounds[before >= 0], before[before >= 0]
-    return len(np.unique(before[end[before] > bounds]))
+    before = start.searchsorted(bounds) - 1
+    cut = before >= 0
+    cut[cut] = end[before[cut]] > bounds[cut]
+    return len(np.unique(before[cut])) if cut.any() else 0
 
 
 def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:

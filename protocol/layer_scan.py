@@ -7,6 +7,7 @@ and those bytes alone are looked at again.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -61,8 +62,15 @@ class FrameSpans:
     def __len__(self) -> int:
         return len(self.start)
 
+    @cached_property
+    def inside(self) -> int:
+        """Bytes in all of them."""
+        return int((self.end - self.start).sum())
+
     def between(self, length: int) -> Positions:
         """Positions below `length` that are in no frame."""
+        if self.inside == length:
+            return np.zeros(0, np.int64)
         begin = np.concatenate((np.zeros(1, np.int64), self.end))
         stop = np.append(self.start, length)
         gap = np.flatnonzero(stop > begin)

@@ -22,6 +22,7 @@ def recordings_folder() -> Path | None:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "decoding": decoding.decoding,
+    "small-batches": decoding.small_batches,
     "recordings": lambda effort: decoding.recordings(effort, recordings_folder()),
     "objects": decoding.objects,
     "records": decoding.records,

@@ -35,6 +35,21 @@ def decoded(block: ReadoutBlock, chips: int | None) -> HitTable:
     return StreamDecoder(chips, full_readout_bytes=READOUT_BYTES).decode(block)
 
 
+def small_batches(effort: Effort) -> Iterator[Figure]:
+    """What the publisher does all day at low rates: few readouts with few hits at a time."""
+    count = effort.size(3000, 50)
+    for hits in (9, 0):
+        block = dense_block(hits, 1, 8) if hits else ReadoutBlock.from_columns([b"\xbc" * 40], [0], [0])
+
+        def decode_each(block: ReadoutBlock = block) -> None:
+            decoder = StreamDecoder(1, full_readout_bytes=READOUT_BYTES)
+            for _ in range(count):
+                decoder.decode(block)
+
+        seconds = effort.median_s(decode_each)
+        yield Figure(f"decoding batches of {hits} hits", {"µs each": 1e6 * seconds / count})
+
+
 def recordings(effort: Effort, folder: Path | None) -> Iterator[Figure]:
     """The real recordings, as they are, and repeated into a file of some megabytes."""
     if folder is None:
