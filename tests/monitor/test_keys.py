@@ -1,0 +1,150 @@
+"""A client and a server with keys, or without: who is let in, and what the client says where it is not."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daqd.stream import Stream
+from monitor import cli
+from monitor.client import StreamClient
+from monitor.errors import EndpointError, KeysError
+from monitor.sanity import cli as sanity_cli
+from protocol.messages import LogLine, Topic, encode_body
+from tests.key_ring import KeyRing
+
+DEADLINE_S = 60.0
+BODY = encode_body(LogLine(level="info", text="hello"))
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(tmp_path / "keys")
+
+
+@pytest.fixture
+def stream(ring: KeyRing) -> Iterator[Stream]:
+    with Stream("tcp://127.0.0.1:*", "bench", 1000, keys=ring.server, say=lambda text: None) as stream:
+        yield stream
+
+
+def keys(ring: KeyRing, name: str = "alice", server: str = "daq") -> dict[str, Path]:
+    return {"server_key": ring.public(server), "key": ring.secret(name)}
+
+
+def wait_for_refusal(client: StreamClient) -> str:
+    end = time.monotonic() + DEADLINE_S
+    while not client.refusal:
+        assert client.receive(0.05) is None
+        assert time.monotonic() < end, "not refused"
+    assert client.last_error == client.refusal
+    return client.refusal
+
+
+def check_gets_the_stream(stream: Stream, client: StreamClient) -> None:
+    end = time.monotonic() + DEADLINE_S
+    event = None
+    while event is None:
+        stream.take_subscriptions()
+        stream.send(Topic.LOG, BODY)
+        event = client.receive(0.05)
+        assert time.monotonic() < end, "nothing comes"
+    assert (event.topic, client.refusal) == ("log", "")
+
+
+def test_with_keys(stream: Stream, ring: KeyRing) -> None:
+    with StreamClient(stream.endpoint, **keys(ring)) as client:
+        check_gets_the_stream(stream, client)
+    pair = ring.client()
+    with StreamClient(stream.endpoint, server_key=pair.server, key=pair.own) as client:
+        check_gets_the_stream(stream, client)
+
+
+def test_a_key_that_is_allowed_later(stream: Stream, ring: KeyRing) -> None:
+    """ZeroMQ itself would never try again."""
+    with StreamClient(stream.endpoint, **keys(ring, "mallory")) as client:
+        said = wait_for_refusal(client)
+        assert said.startswith(f"the server at {stream.endpoint} refuses this client: it does not know this key")
+        ring.allow("mallory")
+        check_gets_the_stream(stream, client)
+
+
+def test_a_server_that_is_another_one(stream: Stream, ring: KeyRing) -> None:
+    with StreamClient(stream.endpoint, **keys(ring, server="mallory")) as client:
+        assert "the server key is not its own" in wait_for_refusal(client)
+
+
+def test_no_key(stream: Stream) -> None:
+    with StreamClient(stream.endpoint) as client:
+        assert "key" in wait_for_refusal(client)
+
+
+def test_a_server_without_keys(ring: KeyRing) -> None:
+    """And once it has keys, at the same place, the client is let in."""
+    with Stream("tcp://127.0.0.1:*", "bench", 1000) as stream:
+        client = StreamClient(stream.endpoint, **keys(ring))
+        assert "it has no keys" in wait_for_refusal(client)
+        endpoint = stream.endpoint
+    with client, Stream(endpoint, "bench", 1000, keys=ring.server) as stream:
+        check_gets_the_stream(stream, client)
+
+
+def test_nobody_there_is_no_refusal(ring: KeyRing) -> None:
+    for given in (keys(ring), {}):
+        with StreamClient("tcp://127.0.0.1:1", **given) as client:
+            assert client.receive(0.3) is None
+            assert client.refusal == ""
+
+
+def test_who_waits_for_ever_is_told_once(stream: Stream, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            client.interrupt()
+
+    told = Told()
+    logging.getLogger("monitor.client").addHandler(told)
+    try:
+        with StreamClient(stream.endpoint, **keys(ring, "mallory")) as client:
+            assert list(client) == []
+    finally:
+        logging.getLogger("monitor.client").removeHandler(told)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith(f"the server at {stream.endpoint} refuses this client: it does not know")
+
+
+def test_keys_are_for_tcp(ring: KeyRing, tmp_path: Path) -> None:
+    with pytest.raises(EndpointError, match=r"takes no keys: they are for tcp://host:port"):
+        StreamClient(f"ipc://{tmp_path}/s", **keys(ring))
+
+
+def test_keys_that_cannot_be_used(ring: KeyRing) -> None:
+    with pytest.raises(KeysError, match="go together: give --server-key and --key"):
+        StreamClient(key=ring.secret("alice"))
+    with pytest.raises(KeysError, match="go together: give --server-key and --key"):
+        StreamClient(server_key=ring.public("daq"))
+    with pytest.raises(KeysError, match=r"none\.key: cannot be read: No such file"):
+        StreamClient(server_key=ring.folder / "none.key", key=ring.secret("alice"))
+    other = ring.client("mallory").own.public
+    text = ring.secret("alice").read_text().replace(ring.client().own.public, other)
+    ring.secret("alice").write_text(text)
+    with pytest.raises(KeysError, match=r"the secret key does not belong to the public key"):
+        StreamClient(**keys(ring))
+
+
+@pytest.mark.parametrize("main", [cli.main, sanity_cli.main])
+def test_programs_say_what_is_wrong_with_keys(main: object, ring: KeyRing, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["watch"] if main is cli.main else []
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--key", str(ring.secret("alice"))])  # type: ignore[operator]
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the server's key and the client's own go together" in line
+
+
+def test_checks_of_files_take_no_keys(ring: KeyRing, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        sanity_cli.main(["--once", "any.apx", "--key", str(ring.secret("alice"))])
+    assert ended.value.code == 2
+    assert "--key is for streams and --once for files" in capsys.readouterr().err
