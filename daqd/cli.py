@@ -14,6 +14,7 @@ from daqd.config import Config, LogSection, load_config
 from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.curve import ServerKeys, load_server_keys
 from daqd.demo import add_demo_arguments, demo_main
+from daqd.descriptors import take_all_descriptors
 from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
 from daqd.emulate import add_emulate_arguments, emulate_main
 from daqd.endpoints import check_stream_endpoint
@@ -182,6 +183,7 @@ def _run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is told before anything starts
     _server_keys(config)
+    take_all_descriptors()
     autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
     signals = ProcessSignals()
     signals.take_over()
@@ -219,6 +221,7 @@ def _replay(args: argparse.Namespace) -> int:
         print(f"daqd replay: --bind {error}", file=sys.stderr)
         return MISUSE
     keys = load_server_keys(args.server_key, args.client_keys, "daqd replay") if keyed else None
+    take_all_descriptors()
     set_up_logging(LogSection())
     if args.insecure:
         log.warning("--insecure: every machine that reaches %s can read it", args.bind)

@@ -32,6 +32,9 @@ _CRYPTOGRAPHIC = 0x11000001
 _PROTOCOL_FAILURES = {OTHER_MECHANISM: "it shows no key", _CRYPTOGRAPHIC: "it takes us for another server"}
 _READ_AGAIN_S = 1.0
 _JOIN_S = 5.0
+_HANDSHAKE_MS = 5000
+"""Who has not shown a key by then is cut off: he takes a connection from others."""
+
 _EVENTS = (
     zmq.EVENT_ACCEPTED
     | zmq.EVENT_DISCONNECTED
@@ -165,6 +168,7 @@ class Gatekeeper:
         endpoint = f"inproc://gatekeeper-{id(self)}"
         socket.monitor(endpoint, _EVENTS)
         self._events.connect(endpoint)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)

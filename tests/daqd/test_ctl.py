@@ -230,6 +230,40 @@ def test_which_daemon_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert endpoint("-c", str(path)) == f"ipc://{tmp_path}/lab.ipc"
 
 
+TCP = ["--endpoint", "tcp://127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (TCP, "takes commands only from clients with a key: give --server-key and --key (daqctl keygen)"),
+        ([*TCP, "--key", "alice.key_secret"], "--server-key and --key go together"),
+        ([*TCP, "--server-key", "daq.key"], "--server-key and --key go together"),
+        ([*TCP, "--server-key", "daq.key", "--key", "alice.key"], "daq.key: cannot be read: No such file"),
+        (["--server-key", "daq.key", "--key", "alice.key"], "--server-key and --key are for tcp://ADDRESS:PORT, not "),
+    ],
+)
+def test_keys_that_cannot_be_meant(
+    arguments: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "status"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("daqctl: ")
+    assert reason in line
+
+
+def test_a_daemon_that_listens_everywhere_is_here(tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    security = '[security]\nserver_key = "a"\nclient_keys = "b"\n[control]\nendpoint = "tcp://0.0.0.0:5558"\n'
+    path.write_text(f'[board]\ntransport = "emulated"\n{security}')
+    assert endpoint_of(build_parser().parse_args(["-c", str(path), "status"])) == "tcp://127.0.0.1:5558"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["launch"], ["start", "--run", "x"], ["start", "--duration", "x"], ["stop", "--run", "1"],

@@ -67,8 +67,6 @@ def test_with_a_key_and_without(machines: TwoMachines, laboratory: Laboratory, r
     seen = remote.watch(*alice)
     assert seen.code == 0, seen.stderr
     assert seen.json()["stat"]["state"] == "running"
-    checked = remote.run("apx-sanity", "--connect", STREAM, "--for", "1", "--json", *alice)
-    assert '"hits": 0' not in checked.stdout.splitlines()[-1]
     assert remote.run("daqctl", *ctl, "stop").code == 0
     assert "refused 192.0.2.2: its key " in daemon.program.output
     assert remote.run("daqctl", *ctl, "shutdown").code == 0

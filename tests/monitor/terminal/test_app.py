@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from daqd.stream import Stream
 from monitor.client import StreamClient
 from monitor.detector import Geometry
 from monitor.terminal.app import WatchApp
@@ -15,6 +17,7 @@ from monitor.terminal.receiver import Receiver
 from monitor.terminal.spectrum import Spectrum
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
+from tests.key_ring import KeyRing
 from tests.monitor.publishing import TestPublisher, make_apart, make_hits, run_record
 
 PATIENCE_S = 20.0
@@ -54,6 +57,19 @@ async def until(pilot: Pilot[None], app: WatchApp, *texts: str) -> list[str]:
             screen = lines(app)
             if all(any(text in line for line in screen) for text in texts):
                 return screen
+
+
+def test_a_server_that_refuses_us(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    with Stream("tcp://127.0.0.1:*", "bench", 10, keys=ring.server, say=lambda text: None) as stream:
+        client = StreamClient(stream.endpoint, server_key=ring.public("daq"), key=ring.secret("mallory"))
+        with Receiver(client, Geometry()) as receiver:
+            app = WatchApp(receiver)
+
+            async def script(pilot: Pilot[None]) -> None:
+                await until(pilot, app, "REFUSED", "does not know this key")
+
+            play(app, script, size=(200, 24))
 
 
 def send_run(publisher: TestPublisher, chips: int = 4) -> None:
