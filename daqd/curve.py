@@ -31,6 +31,9 @@ _ZAP_VERSION = b"1.0"
 _CRYPTOGRAPHIC = 0x11000001
 _PROTOCOL_FAILURES = {OTHER_MECHANISM: "it shows no key", _CRYPTOGRAPHIC: "it takes us for another server"}
 _READ_AGAIN_S = 1.0
+_SAME_TIME_NS = 100_000_000
+"""File systems stamp changes with a clock that ticks a few hundred times a second."""
+
 _JOIN_S = 5.0
 _HANDSHAKE_MS = 5000
 """Who has not shown a key by then is cut off: he takes a connection from others."""
@@ -103,7 +106,9 @@ def secure_server(
 
 
 class AllowedClients:
-    """The public keys in a directory, looked at again when a client comes, at most once a second.
+    """The public keys in a directory.
+
+    It is read again when a client comes: at once where files came or went, once a second for what changed in a file.
 
     A file that cannot be read allows nobody, and `say` is told so once.
     """
@@ -116,16 +121,27 @@ class AllowedClients:
         self._clock = clock
         self._keys: set[str] = set()
         self._complaints: set[str] = set()
+        self._changed_ns: int | None = None
+        self._read_at = float("-inf")
         self._read()
-        self._read_at = clock()
 
     def __contains__(self, key: str) -> bool:
-        if self._clock() >= self._read_at + _READ_AGAIN_S:
+        changed_ns = self._last_change()
+        if changed_ns is None or changed_ns != self._changed_ns or self._clock() >= self._read_at + _READ_AGAIN_S:
             self._read()
-            self._read_at = self._clock()
         return key in self._keys
 
+    def _last_change(self) -> int | None:
+        """When the directory was changed; None where that says nothing, as it can be changed once more at that time."""
+        try:
+            changed_ns = self._directory.stat().st_mtime_ns
+        except OSError:
+            return 0
+        return None if abs(time.time_ns() - changed_ns) < _SAME_TIME_NS else changed_ns
+
     def _read(self) -> None:
+        self._read_at = self._clock()
+        self._changed_ns = self._last_change()
         self._keys, complaints = set[str](), set[str]()
         try:
             files = public_key_files(self._directory)[:MAX_CLIENT_KEYS]

@@ -51,7 +51,7 @@ class Handshakes:
             self._broken_off += 1
             if self._broken_off >= _BROKEN_OFF and not self.refusal:
                 self.refusal = (
-                    "it breaks off the handshake: the server key is not its own, or it is no daqd"
+                    "it breaks off the handshake: the server key is not its own, or it has no keys, or is no daqd"
                     if self._keyed
                     else "it breaks off the handshake: it may want a key (--server-key and --key), or it is no daqd"
                 )

@@ -1,5 +1,6 @@
 """Who gets in at a TCP socket with keys, who does not, and what is said of it; real sockets, real handshakes."""
 
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -184,12 +185,24 @@ def test_a_directory_without_keys(ring: KeyRing) -> None:
     assert ring.client().own.public not in clients
 
 
-def test_the_directory_is_read_once_a_second(ring: KeyRing) -> None:
+def test_a_key_is_allowed_and_refused_at_once(ring: KeyRing) -> None:
+    clients = AllowedClients(ring.client_keys, lambda text: None, lambda: 0.0)
+    mallory = ring.client("mallory").own.public
+    for _ in range(20):
+        assert mallory not in clients
+        ring.allow("mallory")
+        assert mallory in clients
+        (ring.client_keys / "mallory.key").unlink()
+
+
+def test_what_changes_in_a_file_is_read_once_a_second(ring: KeyRing) -> None:
     now, said = [0.0], list[str]()
+    (ring.client_keys / "broken.key").write_text("nonsense")
+    (ring.client_keys / "other.key").write_bytes(ring.public("alice").read_bytes())
+    os.utime(ring.client_keys, (0, 0))
     clients = AllowedClients(ring.client_keys, said.append, lambda: now[0])
     alice, mallory = ring.client().own.public, ring.client("mallory").own.public
-    ring.allow("mallory")
-    (ring.client_keys / "broken.key").write_text("nonsense")
+    (ring.client_keys / "other.key").write_bytes(ring.public("mallory").read_bytes())
     assert alice in clients
     assert mallory not in clients
     now[0] = 1.0

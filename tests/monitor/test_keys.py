@@ -83,12 +83,12 @@ def test_no_key(stream: Stream) -> None:
 
 def test_a_server_without_keys(ring: KeyRing) -> None:
     """And once it has keys, at the same place, the client is let in."""
-    with Stream("tcp://127.0.0.1:*", "bench", 1000) as stream:
-        client = StreamClient(stream.endpoint, **keys(ring))
-        assert "it has no keys" in wait_for_refusal(client)
-        endpoint = stream.endpoint
-    with client, Stream(endpoint, "bench", 1000, keys=ring.server) as stream:
-        check_gets_the_stream(stream, client)
+    keyless = Stream("tcp://127.0.0.1:*", "bench", 1000)
+    with StreamClient(keyless.endpoint, **keys(ring)) as client:
+        with keyless:
+            assert "it has no keys" in wait_for_refusal(client)
+        with Stream(keyless.endpoint, "bench", 1000, keys=ring.server) as stream:
+            check_gets_the_stream(stream, client)
 
 
 def test_nobody_there_is_no_refusal(ring: KeyRing) -> None:

@@ -1,5 +1,6 @@
 """docs/operations.md, "Keys and other machines": its commands are run as they are written, on two machines' homes."""
 
+import contextlib
 import os
 import re
 import socket
@@ -25,10 +26,13 @@ exec cp "$(there "$1")" "$(there "$2")"
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(*names: str) -> dict[str, int]:
+    """A free port for each of `names`, no two the same."""
+    with contextlib.ExitStack() as open_together:
+        probes = [open_together.enter_context(socket.socket()) for _ in names]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return {name: int(probe.getsockname()[1]) for name, probe in zip(names, probes, strict=True)}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="commands for a shell")
@@ -44,7 +48,7 @@ def test_the_commands(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -
     (programs / "scp").write_text(SCP)
     (programs / "scp").chmod(0o755)
     path = f"{programs}:{Path(program_path('daqd')).parent}:{os.environ['PATH']}"
-    ports = {port: free_port() for port in ("5556", "5557", "5558")}
+    ports = free_ports("5556", "5557", "5558")
 
     def here(text: str) -> str:
         for port, free in ports.items():
