@@ -35,7 +35,7 @@ def write_slowly(descriptor, data):
     if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
         return write_at_once(descriptor, data)
     part = bytes(data[:65536])
-    time.sleep(len(part) / float(os.environ.get("DISK_BYTES_HZ", 1e6)))
+    time.sleep(len(part) / 1e6)
     return write_at_once(descriptor, part)
 
 os.write = write_slowly
@@ -44,7 +44,25 @@ from daqd.cli import main
 
 sys.exit(main())
 """
-"""`daqd` on a disk that takes 1 MB/s, or what `DISK_BYTES_HZ` says."""
+"""`daqd` on a disk that takes 1 MB/s."""
+
+GATED_DISK = """
+import os, sys, threading, time
+
+write_at_once = os.write
+
+def write_when_open(descriptor, data):
+    while threading.current_thread().name == "writer" and not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+    return write_at_once(descriptor, data)
+
+os.write = write_when_open
+
+from daqd.cli import main
+
+sys.exit(main())
+"""
+"""`daqd` on a disk that takes nothing until there is a file `GATE`."""
 
 STUCK_DISK = """
 import os, sys, threading
@@ -170,7 +188,7 @@ def test_run_ends_while_there_is_still_room(laboratory_on_small_disk: Laboratory
     fillers[1].write_bytes(bytes(2_000_000))
     status = daemon.wait_for_status("the run has ended", state="configured", run=1)
     run = daemon.run(1)
-    record = run.check_closed()
+    record = run.record
     assert record.state == "finished"
     assert re.fullmatch(r"too little room on the disk: \d MB are free, disk.critical_mb = 3", record.end_reason)
     check_stream(subscriber, run)
@@ -187,6 +205,7 @@ def test_run_ends_while_there_is_still_room(laboratory_on_small_disk: Laboratory
     daemon.wait_for_status("the second run is over", state="configured", run=2)
     assert daemon.end() == 0
     assert record.counts.readouts == status.board.counters["readouts"]
+    run.check_closed()
     run.check_ledger()
 
 
@@ -262,21 +281,27 @@ def test_nor_while_a_run_is_begun(laboratory: Laboratory) -> None:
     assert "ending without waiting any longer" in daemon.program.output
 
 
-@pytest.mark.soak
-def test_disk_that_is_somewhat_too_slow_is_said_before_the_run_ends(laboratory: Laboratory) -> None:
-    daemon = laboratory.configure({"emulator": {"rate_hz": 20_000.0}, "acquisition": {"queue_mb": 4.0}})
-    command = [sys.executable, "-c", SLOW_DISK, "run", "-c", str(daemon.config_path)]
-    daemon.launch_command(command, environment={"DISK_BYTES_HZ": "150000"})
+def test_queue_that_fills_is_said_before_the_run_ends(laboratory: Laboratory) -> None:
+    daemon = laboratory.configure({"emulator": {"rate_hz": 20_000.0}, "acquisition": {"queue_mb": 3.0}})
+    command = [sys.executable, "-c", GATED_DISK, "run", "-c", str(daemon.config_path)]
+    gate = laboratory.folder / "gate"
+    daemon.launch_command(command, environment={"GATE": str(gate)})
     daemon.wait_until_serving()
     subscriber = daemon.subscribe()
     subscriber.wait_until_heard()
     daemon.call("start")
+    daemon.program.wait_for_output("disk slower than the board: the queue is [0-9]+ % full")
+    wait_until("it is full", lambda: daemon.status().queue.bytes >= 3_000_000)
+    daemon.program.wait_for_output("stopped")
+    gate.touch()
     status = daemon.wait_for_status("the run has failed", state="error")
     assert "disk cannot keep up" in status.reason
+    subscriber.wait_for_end(run=1)
     logs = subscriber.logs()
     warned = [number for number, text in enumerate(logs) if text.startswith("disk slower than the board")]
     ended = [number for number, text in enumerate(logs) if "disk cannot keep up" in text]
     assert len(warned) == 1
     assert warned < ended
+    assert daemon.end() == 0
     record = daemon.run(1).check_closed()
     assert record.counts.readouts + record.counts.empty_readouts == status.board.counters["readouts"]
