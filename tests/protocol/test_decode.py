@@ -394,14 +394,14 @@ def test_another_chip_decodes_with_its_own_layout() -> None:
     assert StreamDecoder.from_state(decoder.state(), AstroPix3Hit).ledger == decoder.ledger
 
 
-@given(any_runs())
-def test_another_size_decodes_as_one_by_one(run: tuple[int | None, list[bytes]]) -> None:
+@given(any_runs(), st.none() | st.integers(6, 16))
+def test_another_size_decodes_as_one_by_one(run: tuple[int | None, list[bytes]], readout_bytes: int | None) -> None:
     _, raw = run
     raw = [data.replace(b"\xe0", b"\x20") for data in raw]
     readouts = numbered(raw)
     plain = [(readout.readout_id, readout.data()) for readout in readouts]
-    expected = SequentialDecoder(starts_astropix3_hit, 5).run(plain, flush=True)
-    decoder = StreamDecoder(None, AstroPix3Hit)
+    expected = SequentialDecoder(starts_astropix3_hit, 5, readout_bytes).run(plain, flush=True)
+    decoder = StreamDecoder(None, AstroPix3Hit, readout_bytes)
     decoded = decoder.examine(readouts)
     flushed = decoder.flush()
     assert AstroPix3Hit.LAYOUT.wire(decoded.words).tobytes() == b"".join(
