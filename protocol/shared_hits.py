@@ -47,7 +47,7 @@ class _Found:
         self._plain: list[bool] = plain.tolist()
         self._first: list[int] = (before + 1).tolist()
         self._hit_class = hit_class
-        self._rows = decoded.table.tolist()
+        self._table = decoded.table
         self._data = hit_class.data_of(decoded.words)
         self._size = hit_class.LAYOUT.size_bytes
 
@@ -55,4 +55,4 @@ class _Found:
         if not self._plain[index]:
             return None
         first, stop, size = self._first[index], self._first[index + 1], self._size
-        return list(self._hit_class.from_rows(self._rows[first:stop], self._data[first * size : stop * size]))
+        return list(self._hit_class.from_rows(self._table[first:stop].tolist(), self._data[first * size : stop * size]))
