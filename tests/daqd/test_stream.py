@@ -258,7 +258,7 @@ def test_who_reads_gets_everything_beside_one_who_does_not() -> None:
         Collector(stream.endpoint) as other,
     ):
         wait_for(stream, 3)
-        stream.patience = Patience(0.2)
+        stream.patience = Patience(1.0)
         while not stream.dropped:
             stream.send(Topic.LOG, bytes(2000))
         before = stream.messages
