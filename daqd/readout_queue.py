@@ -55,12 +55,15 @@ class ReadoutQueue:
                 self._change.notify()
             return self._size_bytes < self.limit_bytes and not self._refusing
 
-    def gather(self, seconds: float, enough_bytes: float) -> None:
-        """Let readouts come for so long, or until there are `enough_bytes`; ends early when closed or woken."""
+    def gather(self, seconds: float, enough_bytes: float) -> bool:
+        """Let readouts come for so long; True at once where there are `enough_bytes`, or it is closed or woken."""
         with self._change:
             self._enough_bytes = enough_bytes
-            self._change.wait_for(lambda: self._size_bytes >= enough_bytes or self._closed or self._woken, seconds)
+            ended = self._change.wait_for(
+                lambda: self._size_bytes >= enough_bytes or self._closed or self._woken, seconds
+            )
             self._enough_bytes = 1
+            return ended
 
     def take(self, timeout_s: float, most_bytes: float = math.inf) -> list[RawReadout] | None:
         """What waits, after waiting `timeout_s` at most for something; None once closed and empty.

@@ -172,8 +172,16 @@ class Writer:
             if time.monotonic() - last_check >= _CHECK_S:
                 self._files.check_place()
                 last_check = time.monotonic()
-            if taken and self._flush_s:
-                self._queue.gather(self._flush_s, _BATCH_BYTES)
+            if taken:
+                self._gather()
+
+    def _gather(self) -> None:
+        """Let readouts come for the flush time, so that they are one write; while that lasts, go round."""
+        deadline = time.monotonic() + self._flush_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._queue.gather(min(left_s, _IDLE_WAIT_S), _BATCH_BYTES):
+                return
+            self._turns += 1
 
     def _write(self, batch: list[RawReadout]) -> None:
         """Append the batch, in as few writes as rotation allows; takes out of `batch` what is written."""

@@ -163,3 +163,21 @@ def test_nothing_is_lost_between_two_threads() -> None:
     thread.join(DEADLINE_S)
     assert [readout.timestamp_ns for readout in taken] == list(range(number))
     assert queue.size_bytes == 0
+
+
+def test_gathering_ends_with_the_time_or_when_there_is_enough_or_no_more() -> None:
+    queue = ReadoutQueue(1 << 20)
+    assert not queue.gather(0.001, 1 << 20)
+    queue.put(RawReadout(b"x" * 100, 1))
+    assert not queue.gather(0.001, 1 << 20)
+    assert queue.gather(DEADLINE_S, 100)
+    assert len(queue.take(0) or []) == 1
+
+    for end in (lambda: queue.put(RawReadout(b"x" * 1000, 1)), queue.wake, queue.close):
+        gathered: list[bool] = []
+        thread = threading.Thread(target=lambda: gathered.append(queue.gather(DEADLINE_S, 1000)))  # noqa: B023
+        thread.start()
+        end()
+        thread.join(DEADLINE_S)
+        assert gathered == [True]
+        queue.take(0)
