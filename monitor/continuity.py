@@ -65,6 +65,7 @@ class HitsStep:
 
     `hits`: those not seen before, in order (the array that came, not a copy, where all are new). `epoch` counts the
     passes over runs that this client has seen begin, from 1. `joined_at`: the first readout received of this pass.
+    `new`: the readouts not seen before, also those without hits, in order; `new_readouts`: how many these are.
     `missed_readouts`: newly found missing just before this message; `recovered_readouts`: missing once, brought by
     this message.
     """
@@ -73,6 +74,7 @@ class HitsStep:
     epoch: int
     joined_at: int
     new_readouts: int
+    new: tuple[Range, ...] = ()
     duplicates: int = 0
     missed_readouts: int = 0
     recovered_readouts: int = 0
@@ -207,6 +209,7 @@ class RunTracker:
             epoch=self.epoch,
             joined_at=max(self._ranges.first or 0, 0),
             new_readouts=new_readouts,
+            new=tuple(new),
             duplicates=duplicates,
             missed_readouts=max(newly_missing, 0),
             recovered_readouts=max(-newly_missing, 0),

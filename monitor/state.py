@@ -12,6 +12,8 @@ from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
 from monitor.histograms import HitHistograms, TotBinning
 from monitor.rates import NS_PER_S, RateMeter
 from monitor.reader import StreamCounters
+from monitor.readout_times import ReadoutTimes
+from monitor.time_series import RunSeries
 from protocol.messages import Header, Stat
 from protocol.run_record import RunRecord
 
@@ -89,6 +91,8 @@ class MonitorState(MonitorSummary):
 class DetectorState:
     """What a stream has shown of the detector since the begin of the run. Constant memory.
 
+    `histograms`: since the begin of the run, or since a reset. `series`: rates against time, since the begin of the
+    run. `revision` grows with everything that changes any of it.
     `clock`: monotonic seconds, for how long ago something was. Not thread-safe.
     """
 
@@ -99,6 +103,10 @@ class DetectorState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.histograms = HitHistograms(geometry, binning)
+        self.series = RunSeries()
+        self.revision = 0
+        self._times = ReadoutTimes()
+        self._in_the_past = False
         self._clock = clock
         self._hit_rate = RateMeter()
         self._readout_rate = RateMeter()
@@ -124,21 +132,19 @@ class DetectorState:
 
     def feed(self, event: Event) -> None:
         """Take in what has come from the stream."""
+        self.revision += 1
         self._header = event.header
         self._arrived = self._clock()
         match event:
             case HitBatch():
                 self._enter(event.epoch, event.header)
-                self.histograms.fill(event.hits, event.step.new_readouts)
-                if not event.past:
-                    self._hit_rate.add(event.header.t, len(event.hits))
-                    self._readout_rate.add(event.header.t, event.step.new_readouts)
+                self._take_hits(event)
             case RunMessage():
                 self._enter(event.epoch, event.header)
-                self._record = event.body.record
-                self._ended = event.body.event == "end"
+                self._take_run(event)
             case StatMessage():
                 self._stat = event.stat
+                self._take_time(event.header, event.stat)
             case LogMessage():
                 self._log.append(LogEntry(t=event.header.t, level=event.line.level, text=event.line.text))
 
@@ -149,9 +155,39 @@ class DetectorState:
         self._run, self._pass = header.run, header.pass_
         self._record, self._ended = None, False
         self.histograms.reset()
+        self.series.reset()
+        self._times = ReadoutTimes()
+
+    def _take_hits(self, batch: HitBatch) -> None:
+        self.histograms.fill(batch.hits, batch.step.new_readouts)
+        for stretch in self._times.stretches(batch.hits, batch.step.new):
+            self.series.add(stretch)
+        self._in_the_past = batch.past
+        if not batch.past:
+            self._hit_rate.add(batch.header.t, len(batch.hits))
+            self._readout_rate.add(batch.header.t, batch.step.new_readouts)
+
+    def _take_run(self, message: RunMessage) -> None:
+        record = self._record = message.body.record
+        self._ended = message.body.event == "end"
+        if self._pass:
+            return  # a replay is not at the time of its hits
+        self.series.leave_out(record.gaps)
+        if message.body.event == "begin":
+            self._times.begin(record.begin_ns)
+            self.series.begin(record.begin_ns)
+        if record.end_ns is not None:
+            self.series.pass_until(record.end_ns)
+
+    def _take_time(self, header: Header, stat: Stat) -> None:
+        """A detector that has no hits sends none: time goes on all the same."""
+        live = not self._pass and stat.state in ("running", "recovering") and stat.run == self._run
+        if live and not self._ended and not self._in_the_past and not stat.publisher.lag_bytes:
+            self.series.pass_until(header.t)
 
     def reset(self) -> None:
         """Empty the histograms, and go on."""
+        self.revision += 1
         self.histograms.reset()
 
     def chips(self) -> list[ChipPlace]:

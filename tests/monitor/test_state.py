@@ -109,6 +109,64 @@ def test_rates_come_from_the_times_of_the_messages_and_fall_when_none_come() -> 
     assert fed.snapshot().hits_hz == 0
 
 
+def known(rate: tuple[np.ndarray, np.ndarray]) -> list[float]:
+    return [float(each) for each in rate[1] if not np.isnan(each)]
+
+
+def test_the_series_is_by_the_times_of_the_readouts_and_goes_on_with_the_state() -> None:
+    maker, fed = MessageMaker(), Fed()
+    times = [T0_NS, T0_NS + 500_000_000, T0_NS + 2 * 10**9]
+    fed(maker.run("begin", run_record(1)), maker.hits(make_hits([(0, 0), (1, 0), (2, 0)], timestamp=times), (0, 3)))
+    series = fed.state.series
+    assert known(series.hit_rate("10min")) == [2, 0]
+    maker.t = T0_NS + 5 * 10**9
+    fed(maker.stat(publisher={"lag_bytes": 10}), maker.stat(state="error"), maker.stat(run=2))
+    assert known(series.hit_rate("10min")) == [2, 0]
+    fed(maker.stat())
+    assert known(series.hit_rate("10min")) == [2, 0, 1, 0, 0]
+    assert known(series.readout_rate("10min")) == [2, 0, 1, 0, 0]
+    fed.state.reset()
+    assert known(series.hit_rate("10min")) == [2, 0, 1, 0, 0]
+    gap = {"from_ns": T0_NS + 4 * 10**9, "to_ns": T0_NS + 6 * 10**9, "reason": "board lost"}
+    fed(maker.run("end", run_record(1, state="finished", gaps=[gap], end_ns=T0_NS + 7 * 10**9)))
+    assert known(series.hit_rate("10min")) == [2, 0, 1, 0, 0]
+    assert series.last_ns == T0_NS + 7 * 10**9
+    fed(maker.run("begin", run_record(2, begin_ns=T0_NS + 10**10)))
+    assert known(series.hit_rate("10min")) == []
+
+
+def test_the_series_of_a_replay_is_at_the_time_of_its_hits() -> None:
+    maker, fed = MessageMaker(), Fed()
+    maker.t = T0_NS + 10**15
+    hits = make_hits([(0, 0), (1, 0)], timestamp=[T0_NS, T0_NS + 10**9])
+    fed(
+        maker.run("begin", run_record(1, begin_ns=maker.t), pass_=1),
+        maker.hits(hits, (0, 1), pass_=1),
+        maker.stat(state="replay"),
+        maker.run("end", run_record(1, begin_ns=maker.t, end_ns=maker.t), pass_=1),
+    )
+    assert fed.state.series.last_ns == T0_NS + 10**9
+    assert known(fed.state.series.hit_rate("10min")) == [1]
+
+
+def test_the_revision_grows_with_everything_that_changes() -> None:
+    maker, fed = MessageMaker(), Fed()
+    seen = [fed.state.revision]
+    for message in (
+        maker.run("begin", run_record(1)),
+        maker.hits(make_hits([(0, 0)]), (0, 0)),
+        maker.stat(),
+        maker.log("info", "so"),
+    ):
+        fed(message)
+        seen.append(fed.state.revision)
+    fed.snapshot()
+    assert seen[-1] == fed.state.revision
+    fed.state.reset()
+    seen.append(fed.state.revision)
+    assert seen == sorted(set(seen))
+
+
 def test_a_rate_meter_stays_small_and_takes_a_clock_set_back() -> None:
     meter = RateMeter(window_s=5, step_s=0.25)
     for step in range(100_000):
