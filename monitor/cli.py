@@ -54,6 +54,12 @@ def build_parser() -> ProgramParser:
         "--connect", metavar="ENDPOINT", default=DEFAULT_ENDPOINT, help="stream to watch (default %(default)s)"
     )
     add_key_arguments(watch)
+    watch.add_argument(
+        "--no-history",
+        dest="history",
+        action="store_false",
+        help="only what comes from now on; do not ask for what the run has brought so far, or for what was missed",
+    )
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -92,6 +98,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
     client = StreamClient(
         arguments.connect,
         gather_s=0.0 if arguments.once else _GATHER_S,
+        history=arguments.history,
         server_key=arguments.server_key,
         key=arguments.key,
     )
@@ -107,14 +114,18 @@ def run_watch(arguments: argparse.Namespace) -> int:
 
 
 def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as_json: bool) -> None:
-    """Print the state as soon as the daemon has told its own, or what has come until the time is over.
+    """Print the state as soon as the daemon has told its own, and the run so far is here, or the time is over.
 
     `NothingReceivedError` where that is nothing.
     """
     state = DetectorState(geometry)
     deadline = time.monotonic() + timeout_s
     with ended_by_signals(client.interrupt):
-        while state.stat is None and not client.interrupted and (left_s := deadline - time.monotonic()) > 0:
+        while (
+            (state.stat is None or client.fetching)
+            and not client.interrupted
+            and (left_s := deadline - time.monotonic()) > 0
+        ):
             event = client.receive(min(left_s, _LOOK_S))
             if event is not None:
                 state.feed(event)

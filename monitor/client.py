@@ -6,15 +6,20 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import zmq
 
+from monitor.continuity import HitArray
 from monitor.curve import HandshakeWatch, client_keys, secure_client
 from monitor.errors import EndpointError
 from monitor.events import Event, HitBatch
+from monitor.history import run_hits
+from monitor.history_link import HistoryLink, catch_up_endpoint
+from monitor.joining import HistoryJoin
 from monitor.reader import StreamCounters, StreamReader
 from protocol.key_files import ClientKeys, KeyPair, PublicKey
 from protocol.messages import Topic
@@ -26,6 +31,9 @@ DEFAULT_TOPICS = (Topic.HITS, Topic.STAT, Topic.RUN, Topic.LOG)
 
 MAX_FRAME_BYTES = 64 << 20
 """A frame that is longer is no message of ours; ZeroMQ then drops the connection and makes another."""
+
+_JOINING = frozenset({Topic.HITS, Topic.STAT, Topic.RUN})
+"""What has to be heard of to join the past and the present."""
 
 _TURN_MS = 1000
 """No wait is longer: a signal that comes just before one begins has its handler called only after it."""
@@ -48,6 +56,9 @@ class StreamClient:
     again whenever it comes back. `topics`: what to subscribe to. `high_water`: messages that may wait here before the
     publisher drops what this client is too slow for (and the numbering tells). `gather_s`: when messages come after a
     wait, let more of them gather so long before they are read: ten times less work for who looks a few times a second.
+    `history`: whatever this client comes too late for, or misses, of the runs that are taken while it listens is asked
+    for where the daemon keeps it, and comes in its place: hits in the order of readouts, none twice. Without an answer
+    the stream goes on after some seconds, with its gap. `catch_up`: where to ask; by default, where the daemon says.
     `server_key`, `key`: the server's public key and this client's own pair, or the files that they are in, for a server
     that takes only keys.
 
@@ -64,24 +75,31 @@ class StreamClient:
         *,
         high_water: int = 1000,
         gather_s: float = 0.0,
+        history: bool = False,
+        catch_up: str | None = None,
         server_key: Path | str | PublicKey | None = None,
         key: Path | str | KeyPair | None = None,
     ) -> None:
-        keys = client_keys(server_key, key)
+        self._keys = keys = client_keys(server_key, key)
         self.endpoint = endpoint
+        self._topics = frozenset(map(Topic, topics))
         self._refusal_told = ""
         self._try_again_at = math.inf
         self._gather_ms = round(gather_s * 1000)
         self._reader = StreamReader()
+        self._catch_up = catch_up
+        self._join = HistoryJoin(self._reader, catch_up) if history else None
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
         self._interrupted = False
+        self._next: Event | None = None
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.SUB)
         self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
+        self._link = HistoryLink(self._context, endpoint, keys)
         try:
-            self._connect(endpoint, [Topic(topic) for topic in topics], high_water, keys)
+            self._connect(endpoint, self._topics | _JOINING if history else self._topics, high_water, keys)
         except zmq.ZMQError as error:
             self.close()
             raise EndpointError(
@@ -94,10 +112,11 @@ class StreamClient:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._handshakes.events, zmq.POLLIN)
         self._poller.register(self._wake_receiver, zmq.POLLIN)
+        self._poller.register(self._link.socket, zmq.POLLIN)
         self._wake_poller = zmq.Poller()
         self._wake_poller.register(self._wake_receiver, zmq.POLLIN)
 
-    def _connect(self, endpoint: str, topics: list[Topic], high_water: int, keys: ClientKeys | None) -> None:
+    def _connect(self, endpoint: str, topics: Iterable[Topic], high_water: int, keys: ClientKeys | None) -> None:
         options = {
             zmq.LINGER: 0,
             zmq.RCVHWM: high_water,
@@ -121,7 +140,18 @@ class StreamClient:
     @property
     def counters(self) -> StreamCounters:
         """What has been received and missed so far."""
-        return self._reader.counters
+        counters = self._reader.counters
+        return counters if self._join is None else replace(counters, past_failures=self._join.failures)
+
+    @property
+    def fetching(self) -> bool:
+        """Whether what was missed is being asked for, or has come and was not taken (`history`)."""
+        return self._join is not None and self._join.fetching
+
+    def history(self, run: int, first: int = 0, last: int | None = None, timeout_s: float = 10.0) -> Iterator[HitArray]:
+        """The hits of any run that the daemon has on disk, beside the stream; see `monitor.history.run_hits`."""
+        endpoint = self._link.endpoint or catch_up_endpoint(self.endpoint, self._catch_up)
+        return run_hits(endpoint, run, first, last, timeout_s=timeout_s, keys=self._keys)
 
     @property
     def interrupted(self) -> bool:
@@ -154,24 +184,70 @@ class StreamClient:
         """The next event; None when nothing has come for `timeout_s` (None: for ever), or after `interrupt()`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._interrupted:
-            left_ms = None if deadline is None else max(math.ceil((deadline - time.monotonic()) * 1000), 0)
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                turn_ms = _TURN_MS if left_ms is None else min(left_ms, _TURN_MS)
-                came = dict(self._poller.poll(turn_ms))
-                self._look_after_handshakes(tell=timeout_s is None)
-                if not came and left_ms == turn_ms:
-                    return None
-                if self._socket in came and self._gather_ms:
-                    self._wake_poller.poll(self._gather_ms)
-                continue
-            event = self._reader.read(frames)
+            event = self._event()
             if event is not None:
                 return event
-            if left_ms == 0:
-                return None  # nothing but nonsense came in all that time
+            left_ms = None if deadline is None else max(math.ceil((deadline - time.monotonic()) * 1000), 0)
+            if self._take():
+                if left_ms == 0:
+                    return self._event()  # nothing that could be given out came in all that time
+                continue
+            turn_ms = _TURN_MS if left_ms is None else min(left_ms, _TURN_MS)
+            join_ms = self._join_ms()
+            came = dict(self._poller.poll(min(turn_ms, join_ms)))
+            self._look_after_handshakes(tell=timeout_s is None)
+            if not came and left_ms is not None and left_ms <= join_ms and left_ms == turn_ms:
+                return None
+            if self._socket in came and self._gather_ms:
+                self._wake_poller.poll(self._gather_ms)
         return None
+
+    def _event(self) -> Event | None:
+        """What can be given out now."""
+        if self._join is None:
+            event, self._next = self._next, None
+            return event
+        for event in self._join.events(time.monotonic()):
+            if event.topic in self._topics:
+                return event
+        return None
+
+    def _take(self) -> bool:
+        """Read one message, of the stream or of the past; whether there was one."""
+        if self._join is not None and self._look_after_past(self._join):
+            return True
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        received = self._reader.receive(frames)
+        if received is not None:
+            if self._join is None:
+                self._next = self._reader.event(received)
+            else:
+                self._join.take(received, time.monotonic())
+        return True
+
+    def _look_after_past(self, join: HistoryJoin) -> bool:
+        """Ask for what is missing, take what has been answered; whether there was something."""
+        now = time.monotonic()
+        if join.announced:
+            self._link.connect(join.announced)
+        reply = self._link.receive()
+        if reply is not None:
+            join.take_reply(reply, now)
+        failures = join.failures
+        request = join.request(now)
+        if request is not None and not self._link.ask(*request):
+            join.not_sent(now)
+        if join.failures > failures:
+            log.warning("what was missed cannot be had: %s", join.last_failure)
+        return reply is not None or join.failures > failures
+
+    def _join_ms(self) -> int:
+        """How long nothing needs to be asked for."""
+        wait_s = None if self._join is None else self._join.wait_s(time.monotonic())
+        return _TURN_MS if wait_s is None else math.ceil(wait_s * 1000)
 
     def _look_after_handshakes(self, *, tell: bool) -> None:
         """See whether the server lets us in; where it does not, try again in a while."""
@@ -210,6 +286,7 @@ class StreamClient:
         """Close the connection; never waits, may be called twice."""
         self._interrupted = True
         self._socket.close(linger=0)
+        self._link.close()
         self._handshakes.close()
         self._context.term()
         self._wake_receiver.close()

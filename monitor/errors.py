@@ -4,6 +4,7 @@
     MonitorError
     ├── EndpointError          an address that cannot be one (also a ValueError)
     ├── KeysError              keys that cannot be used (also a ValueError)
+    ├── HistoryError           the past that was asked for cannot be had (also an OSError)
     └── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
 """
 
@@ -18,6 +19,10 @@ class EndpointError(MonitorError, ValueError):
 
 class KeysError(MonitorError, ValueError):
     """The keys that were given cannot be used."""
+
+
+class HistoryError(MonitorError, OSError):
+    """There is no such run, or nobody answers for the past."""
 
 
 class NothingReceivedError(MonitorError, TimeoutError):

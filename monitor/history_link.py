@@ -1,0 +1,96 @@
+"""The connection to where the past can be asked for."""
+
+import re
+from typing import Any
+
+import zmq
+
+from monitor.curve import secure_client
+from protocol.catch_up import CatchUpReply, HitsArgs, RunsArgs, decode_catch_up_reply, hits_request, runs_request
+from protocol.errors import MessageError
+from protocol.key_files import ClientKeys
+from protocol.messages import encode_request
+
+MAX_FRAME_BYTES = 1 << 29
+"""A frame that is longer is no reply of ours: one readout of the largest size, all hits."""
+
+_TCP = re.compile(r"tcp://(?P<host>.+):(?P<port>\d+)")
+
+
+def catch_up_endpoint(stream: str, announced: str | None) -> str:
+    """Where to ask a daemon whose stream is at `stream`; `announced`: what it says, None: the port after the stream's.
+
+    Of an announced TCP address the port counts: the daemon cannot know by what name, or through what tunnel, it is
+    reached. `ValueError` where nothing is announced and the stream has no port.
+    """
+    at = _TCP.fullmatch(stream)
+    if announced is None:
+        if at is None:
+            raise ValueError(f"{stream} does not tell where the past can be asked for: give catch_up")
+        return f"tcp://{at['host']}:{int(at['port']) + 1}"
+    told = _TCP.fullmatch(announced)
+    return announced if at is None or told is None else f"tcp://{at['host']}:{told['port']}"
+
+
+class HistoryLink:
+    """A socket for requests and replies, for the stream at `stream`. `endpoint`: where it is connected to, if it is."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", stream: str, keys: ClientKeys | None) -> None:
+        self._stream = stream
+        self._keys = keys
+        self._announced = ""
+        self.endpoint = ""
+        self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+        options = {
+            zmq.LINGER: 0,
+            zmq.SNDHWM: 16,
+            zmq.RCVHWM: 4,
+            zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+            zmq.IMMEDIATE: 1,  # nothing is kept for a server that is not there
+            zmq.RECONNECT_IVL: 100,
+            zmq.HEARTBEAT_IVL: 2000,
+            zmq.HEARTBEAT_TIMEOUT: 10_000,
+        }
+        for option, value in options.items():
+            self.socket.setsockopt(option, value)
+
+    def connect(self, announced: str) -> None:
+        """Connect to where the daemon says; does nothing where that is so already."""
+        if announced == self._announced:
+            return
+        if self.endpoint:
+            self.socket.disconnect(self.endpoint)
+        self._announced, self.endpoint = announced, ""
+        endpoint = catch_up_endpoint(self._stream, announced)
+        try:
+            if endpoint.startswith("tcp://"):
+                secure_client(self.socket, endpoint, self._keys)
+            self.socket.connect(endpoint)
+        except zmq.ZMQError:
+            return  # what was announced is no address: nobody will answer
+        self.endpoint = endpoint
+
+    def ask(self, request_id: str, args: HitsArgs | RunsArgs) -> bool:
+        """Send a request; False where there is nobody to send it to."""
+        request = hits_request(request_id, args) if isinstance(args, HitsArgs) else runs_request(request_id, args)
+        try:
+            self.socket.send(encode_request(request), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def receive(self) -> CatchUpReply | None:
+        """The next reply that has come and can be read; None where there is none."""
+        while True:
+            try:
+                frames: list[Any] = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            try:
+                return decode_catch_up_reply(frames)
+            except MessageError:
+                continue  # as good as none: it will be asked again
+
+    def close(self) -> None:
+        """Close the connection; never waits."""
+        self.socket.close(linger=0)
