@@ -43,6 +43,7 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
     subscriber.wait_until_heard()
     daemon.call("start")
     daemon.wait_for_readouts(600)
+    wait_until("two files are finished", lambda: len(daemon.run(1).files) > 1)
     written = daemon.status().counts["readouts"]
     publisher = daemon.publisher
     daemon.program.kill()
@@ -80,7 +81,7 @@ def test_kill_the_daemon(laboratory: Laboratory) -> None:
 
 def test_kill_the_daemon_in_its_repair(laboratory: Laboratory) -> None:
     """Each start goes on where the one before was killed, and the last one needs no hand."""
-    daemon = laboratory.configure({"emulator": {"rate_hz": "max"}, "files": {"max_size_mb": 0.2}})
+    daemon = laboratory.configure({"emulator": {"rate_hz": "max"}})
     daemon.start("--autostart")
     daemon.wait_for_readouts(300)
     publisher = daemon.publisher
