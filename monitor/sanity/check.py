@@ -1,0 +1,231 @@
+"""What a check is that looks once a second: a pure function, and all that is said about it, as a row of a table.
+
+A module of checks has such a table, `CHECKS`; `[sanity] modules` of the configuration names those of the user. ::
+
+    def _few_chips(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
+        silent = [chip for chip in range(4) if seen.counts.chip_hits[chip] <= limits["least_hits"]]
+        return [CheckResult(f"chip {chip}", f"chip {chip} has no hits", 0, limits["least_hits"]) for chip in silent]
+
+    CHECKS = (
+        Check(
+            "few_chips",
+            "a chip without hits",
+            AlarmLevel.WARNING,
+            "check its bias voltage",
+            _few_chips,
+            limits=(Limit("least_hits", 0.0, "a chip that has no more is silent"),),
+            minimum_hits=1000,
+        ),
+    )
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.continuity import HitArray
+from monitor.detector import ChipPlace, Geometry, HitKind
+from monitor.histograms import HitHistograms, TotBinning
+from monitor.reader import StreamCounters
+from monitor.time_series import RunSeries
+from protocol.alarms import AlarmLevel
+from protocol.ledger import Ledger
+from protocol.messages import Stat
+from protocol.run_record import RunRecord
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitCounts:
+    """A copy of `HitHistograms`, with the same names: it stays as it is.
+
+    `hit_map` (slots, rows, columns), `tot` (slots, bins + 1; the last one for what is too long), `chip_hits` (slots,),
+    `hits_per_readout` (n,); `place` says which chip a slot is.
+    """
+
+    geometry: Geometry
+    kind: HitKind
+    binning: TotBinning
+    hit_map: Counts
+    tot: Counts
+    chip_hits: Counts
+    hits_per_readout: Counts
+    hits: int
+    readouts: int
+    outside: int
+    tot_invalid: int
+    unpaired: int
+
+    @classmethod
+    def of(cls, histograms: HitHistograms) -> Self:
+        """As they are now."""
+        return cls(
+            histograms.geometry,
+            histograms.kind,
+            histograms.binning,
+            histograms.hit_map.copy(),
+            histograms.tot.copy(),
+            histograms.chip_hits.copy(),
+            histograms.hits_per_readout.copy(),
+            histograms.hits,
+            histograms.readouts,
+            histograms.outside,
+            histograms.tot_invalid,
+            histograms.unpaired,
+        )
+
+    def since(self, before: "HitCounts | None") -> Self:
+        """What has been added since `before`; all of it where that is None, or of hits of another kind."""
+        if before is None or before.kind != self.kind or before.hits > self.hits:
+            return self
+        return type(self)(
+            self.geometry,
+            self.kind,
+            self.binning,
+            self.hit_map - before.hit_map,
+            self.tot - before.tot,
+            self.chip_hits - before.chip_hits,
+            self.hits_per_readout - before.hits_per_readout,
+            self.hits - before.hits,
+            self.readouts - before.readouts,
+            self.outside - before.outside,
+            self.tot_invalid - before.tot_invalid,
+            self.unpaired - before.unpaired,
+        )
+
+    def place(self, slot: int) -> ChipPlace:
+        """The chip whose counts have that first index; as text: `chip 3`, `layer 1 chip 3`."""
+        return self.geometry.place(self.kind, slot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckInput:
+    """All that can be known at one look at the stream; nothing in it is to be changed.
+
+    `before` is the input of the same check at its last look in this pass over the run, None at the first: what is new
+    is `seen.counts.since(seen.before and seen.before.counts)`, or `seen.new`. Its own `before` is None.
+
+    Times:
+
+    - `now_ns`: of this look, ns since the epoch, of the computer that checks;
+    - `live_s`: seconds of the run that are in `counts`, by the time stamps of the readouts: from the begin of the run
+      (or since we joined) to the last readout known of, gaps left out. In a replay, these are the run's seconds too;
+    - `stat_age_s`, `hits_age_s`: since the last state, or the last hits, reached us; None before the first.
+
+    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end has been told; `record`: as
+    of its begin, its last gap or its end. `epoch`: another one for each pass over a run, as in `HitBatch`.
+
+    What came:
+
+    - `chips`: the chips there should be, and all that had hits;
+    - `counts`: since the begin of the run (or since we joined, or since a reset); `recent`: of the last minute;
+    - `series`: rates against time. The one thing that is no copy: that of `before` has gone on;
+    - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000;
+    - `ledger`: what the publisher has decoded so far, None before the first state of the run;
+    - `stat`: the last state (queue, disk, board counters, publisher), None before the first;
+    - `counters`: what this client received and missed since it began.
+    """
+
+    now_ns: int
+    live_s: float
+    stat_age_s: float | None
+    hits_age_s: float | None
+    daq: str
+    run: int | None
+    pass_: int
+    ended: bool
+    epoch: int
+    record: RunRecord | None
+    chips: tuple[ChipPlace, ...]
+    counts: HitCounts
+    recent: HitCounts
+    series: RunSeries
+    hits: HitArray
+    ledger: Ledger | None
+    stat: Stat | None
+    counters: StreamCounters
+    before: "CheckInput | None" = None
+
+    @property
+    def new(self) -> HitCounts:
+        """Hits since the last look of this check; at the first look, all of them."""
+        return self.counts.since(None if self.before is None else self.before.counts)
+
+    @property
+    def new_live_s(self) -> float:
+        """Seconds of the run since the last look of this check; at the first look, all of them."""
+        return self.live_s - (0.0 if self.before is None else self.before.live_s)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Something that is not as it should be.
+
+    `subject`: what it is about, in few words that stay the same as long as it is wrong (`chip 3`, `chip 0 pixel 5/7`;
+    empty where there is only one thing it can be about): check and subject are the alarm's identity.
+    `value` against `limit`: how bad it is, in the unit that `text` says. `level` None: the check's own. A result of
+    level ok says the same as none.
+    """
+
+    subject: str
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    level: AlarmLevel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number that a check holds something against: `[checks.NAME]` of the configuration can set it.
+
+    `default` and the reason for it and the unit in `what`; it is from `least` to `most`, both included.
+    """
+
+    name: str
+    default: float
+    what: str
+    least: float = 0.0
+    most: float = math.inf
+
+
+CheckFunction = Callable[[CheckInput, Mapping[str, float]], Sequence[CheckResult] | None]
+"""Gets what was seen and the limits by name; returns all that is wrong now, so what it does not name is well.
+
+None: it cannot be said now (no state yet, no run), which is neither good nor bad. What it raises becomes an alarm of
+its own, and stops no other check.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check that looks at the stream once a second.
+
+    `name`: lower case, words joined by `_`, unlike all others. `what` it looks for, the worst `level` it usually raises
+    and what to do (`advice`), as in the catalogue. It is asked only when, since its last look in this pass over the
+    run, at least `minimum_hits` hits have come and `minimum_live_s` seconds of the run have passed: until then, what
+    it said before stands.
+
+    An alarm is raised when a subject was wrong at `in_a_row` looks in a row, and is over after `good_in_a_row` good
+    ones. `live_only`: not for replays.
+    """
+
+    name: str
+    what: str
+    level: AlarmLevel
+    advice: str
+    function: CheckFunction
+    limits: tuple[Limit, ...] = ()
+    minimum_hits: int = 0
+    minimum_live_s: float = 0.0
+    in_a_row: int = 3
+    good_in_a_row: int = 3
+    live_only: bool = False
+
+    def defaults(self) -> dict[str, float]:
+        """The limits by name, as they are without a configuration."""
+        return {limit.name: limit.default for limit in self.limits}
