@@ -105,6 +105,7 @@ def test_a_secret_is_not_shown() -> None:
         (b"\xff", "byte 0 is not UTF-8"),
         (b"#" * (MAX_KEY_FILE_BYTES + 1), f"longer than {MAX_KEY_FILE_BYTES} bytes"),
     ],
+    ids=["empty", "no key", "comment", "only the secret", "twice", "no text", "long"],  # the pair is another each time
 )
 def test_what_is_no_key_file(content: bytes, reason: str) -> None:
     with pytest.raises(KeyFileError, match=reason):
