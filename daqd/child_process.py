@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _READY_S = 20.0
 _STOP_S = 10.0
-_BACKOFF_S = (0.05, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF_S = (0.05, 0.5, 1.0)
 _STABLE_S = 30.0
 
 

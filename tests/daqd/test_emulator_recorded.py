@@ -78,7 +78,7 @@ def test_files_follow_each_other_without_the_time_between_them(tmp_path: Path) -
     bench = play(RecordedReadouts([first, second], 64))
     start = bench.clock()
     assert [data.rstrip(b"\xff") for data in bench.read_all()] == [b"a0", b"a1", b"b0", b"b1"]
-    assert bench.clock() - start < 1.0 + 0.015  # the silence at the end, twice 5 ms, and a pause after each readout
+    assert bench.clock() - start < 1.0 + 0.016  # the silence at the end, twice 5 ms, and a pause after each readout
 
 
 def test_time_stamps_that_go_back_do_not_hold_it_up(tmp_path: Path) -> None:
