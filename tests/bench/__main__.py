@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import boards, decoding, layer_frames, system
+from tests.bench import boards, decoding, history, layer_frames, system
 from tests.bench.figures import Effort, Figure, Machine, as_json, as_table
 from tests.bench.programs import REPOSITORY
 
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "layer-frames": layer_frames.layer_frames,
     "replay": system.replay,
     "daemon": system.daemon,
+    "history": history.history,
     "usb": boards.usb,
     "polling": boards.polling,
     "uart": boards.uart,
