@@ -97,7 +97,7 @@ class StreamClient:
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.SUB)
         self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
-        self._link = HistoryLink(self._context, endpoint, keys)
+        self._link = HistoryLink(self._context, keys)
         try:
             self._connect(endpoint, self._topics | _JOINING if history else self._topics, high_water, keys)
         except zmq.ZMQError as error:
@@ -150,7 +150,7 @@ class StreamClient:
 
     def history(self, run: int, first: int = 0, last: int | None = None, timeout_s: float = 10.0) -> Iterator[HitArray]:
         """The hits of any run that the daemon has on disk, beside the stream; see `monitor.history.run_hits`."""
-        endpoint = self._link.endpoint or catch_up_endpoint(self.endpoint, self._catch_up)
+        endpoint = self._catch_up or self._link.endpoint or catch_up_endpoint(self.endpoint, None)
         return run_hits(endpoint, run, first, last, timeout_s=timeout_s, keys=self._keys)
 
     @property
@@ -232,7 +232,7 @@ class StreamClient:
         """Ask for what is missing, take what has been answered; whether there was something."""
         now = time.monotonic()
         if join.announced:
-            self._link.connect(join.announced)
+            self._link.connect(self._catch_up or catch_up_endpoint(self.endpoint, join.announced))
         reply = self._link.receive()
         if reply is not None:
             join.take_reply(reply, now)

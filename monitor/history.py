@@ -70,7 +70,7 @@ class _Asking:
         self._timeout_s = timeout_s
         self._numbers = count(1)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._link = HistoryLink(self._context, endpoint, keys)
+        self._link = HistoryLink(self._context, keys)
 
     def ask(self, args: HitsArgs | RunsArgs, again: HitsArgs | None = None) -> CatchUpReply:
         """The reply to a request with these arguments; `again`: with these, where it has to be repeated."""

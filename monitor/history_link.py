@@ -6,6 +6,7 @@ from typing import Any
 import zmq
 
 from monitor.curve import secure_client
+from monitor.errors import EndpointError
 from protocol.catch_up import CatchUpReply, HitsArgs, RunsArgs, decode_catch_up_reply, hits_request, runs_request
 from protocol.errors import MessageError
 from protocol.key_files import ClientKeys
@@ -21,24 +22,23 @@ def catch_up_endpoint(stream: str, announced: str | None) -> str:
     """Where to ask a daemon whose stream is at `stream`; `announced`: what it says, None: the port after the stream's.
 
     Of an announced TCP address the port counts: the daemon cannot know by what name, or through what tunnel, it is
-    reached. `ValueError` where nothing is announced and the stream has no port.
+    reached. `EndpointError` where nothing is announced and the stream has no port.
     """
     at = _TCP.fullmatch(stream)
     if announced is None:
         if at is None:
-            raise ValueError(f"{stream} does not tell where the past can be asked for: give catch_up")
+            raise EndpointError(f"{stream} does not tell where the past can be asked for: give catch_up")
         return f"tcp://{at['host']}:{int(at['port']) + 1}"
     told = _TCP.fullmatch(announced)
     return announced if at is None or told is None else f"tcp://{at['host']}:{told['port']}"
 
 
 class HistoryLink:
-    """A socket for requests and replies, for the stream at `stream`. `endpoint`: where it is connected to, if it is."""
+    """A socket for requests and replies. `endpoint`: where it was last told to connect to; empty: nowhere yet."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", stream: str, keys: ClientKeys | None) -> None:
-        self._stream = stream
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", keys: ClientKeys | None) -> None:
         self._keys = keys
-        self._announced = ""
+        self._connected = False
         self.endpoint = ""
         self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         options = {
@@ -54,21 +54,20 @@ class HistoryLink:
         for option, value in options.items():
             self.socket.setsockopt(option, value)
 
-    def connect(self, announced: str) -> None:
-        """Connect to where the daemon says; does nothing where that is so already."""
-        if announced == self._announced:
+    def connect(self, endpoint: str) -> None:
+        """Connect there, instead of where it is connected to; does nothing where that is the same."""
+        if endpoint == self.endpoint:
             return
-        if self.endpoint:
+        if self._connected:
             self.socket.disconnect(self.endpoint)
-        self._announced, self.endpoint = announced, ""
-        endpoint = catch_up_endpoint(self._stream, announced)
+        self.endpoint, self._connected = endpoint, False
         try:
             if endpoint.startswith("tcp://"):
                 secure_client(self.socket, endpoint, self._keys)
             self.socket.connect(endpoint)
         except zmq.ZMQError:
-            return  # what was announced is no address: nobody will answer
-        self.endpoint = endpoint
+            return  # no address: nobody will answer
+        self._connected = True
 
     def ask(self, request_id: str, args: HitsArgs | RunsArgs) -> bool:
         """Send a request; False where there is nobody to send it to."""

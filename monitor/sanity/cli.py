@@ -25,6 +25,7 @@ examples:
   apx-sanity --connect tcp://daq-pc:5556 --server-key daq-pc.key --key alice.key_secret --json
                                                 findings of another computer's stream, one JSON object a line
   apx-sanity --runs 1                           until the end of the run
+  apx-sanity --runs 1 --history                 the same, and what the run has brought so far
   apx-sanity --once data/run_000012/*.apx       check recorded files
   apx-sanity --list                             what is checked
 
@@ -52,6 +53,12 @@ def build_parser() -> ProgramParser:
     source = parser.add_argument_group("what is checked")
     source.add_argument("--connect", metavar="ENDPOINT", help=f"stream to check (default {DEFAULT_ENDPOINT})")
     add_key_arguments(source)
+    source.add_argument(
+        "--history",
+        action="store_true",
+        default=None,
+        help="a run that is being taken from its begin, and what was missed of it when it can be had",
+    )
     source.add_argument("--once", nargs="+", type=Path, metavar="FILE", help="check these files and end")
     source.add_argument("--for", dest="duration_s", type=positive, metavar="S", help="end after so many seconds")
     source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
@@ -99,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.once:
         live_only = {"--connect": arguments.connect, "--for": arguments.duration_s, "--runs": arguments.runs}
-        live_only |= {"--server-key": arguments.server_key, "--key": arguments.key}
+        live_only |= {"--server-key": arguments.server_key, "--key": arguments.key, "--history": arguments.history}
         for name, value in live_only.items():
             if value is not None:
                 parser.error(f"{name} is for streams and --once for files: give one of them")
@@ -147,6 +154,7 @@ def check_stream(arguments: argparse.Namespace) -> int:
         StreamClient(
             arguments.connect or DEFAULT_ENDPOINT,
             gather_s=_GATHER_S,
+            history=bool(arguments.history),
             server_key=arguments.server_key,
             key=arguments.key,
         ) as client,

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import AstroPix4Hit, StreamDecoder
+from protocol import AstroPix3Hit, AstroPix3LayerHit, AstroPix4Hit, StreamDecoder
 from protocol.block import ReadoutBlock
 from protocol.layer_frames import LayerFrameDecoder
+from protocol.layer_hit import AstroPix4LayerHit
 from protocol.layer_scan import FrameLayout
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.settling import settle
@@ -39,13 +40,15 @@ def test_anywhere_in_any_stream(run: tuple[int | None, list[bytes]], data: st.Da
     full = data.draw(st.sampled_from([None, 8, 16, 40]))
     stripped = [chunk.rstrip(b"\xff") for chunk in chunks]
     start = data.draw(st.integers(0, len(chunks)))
-    check_from(StreamDecoder(chips, AstroPix4Hit, full), as_block(stripped), start)
+    hit_class = data.draw(st.sampled_from([AstroPix3Hit, AstroPix4Hit]))
+    check_from(StreamDecoder(chips, hit_class, full), as_block(stripped), start)
 
 
 @given(st.data())
 def test_anywhere_in_any_stream_of_frames(data: st.DataObject) -> None:
     bits = data.draw(st.sampled_from([16, 32, 48, 64]))
-    layout = FrameLayout(bits)
+    hit_class = data.draw(st.sampled_from([AstroPix3LayerHit, AstroPix4LayerHit]))
+    layout = FrameLayout(bits, data_bytes=hit_class.LAYOUT.size_bytes)
     tricky = st.sampled_from([layout.length, 0, 1, 2, 4, 17, 0xFF, 0x08, 0x10])
     frame = st.builds(
         lambda layer, first, rest: bytes([layout.length, layer, first]) + rest,
@@ -59,7 +62,7 @@ def test_anywhere_in_any_stream_of_frames(data: st.DataObject) -> None:
     chunks = [stream[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     chips, layers = data.draw(st.sampled_from([None, 1, 3])), data.draw(st.sampled_from([None, 1, 3]))
     start = data.draw(st.integers(0, len(chunks)))
-    check_from(LayerFrameDecoder(chips, layers, layout), as_block(chunks), start)
+    check_from(LayerFrameDecoder(chips, layers, layout, hit_class), as_block(chunks), start)
 
 
 def test_hits_without_anything_between_are_settled_within_a_readout_or_two() -> None:

@@ -41,9 +41,11 @@ def test_joining_a_run_in_its_middle(laboratory: Laboratory) -> None:
     daemon.call("start", comment="late")
     daemon.wait_for_readouts(400)
     late = [daemon.subscribe(history=True) for _ in range(3)]
+    sanity = laboratory.start("apx-sanity", "--connect", daemon.endpoint, "--history", "--runs", "1", "--json")
     for each in late:
         each.wait_for_hits(len(first.hits(run=1)))
     watched = laboratory.run("apx-monitor", "watch", "--connect", daemon.endpoint, "--once", "--json")
+    late[0].wait_until_heard(5)
     daemon.call("stop")
     for each in (first, *late):
         check_whole(daemon, each)
@@ -56,6 +58,10 @@ def test_joining_a_run_in_its_middle(laboratory: Laboratory) -> None:
         assert counters.past_hits > 5000
         assert (counters.joined_at, counters.missed_readouts, counters.past_failures) == (0, 0, 0)
     assert first.close().past_hits == 0
+    sanity.wait()
+    *findings, summary = map(json.loads, sanity.output.splitlines())
+    assert summary["checked"]["hits"] == len(daemon.run(1).hits)
+    assert not {"joined_late", "missed_readouts", "run_totals"} & {finding.get("check") for finding in findings}
     state = json.loads(watched.stdout)
     assert state["counters"]["joined_at"] == 0
     assert state["hits"] >= 5000
