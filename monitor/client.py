@@ -27,6 +27,9 @@ from protocol.messages import Topic
 log = logging.getLogger(__name__)
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
+DEFAULT_ALARM_ENDPOINT = "tcp://127.0.0.1:5558"
+"""Where a sanity checker publishes; with the topic `alarm` alone, a client of that has `AlarmMessage` events."""
+
 DEFAULT_TOPICS = (Topic.HITS, Topic.STAT, Topic.RUN, Topic.LOG)
 
 MAX_FRAME_BYTES = 64 << 20

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from monitor.continuity import HitArray, HitsStep, SequenceStep
+from protocol.alarms import Alarm
 from protocol.ledger import Ledger
 from protocol.messages import Header, LogLine, RunEvent, Stat, Topic
 
@@ -98,4 +99,15 @@ class RawMessage:
     payload: bytes
 
 
-Event = HitBatch | StatMessage | RunMessage | LogMessage | RawMessage
+@dataclass(frozen=True, slots=True, eq=False)
+class AlarmMessage:
+    """All alarms there are, from a sanity checker's own stream; only for who asked for that topic."""
+
+    topic: ClassVar[Topic] = Topic.ALARM
+
+    header: Header
+    sequence: SequenceStep
+    alarms: tuple[Alarm, ...]
+
+
+Event = HitBatch | StatMessage | RunMessage | LogMessage | RawMessage | AlarmMessage

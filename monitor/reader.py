@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.continuity import HitArray, Publisher, RunPass, RunTracker, SequenceStep, SequenceTracker
 from monitor.detector import missing_column
-from monitor.events import Event, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
+from monitor.events import AlarmMessage, Event, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
 from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
@@ -136,6 +136,8 @@ class StreamReader:
             return RunMessage(header, step, body.run, body.ledger, epoch)
         if body.line is not None:
             return LogMessage(header, step, body.line)
+        if body.alarms is not None:
+            return AlarmMessage(header, step, body.alarms.alarms)
         return RawMessage(header, step, received.message.payload)
 
     def past_hits(self, key: RunPass, header: Header, hits: HitArray) -> HitBatch:
@@ -163,6 +165,7 @@ class _Body:
         self.stat = message.stat() if topic is Topic.STAT else None
         self.run = message.run() if topic is Topic.RUN else None
         self.line = message.log() if topic is Topic.LOG else None
+        self.alarms = message.alarms() if topic is Topic.ALARM else None
         counts = self.stat.ledger if self.stat else self.run.record.ledger if self.run else None
         try:
             self.ledger = None if counts is None else Ledger.from_dict(counts)

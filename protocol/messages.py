@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import msgpack
 from pydantic import BaseModel, Field
 
+from protocol.alarms import Alarms
 from protocol.errors import MessageError
 from protocol.hit import HitTable
 from protocol.packing import DTypeDescription, WireModel, packed_hits, parse, unpack
@@ -26,6 +27,7 @@ class Topic(StrEnum):
     STAT = "stat"
     RUN = "run"
     LOG = "log"
+    ALARM = "alarm"
 
 
 class Header(WireModel):
@@ -177,6 +179,10 @@ class Message(WireModel):
         """The line that a `log` message carries; `MessageError` where it carries none."""
         return parse(LogLine, self._unpack(Topic.LOG))
 
+    def alarms(self) -> Alarms:
+        """The alarms that an `alarm` message carries; `MessageError` where it carries none."""
+        return parse(Alarms, self._unpack(Topic.ALARM))
+
     def _unpack(self, topic: Topic) -> Any:
         if self.topic is not topic:
             raise MessageError(f"a {self.topic} message, not {topic}")
@@ -184,7 +190,7 @@ class Message(WireModel):
 
 
 def encode_body(body: BaseModel) -> bytes:
-    """Payload of `stat`, `run` and `log` messages."""
+    """Payload of `stat`, `run`, `log` and `alarm` messages."""
     return bytes(msgpack.packb(body.model_dump(mode="json", by_alias=True)))
 
 

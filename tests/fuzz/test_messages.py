@@ -17,6 +17,7 @@ from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.state import DetectorState
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger
+from protocol.alarms import Alarm, Alarms
 from protocol.errors import MessageError
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.messages import (
@@ -44,10 +45,12 @@ from tests.fuzz.damage import damaged, damaged_tree, fuzzed
 _RECORD = RunRecord(
     daq="bench", run=7, state="running", begin_ns=1, software={"name": "x"}, readout_uid=4000, configuration={}
 )
+_ALARM = Alarm(id="silence", check="silence", level="warning", worst="critical", text="x", since_ns=1, last_ns=2)
 _BODIES: dict[Topic, bytes] = {
     Topic.STAT: encode_body(Stat(state="running", run=7, ledger=Ledger().to_dict())),
     Topic.RUN: encode_body(RunEvent(event="begin", record=_RECORD)),
     Topic.LOG: encode_body(LogLine(level="info", text="hello")),
+    Topic.ALARM: encode_body(Alarms(alarms=(_ALARM,))),
     Topic.HITS: np.zeros(3, HIT_DTYPE).tobytes(),
     Topic.RAW: AstroPix4Readout(b"\xbc", 5, 9).to_bytes(),
 }

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger, MessageError, StreamDecoder
+from protocol.alarms import Alarm, Alarms
 from protocol.messages import (
     MAX_CONTROL_BYTES,
     Header,
@@ -41,10 +42,12 @@ RECORD = RunRecord(
     daq="bench", run=3, state="running", begin_ns=1, software={"astropix-daq": "0"}, readout_uid=4000, configuration={}
 )
 STAT = Stat(state="running", run=3, chips=1, counts={"readouts": 2}, ledger=Ledger().to_dict())
-BODIES: dict[Topic, Stat | RunEvent | LogLine] = {
+ALARM = Alarm(id="silence", check="silence", level="ok", worst="warning", text="x", since_ns=1, last_ns=2, latched=True)
+BODIES: dict[Topic, Stat | RunEvent | LogLine | Alarms] = {
     Topic.STAT: STAT,
     Topic.RUN: RunEvent(event="begin", record=RECORD),
     Topic.LOG: LogLine(level="warning", text="disk nearly full"),
+    Topic.ALARM: Alarms(alarms=(ALARM,)),
 }
 HITS = StreamDecoder(1).decode([AstroPix4Readout(A + B, 7, 42)])
 
@@ -163,6 +166,7 @@ def test_bodies_there_and_back(topic: Topic) -> None:
         Topic.STAT: message.stat,
         Topic.RUN: message.run,
         Topic.LOG: message.log,
+        Topic.ALARM: message.alarms,
     }
     assert readers.pop(topic)() == body
     for other in (*readers.values(), message.hits):
@@ -373,6 +377,6 @@ def test_nonsense_in_a_good_frame_is_a_message_error(
     for content in (body, payload):
         with contextlib.suppress(MessageError):
             message = decode_message([topic.value.encode(), head, content])
-            for read in (message.hits, message.stat, message.run, message.log):
+            for read in (message.hits, message.stat, message.run, message.log, message.alarms):
                 with contextlib.suppress(MessageError):
                     read()

@@ -13,6 +13,7 @@ import zmq
 from pydantic import BaseModel
 
 from protocol import HIT_DTYPE, AstroPix4Readout, StreamDecoder
+from protocol.alarms import Alarm, AlarmLevel, Alarms
 from protocol.catch_up import (
     HitsArgs,
     HitsHeader,
@@ -89,6 +90,7 @@ def wire_keys(model: type[BaseModel]) -> list[str]:
         ("stat", Stat),
         ("run", RunEvent),
         ("log", LogLine),
+        ("Alarms", Alarm),
     ],
 )
 def test_keys_of_messages(title: str, model: type[BaseModel]) -> None:
@@ -140,6 +142,10 @@ def test_states_events_and_levels() -> None:
     assert events == [*get_args(RunEvent.model_fields["event"].annotation)]
     levels = re.findall(r"`(\w+)`", {row[0]: row[2] for row in table("log")}["level"])
     assert [LogLine(level=level, text="").level for level in levels] == levels
+
+
+def test_levels_of_alarms() -> None:
+    assert re.findall(r"`(\w+)`", {row[0]: row[2] for row in table("Alarms")}["level"]) == [*AlarmLevel]
 
 
 def test_topics() -> None:
@@ -200,6 +206,16 @@ def test_catch_up_in_bytes_is_what_it_is_said_to_be() -> None:
     assert reply.header == HitsHeader.model_validate(said[1]["result"] | {"dtype": HIT_DESCRIPTION})
     assert reply.hits.tobytes() == bytes.fromhex(example("hits-payload"))
     assert encode_hits_reply(reply.id, reply.header, reply.hits) == frames[1:]
+
+
+def test_an_alarm_in_bytes_is_what_it_is_said_to_be() -> None:
+    frames = [bytes.fromhex(example(f"alarm-{part}")) for part in ("topic", "header", "payload")]
+    (said,) = re.findall(r"The header is `(\{.*\})`", section("Alarms"))
+    alarms = Alarms.model_validate(json.loads(example("alarm-payload.json")))
+    message = Message(topic=Topic.ALARM, header=Header.model_validate(json.loads(said)), payload=encode_body(alarms))
+    assert encode_message(message) == frames
+    assert decode_message(frames) == message
+    assert message.alarms() == alarms
 
 
 # ---- the client
