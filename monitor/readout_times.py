@@ -44,6 +44,11 @@ class Stretch:
         return self.first_ns // NS_PER_S
 
     @property
+    def hits_each(self) -> Counts:
+        """Hits of each second, shape (k,)."""
+        return self.edges[1:] - self.edges[:-1]
+
+    @property
     def seconds(self) -> Counts:
         """All seconds, shape (k,)."""
         return self.first_s + np.arange(len(self.readouts))
@@ -137,11 +142,12 @@ class _Readouts:
     """Readouts that have hits, in order: `ids`, `times_ns`, and where the hits of each begin and end (`bounds`)."""
 
     def __init__(self, hits: HitArray, hit_ids: Counts) -> None:
-        starts = np.concatenate(([0], np.flatnonzero(hit_ids[1:] != hit_ids[:-1]) + 1))
+        lasts = (hit_ids[1:] != hit_ids[:-1]).nonzero()[0]
         self.hits = hits
+        self.bounds: Counts = np.concatenate(([-1], lasts, [len(hits) - 1])) + 1
+        starts = self.bounds[:-1]
         self.ids: Counts = hit_ids[starts]
         self.times_ns: Counts = np.minimum(hits["timestamp"][starts], _LATEST_NS).astype(np.int64)
-        self.bounds: Counts = np.append(starts, len(hits))
 
     def _part(self, start: int, stop: int) -> "_Readouts":
         part = object.__new__(_Readouts)
@@ -151,7 +157,7 @@ class _Readouts:
 
     def between_jumps(self, before_ns: int | None) -> Iterator["_Readouts"]:
         """Parts in which the time does not go backwards; `before_ns`: of the readout before."""
-        back = np.flatnonzero(self.times_ns[1:] < self.times_ns[:-1]) + 1
+        back = (self.times_ns[1:] < self.times_ns[:-1]).nonzero()[0] + 1
         if not len(back):
             yield self
             return
@@ -179,9 +185,9 @@ class _Readouts:
         earlier_ns = np.concatenate(([first_ns], times_ns[:-1]))
         counted = covered.up_to(np.concatenate(([id_before], ids)))
         known = np.ones(last_s - first_s + 1, np.bool_)
-        holes = np.diff(counted) < ids - earlier_ids
+        holes = counted[1:] - counted[:-1] < ids - earlier_ids
         holes[0] &= before_ns is not None
-        for hole in np.flatnonzero(holes).tolist():
+        for hole in holes.nonzero()[0].tolist():
             from_s, to_s = int(earlier_ns[hole]) // NS_PER_S, int(times_ns[hole]) // NS_PER_S
             known[max(from_s + 1 - first_s, 0) : max(to_s - first_s, 0)] = False
         hit_edges, count_edges = self.bounds[[0, -1]], counted[[0, -1]]
@@ -195,5 +201,5 @@ class _Readouts:
             count_edges = np.concatenate((count_edges[kept], covered.up_to(earlier_ids[at] + passed), count_edges[1:]))
             hit_edges = np.concatenate((hit_edges[kept], self.bounds[at], hit_edges[1:]))
         first_ns = max(first_ns, first_s * NS_PER_S)
-        counts = np.diff(count_edges)
+        counts = count_edges[1:] - count_edges[:-1]
         return Stretch(self.hits, first_ns, last_ns, hit_edges, counts, known, late=late, set_back=set_back)

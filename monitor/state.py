@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 from monitor.detector import ChipPlace, Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.histograms import HitHistograms, TotBinning
+from monitor.histograms import HitHistograms
 from monitor.rates import NS_PER_S, RateMeter
 from monitor.reader import StreamCounters
 from monitor.readout_times import ReadoutTimes
+from monitor.recent import RecentHistograms
 from monitor.time_series import RunSeries
+from monitor.tot_binning import TotBinning
 from protocol.messages import Header, Stat
 from protocol.run_record import RunRecord
 
@@ -91,8 +93,8 @@ class MonitorState(MonitorSummary):
 class DetectorState:
     """What a stream has shown of the detector since the begin of the run. Constant memory.
 
-    `histograms`: since the begin of the run, or since a reset. `series`: rates against time, since the begin of the
-    run. `revision` grows with everything that changes any of it.
+    `histograms`: since the begin of the run, or since a reset; `recent`: of the last minute. `series`: rates against
+    time, since the begin of the run. `revision` grows with everything that changes any of it.
     `clock`: monotonic seconds, for how long ago something was. Not thread-safe.
     """
 
@@ -103,6 +105,7 @@ class DetectorState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.histograms = HitHistograms(geometry, binning)
+        self.recent = RecentHistograms(geometry, binning)
         self.series = RunSeries()
         self.revision = 0
         self._times = ReadoutTimes()
@@ -155,13 +158,16 @@ class DetectorState:
         self._run, self._pass = header.run, header.pass_
         self._record, self._ended = None, False
         self.histograms.reset()
+        self.recent.begin()
         self.series.reset()
         self._times = ReadoutTimes()
 
     def _take_hits(self, batch: HitBatch) -> None:
-        self.histograms.fill(batch.hits, batch.step.new_readouts)
+        hits = self.histograms.sort(batch.hits)
+        self.histograms.count(hits, batch.step.new_readouts)
         for stretch in self._times.stretches(batch.hits, batch.step.new):
             self.series.add(stretch)
+            self.recent.take(stretch, hits if stretch.hits is batch.hits else self.recent.sort(stretch.hits))
         self._in_the_past = batch.past
         if not batch.past:
             self._hit_rate.add(batch.header.t, len(batch.hits))
@@ -177,18 +183,23 @@ class DetectorState:
             self._times.begin(record.begin_ns)
             self.series.begin(record.begin_ns)
         if record.end_ns is not None:
-            self.series.pass_until(record.end_ns)
+            self._pass_until(record.end_ns)
 
     def _take_time(self, header: Header, stat: Stat) -> None:
         """A detector that has no hits sends none: time goes on all the same."""
         live = not self._pass and stat.state in ("running", "recovering") and stat.run == self._run
         if live and not self._ended and not self._in_the_past and not stat.publisher.lag_bytes:
-            self.series.pass_until(header.t)
+            self._pass_until(header.t)
+
+    def _pass_until(self, now_ns: int) -> None:
+        self.series.pass_until(now_ns)
+        self.recent.pass_until(now_ns)
 
     def reset(self) -> None:
         """Empty the histograms, and go on."""
         self.revision += 1
         self.histograms.reset()
+        self.recent.reset()
 
     def chips(self) -> list[ChipPlace]:
         """Chips to show, in order: those the daemon has told of (else the first), and all that had hits."""

@@ -59,7 +59,7 @@ class RunSeries:
         seconds = stretch.seconds
         kept = slice(max(self._last_ns // NS_PER_S - LONGEST_S + 1 - stretch.first_s, 0), None)
         places = seconds[kept] % LONGEST_S
-        self._counts[_HITS, places] += np.diff(stretch.edges)[kept].astype(np.uint32)
+        self._counts[_HITS, places] += stretch.hits_each[kept].astype(np.uint32)
         self._counts[_READOUTS, places] += stretch.readouts[kept].astype(np.uint32)
         if stretch.late:
             self._known[places] |= stretch.known[kept]

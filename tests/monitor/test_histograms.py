@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.counting import MAX_HITS_PER_READOUT
 from monitor.detector import ChipPlace, Geometry
-from monitor.histograms import MAX_HITS_PER_READOUT, HitHistograms, TotBinning
+from monitor.histograms import HitHistograms
+from monitor.tot_binning import TotBinning
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.layer_hit import LAYER_HIT_DTYPE
@@ -26,6 +28,7 @@ def arrays(histograms: HitHistograms) -> tuple[object, ...]:
         histograms.readouts,
         histograms.outside,
         histograms.tot_invalid,
+        [histograms.pixel_tot(*pixel).tolist() for pixel in np.argwhere(histograms.hit_map).tolist()],
     )
 
 
@@ -65,6 +68,7 @@ def test_the_histograms_are_what_counting_one_by_one_gives(run: tuple[np.ndarray
     histograms.fill(hits, readouts)
     pixels: Counter[tuple[int, int, int]] = Counter()
     tots: Counter[tuple[int, int]] = Counter()
+    pixel_tots: Counter[tuple[int, int, int, int]] = Counter()
     outside = invalid = 0
     for hit in hits:
         chip, row, column, tot = int(hit["chip_id"]), int(hit["row"]), int(hit["column"]), float(hit["tot_us"])
@@ -76,8 +80,15 @@ def test_the_histograms_are_what_counting_one_by_one_gives(run: tuple[np.ndarray
             invalid += 1
         else:
             tots[chip, int(min(tot / 5, 1320))] += 1
+            pixel_tots[chip, row, column, int(min(tot / 10, 128))] += 1
     assert {tuple(index): histograms.hit_map[tuple(index)] for index in np.argwhere(histograms.hit_map)} == pixels
     assert {tuple(index): histograms.tot[tuple(index)] for index in np.argwhere(histograms.tot)} == tots
+    assert {
+        (*pixel, int(each)): int(histograms.pixel_tot(*pixel)[each])
+        for pixel in pixels
+        for each in histograms.pixel_tot(*pixel).nonzero()[0]
+    } == pixel_tots
+    assert histograms.detector_tot.tolist() == histograms.tot.sum(axis=0).tolist()
     assert (histograms.outside, histograms.tot_invalid, histograms.hits) == (outside, invalid, len(hits))
     per_readout = Counter(Counter(hits["readout_id"].tolist()).values())
     per_readout[0] = readouts - per_readout.total()
@@ -111,6 +122,14 @@ def test_every_possible_tot_has_a_bin() -> None:
     ]
 
 
+def test_spectra_of_pixels_take_memory_only_for_chips_with_hits() -> None:
+    histograms = HitHistograms()
+    for chip in (7, 3, 7, 31):
+        histograms.fill(make_hits([(0, 0)], chip_id=chip, row=12, column=15, tot_us=1279.95), 1)
+    assert histograms._spectra._counts.nbytes == 3 * 13 * 16 * 129 * 4
+    assert [int(histograms.pixel_tot(chip, 12, 15)[127]) for chip in (3, 7, 31, 0)] == [1, 2, 1, 0]
+
+
 @pytest.mark.parametrize("wrong", [{"chips": 0}, {"rows": 65}, {"columns": -1}])
 def test_an_impossible_geometry_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="give 1 to"):
@@ -134,6 +153,9 @@ def test_rows_and_columns_make_a_map_of_those_that_belong_together() -> None:
     # 5.05, 5 and 2.5 µs in bins of 0.05 µs.
     assert histograms.binning.width_us == 0.05
     assert histograms.tot[0].nonzero()[0].tolist() == [50, 100, 101]
+    # The pixel has the ToT of its row: 5.05 µs in bins of 0.65 µs.
+    assert histograms.pixel_tot(0, 34, 33).nonzero()[0].tolist() == [7]
+    assert histograms.pixel_tot(0, 34, 33).sum() == 1
 
 
 def test_another_run_may_have_other_chips() -> None:
