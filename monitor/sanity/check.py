@@ -29,9 +29,10 @@ import numpy.typing as npt
 
 from monitor.continuity import HitArray
 from monitor.detector import ChipPlace, Geometry, HitKind
-from monitor.histograms import HitHistograms, TotBinning
+from monitor.histograms import HitHistograms
 from monitor.reader import StreamCounters
 from monitor.time_series import RunSeries
+from monitor.tot_binning import TotBinning
 from protocol.alarms import AlarmLevel
 from protocol.ledger import Ledger
 from protocol.messages import Stat
