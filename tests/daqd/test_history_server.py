@@ -119,7 +119,7 @@ def test_what_is_remembered_is_bounded(run: RunOnDisk) -> None:
     with serving(run.store) as server, Asking(server.endpoint) as client:
         for first in reversed(range(100)):
             client.ask("hits", run=3, first=first, max_hits=1)
-        assert len(server._sessions) == 16
+        assert len(server._sessions) == 32
 
 
 def test_work_takes_turns_and_ends_in_time(run: RunOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_a_client_that_reads_nothing_costs_nobody_anything(run: RunOnDisk) -> No
             for _ in range(500):
                 greedy.socket.send(frame, zmq.NOBLOCK)
             np.testing.assert_array_equal(joined(good.hits(3)), expected(run))
-        assert len(server._sessions) <= 16
+        assert len(server._sessions) <= 32
 
 
 def test_a_client_that_is_gone(run: RunOnDisk) -> None:
