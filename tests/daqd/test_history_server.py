@@ -232,8 +232,7 @@ def test_too_many_requests(run: RunOnDisk) -> None:
 
 def test_a_client_that_reads_nothing_costs_nobody_anything(run: RunOnDisk) -> None:
     """It asks without end and takes no replies: what is kept for it is bounded, and the others are answered."""
-    with serving(run.store) as server, Asking(server.endpoint) as greedy, Asking(server.endpoint) as good:
-        greedy.socket.set(zmq.SNDHWM, 0)
+    with serving(run.store) as server, Asking(server.endpoint, SNDHWM=0) as greedy, Asking(server.endpoint) as good:
         frame = encode_request(Request(id="x", cmd="hits", args={"run": 3}))
         for _ in range(3):
             for _ in range(500):
