@@ -102,9 +102,7 @@ class RecentHistograms(HitHistograms):
 
     def take(self, stretch: Stretch, hits: SortedHits) -> None:
         """Count `hits`, which are those of `stretch`, sorted."""
-        if hits.kind != self.kind:
-            self.kind = hits.kind
-            self.reset()
+        self.expect(hits.kind)
         first, last = stretch.first_s // SLOT_S, stretch.last_ns // NS_PER_S // SLOT_S
         if stretch.set_back:
             self._set_back(stretch.first_ns)
