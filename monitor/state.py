@@ -176,7 +176,7 @@ class DetectorState:
         self._run, self._pass = header.run, header.pass_
         self._record, self._ended = None, False
         self.histograms.reset()
-        self.recent.begin()
+        self.recent.forget()
         self.series.reset()
         self._times = ReadoutTimes()
 
@@ -201,6 +201,7 @@ class DetectorState:
         if message.body.event == "begin":
             self._times.begin(record.begin_ns)
             self.series.begin(record.begin_ns)
+            self.recent.begin(record.begin_ns)
         if record.end_ns is not None:
             self._pass_until(record.end_ns)
 
