@@ -146,6 +146,11 @@ class DetectorState:
         return self._stat
 
     @property
+    def record(self) -> RunRecord | None:
+        """Of the run, as of its begin, its last gap or its end."""
+        return self._record
+
+    @property
     def epoch(self) -> int:
         """Number of the pass over a run that the histograms are of; see `HitBatch.epoch`."""
         return self._epoch
