@@ -25,7 +25,6 @@ from daqd.status import StatusBoard
 from daqd.watchdog import Watchdog
 from protocol.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
-from protocol.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -369,11 +368,11 @@ def _log_end(record: RunRecord) -> None:
     level = logging.ERROR if record.state == "failed" else logging.INFO
     log.log(
         level,
-        "run %d %s (%s): %d readouts, %d bytes in %s",
+        "run %d %s (%s): %d readouts, %d bytes in %d files",
         record.run,
         record.state,
         record.end_reason,
         counts.readouts,
         counts.file_bytes,
-        counted(len(record.files), "file"),
+        len(record.files),
     )

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
-from monitor.errors import EndpointError, KeysError, MonitorError, NothingReceivedError
+from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state import DetectorState
 from monitor.terminal.status_lines import one_line
+from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
+from monitor.web.arguments import add_serve_arguments
 from protocol.tool.output import drop_output
 
 _EXAMPLES = """\
@@ -22,10 +24,10 @@ examples:
                                                      another computer's, with the keys of daqctl keygen
   apx-monitor watch --once --json | jq .hits_hz      the state now, for scripts
   apx-monitor watch | tee watch.log                  one line a second
+  apx-monitor serve                                  a page for browsers (apx-monitor serve --help)
 
 keys of the screen:
-  c C  next, previous chip     l  logarithmic or linear            m  the last minute, or all of the run
-  t    rates: 10 min, 1 h, 12 h     f  freeze     r  empty the histograms     q  quit
+  c C  next, previous chip     l  logarithmic or linear     f  freeze     r  empty the histograms     q  quit
 
 exit codes:
   0  fine
@@ -71,6 +73,14 @@ def build_parser() -> ProgramParser:
     watch.add_argument("--rows", type=whole(64), help="rows of a chip (default: as its version has)")
     watch.add_argument("--columns", type=whole(64), help="columns (default: as its version has)")
     watch.set_defaults(run=run_watch)
+    page = commands.add_parser(
+        "serve",
+        help="a page for browsers, and what Prometheus and other programs ask for",
+        description="Serve a page with hit maps, spectra, rates, losses and alarms to any number of browsers.",
+        epilog=SERVE_EXAMPLES,
+    )
+    add_serve_arguments(page)
+    page.set_defaults(run=run_serve)
     return parser
 
 
@@ -78,11 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `apx-monitor`; returns the exit code. `SystemExit` for --help, --version and what argparse refuses."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    if arguments.json and not arguments.once:
+    if getattr(arguments, "json", False) and not arguments.once:
         parser.error("--json goes with --once")
     try:
         code: int = arguments.run(arguments)
-    except (EndpointError, KeysError) as error:
+    except (EndpointError, KeysError, MisuseError) as error:
         parser.error(str(error))
     except MonitorError as error:
         print(f"apx-monitor: {error}", file=sys.stderr)
@@ -112,6 +122,14 @@ def run_watch(arguments: argparse.Namespace) -> int:
     with client:
         print_lines(client, geometry)
     return 0
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """`apx-monitor serve`."""
+    # Bokeh takes a second to import: not for watch.
+    from monitor.web.program import serve
+
+    return serve(arguments)
 
 
 def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as_json: bool) -> None:
@@ -155,8 +173,8 @@ def print_lines(client: StreamClient, geometry: Geometry) -> None:
 def show_screen(client: StreamClient, geometry: Geometry) -> int:
     """Draw on the terminal until q, Ctrl-C or a signal."""
     # Textual takes a quarter of a second to import: not for --once.
+    from monitor.receiver import Receiver
     from monitor.terminal.app import WatchApp
-    from monitor.terminal.receiver import Receiver
 
     with Receiver(client, geometry) as receiver:
         app = WatchApp(receiver)

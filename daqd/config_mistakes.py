@@ -1,0 +1,112 @@
+"""The mistakes of a configuration file in words: where, what is wrong, what is allowed."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": 'a text in "quotes"',
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "path_type": 'a path in "quotes"',
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_LIMITS = {
+    "range": "{}",
+    "ge": "at least {}",
+    "gt": "above {}",
+    "le": "at most {}",
+    "lt": "below {}",
+    "pattern": "like {}",
+}
+_MOST_LETTERS = 500
+_MOST_SHOWN = 100
+
+
+def describe_mistakes(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each mistake that validating `model` found, in the order of the model's keys."""
+    return [_one_line(f"{_path(item['loc'])}: {_reason(item, model)}") for item in error.errors()]
+
+
+def _one_line(text: str) -> str:
+    """Keys and values are quoted, whatever they are: one line, not endless, nothing that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MOST_LETTERS])
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path or "file"
+
+
+def _reason(item: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    field = _field(item["loc"], model)
+    if kind == "extra_forbidden":
+        return _unknown_key(str(item["loc"][-1]), _table(item["loc"][:-1], model))
+    if kind == "missing":
+        return f"is missing: {_allowed(field) or 'it must be given'}"
+    if kind in _KINDS:
+        return f"{_shown(value)} is not {_KINDS[kind]}"
+    if kind == "literal_error":
+        return f"{_shown(value)} is not known: {context['expected']} is"
+    if kind == "value_error":
+        return str(context["error"])
+    if allowed := _allowed(field):
+        return f"{_shown(value)} is not allowed: {allowed}"
+    return f"{_shown(value)}: {item['msg']}"
+
+
+def _unknown_key(key: str, table: type[BaseModel] | None) -> str:
+    known = list(table.model_fields) if table is not None else []
+    close = difflib.get_close_matches(key, known, 1)
+    return "unknown key: " + (f"is {close[0]} meant?" if close else f"known here: {', '.join(known)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= _MOST_SHOWN else f'"{value[:_MOST_SHOWN]}…"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "a table" if isinstance(value, dict) else repr(value)
+
+
+def _table(location: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel] | None:
+    table: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = table.model_fields[part].annotation
+        table = next((a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)), None)
+        if table is None:
+            return None
+    return table  # type: ignore[no-any-return]  # narrowed by _is_model
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _field(location: Sequence[int | str], model: type[BaseModel]) -> Any:
+    table = _table(location[:-1], model)
+    return table.model_fields.get(str(location[-1])) if table is not None and location else None
+
+
+def _allowed(field: Any) -> str:
+    """What the limits of a field allow, in words; empty where it has none."""
+    limits = {name: value for rule in getattr(field, "metadata", ()) for name, value in _limits(rule).items()}
+    if {"ge", "le"} <= limits.keys():
+        limits["range"] = f"{limits.pop('ge')} to {limits.pop('le')}"
+    words = " and ".join(text.format(limits[name]) for name, text in _LIMITS.items() if name in limits)
+    return f"it must be {words}" if words else ""
+
+
+def _limits(rule: Any) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in _LIMITS if getattr(rule, name, None) is not None}

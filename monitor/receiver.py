@@ -1,0 +1,85 @@
+"""The thread that receives while a screen is drawn or browsers are served."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.client import StreamClient
+from monitor.detector import ChipPlace, Geometry
+from monitor.reader import StreamCounters
+from monitor.state import DetectorState, MonitorSummary
+
+_TURN_S = 1.0
+_JOIN_S = 5.0
+
+
+class Receiver:
+    """Owns the client and the state, in a thread of its own; a context manager.
+
+    `client` is closed at the end, by that thread.
+    """
+
+    def __init__(self, client: StreamClient, geometry: Geometry) -> None:
+        self.endpoint = client.endpoint
+        self._client = client
+        self._state = DetectorState(geometry)
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="receiver")
+
+    def __enter__(self) -> "Receiver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.interrupt()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        with self._client as client:
+            while not client.interrupted:
+                event = client.receive(_TURN_S)
+                if event is not None:
+                    with self._lock:
+                        self._state.feed(event)
+
+    @property
+    def refusal(self) -> str:
+        """Why the server does not let us in; empty where it does."""
+        return self._client.refusal
+
+    @property
+    def counters(self) -> StreamCounters:
+        """What has been received and missed so far."""
+        return self._client.counters
+
+    @contextmanager
+    def state(self) -> Iterator[DetectorState]:
+        """The state, which stands still meanwhile: copy what is needed, and leave."""
+        with self._lock:
+            yield self._state
+
+    def summary(self) -> MonitorSummary:
+        """The state as it is now, without histograms."""
+        with self._lock:
+            return self._state.summary(self._client.counters)
+
+    def chips(self) -> list[ChipPlace]:
+        """Chips to show."""
+        with self._lock:
+            return self._state.chips()
+
+    def chip(self, place: ChipPlace) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
+        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,), and the width of its bins in µs."""
+        with self._lock:
+            histograms = self._state.histograms
+            # Another run may have other chips.
+            slot = min(histograms.geometry.slot(place), len(histograms.hit_map) - 1)
+            return histograms.hit_map[slot].copy(), histograms.tot[slot].copy(), histograms.binning.width_us
+
+    def reset(self) -> None:
+        """Empty the histograms."""
+        with self._lock:
+            self._state.reset()

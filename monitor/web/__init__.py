@@ -1,0 +1,1 @@
+"""The detector in a browser: what `apx-monitor serve` serves."""

@@ -1,0 +1,56 @@
+"""The alarms of a sanity checker, received beside the stream."""
+
+import threading
+import time
+from typing import Any
+
+from monitor.client import StreamClient
+from monitor.events import AlarmMessage
+from protocol.alarms import Alarm
+
+_TURN_S = 1.0
+_JOIN_S = 5.0
+STALE_S = 5.0
+"""A checker tells all its alarms once a second."""
+
+
+class AlarmReceiver:
+    """Owns a client of the checker's stream, in a thread of its own; a context manager."""
+
+    def __init__(self, client: StreamClient) -> None:
+        self.endpoint = client.endpoint
+        self._client = client
+        self._alarms: tuple[Alarm, ...] = ()
+        self._came_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="alarms")
+
+    def __enter__(self) -> "AlarmReceiver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.interrupt()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        with self._client as client:
+            while not client.interrupted:
+                event = client.receive(_TURN_S)
+                if isinstance(event, AlarmMessage):
+                    self._alarms, self._came_at = event.alarms, time.monotonic()
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """All there are, the worst first, as they were told last."""
+        return self._alarms
+
+    def words(self) -> dict[str, Any]:
+        """For the page: the alarms, and whether a checker is there at all."""
+        came_at = self._came_at
+        silent = came_at is None or time.monotonic() - came_at > STALE_S
+        trouble = ""
+        if came_at is None:
+            trouble = self._client.refusal or f"no sanity checker is connected ({self.endpoint})"
+        elif silent:
+            trouble = f"the sanity checker at {self.endpoint} is silent: these are its last alarms"
+        return {"trouble": trouble, "alarms": [alarm.model_dump(mode="json") for alarm in self._alarms]}

@@ -1,0 +1,120 @@
+"""What browsers are sent: everything once, then what has changed, encoded once for all of them."""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Any
+
+from monitor.receiver import Receiver
+from monitor.state import DetectorState
+from monitor.web.encoding import encode_part
+from monitor.web.facts import facts
+from monitor.web.sheet import Source
+from monitor.web.view import WINDOWS, Selection, Views, choices
+
+Parts = dict[str, bytes]
+
+
+class Edition:
+    """One update: the whole of it, and what differs from the one before, for any of the selections asked for."""
+
+    def __init__(self, common: "_Stage", selected: Mapping[Selection, "_Stage"]) -> None:
+        self._common = common
+        self._selected = selected
+        self.message = cache(self._message)
+
+    def _message(self, selection: Selection, *, whole: bool, whole_selection: bool) -> bytes:
+        """For a browser: the same bytes for all with the same selection. `whole`: it does not have the one before."""
+        return self._common.joined(whole) + self._selected[selection].joined(whole or whole_selection)
+
+
+class _Stage:
+    """Parts as they are now and as they were before."""
+
+    def __init__(self, parts: Parts, before: Parts) -> None:
+        self.parts = parts
+        self._before = before
+        self.joined = cache(self._joined)
+
+    def _joined(self, whole: bool) -> bytes:
+        before = {} if whole else self._before
+        return b"".join(part for name, part in self.parts.items() if before.get(name) != part)
+
+
+class Editor:
+    """Makes editions of what `receiver` has.
+
+    `sources`: what the plots need. `words`: what else there is to say, by the name of its part.
+    """
+
+    def __init__(
+        self, receiver: Receiver, sources: Collection[Source], words: Mapping[str, Callable[[], Mapping[str, Any]]]
+    ) -> None:
+        self._receiver = receiver
+        self._common_sources = [source for source in sources if not source.selected]
+        self._selected_sources = [source for source in sources if source.selected]
+        self._words = words
+        self._common: Parts = {}
+        self._selected: dict[Selection, Parts] = {}
+        self._number = 0
+
+    def revision(self) -> int:
+        """Another number: there is something new to be told of the detector."""
+        with self._receiver.state() as state:
+            return state.revision
+
+    def edition(self, selections: Collection[Selection]) -> Edition:
+        """The state as it is now, for browsers with these selections."""
+        self._number += 1
+        with self._receiver.state() as state:
+            views = Views(state)
+            common = self._words_of(state)
+            common |= _encoded(self._common_sources, views, None)
+            selected = {
+                selection: _about(views, selection) | _encoded(self._selected_sources, views, selection)
+                for selection in selections
+            }
+        edition = Edition(
+            _Stage(common, self._common),
+            {each: _Stage(parts, self._selected.get(each, {})) for each, parts in selected.items()},
+        )
+        self._common, self._selected = common, selected
+        return edition
+
+    def _words_of(self, state: DetectorState) -> Parts:
+        summary = state.summary(self._receiver.counters)
+        view = Views(state).view()
+        about = {
+            "edition": {"number": self._number, "epoch": state.epoch},
+            "facts": facts(summary, self._receiver.endpoint, self._receiver.refusal),
+            "detector": {
+                "seconds": {window: round(Views(state).view(window).seconds, 1) for window in WINDOWS},
+                "rows": view.histograms.rows,
+                "columns": view.histograms.columns,
+                "chips": [{"layer": place.layer, "chip": place.chip, "name": str(place)} for place in view.chips],
+            },
+            **{name: words() for name, words in self._words.items()},
+        }
+        return {name: encode_part(name, about=words) for name, words in about.items()}
+
+
+def _encoded(sources: Collection[Source], views: Views, selection: Selection | None) -> Parts:
+    parts: Parts = {}
+    for source in sources:
+        for choice in choices(source.of):
+            view = views.choice(source.of, choice, selection)
+            parts[f"{source.name}@{choice}"] = encode_part(source.name, choice, source.columns(view))
+    return parts
+
+
+def _about(views: Views, selection: Selection) -> Parts:
+    """What is selected, in words."""
+    view = views.view(selection=selection)
+    place, pixel = view.place, view.pixel
+    about = {
+        "layer": place.layer,
+        "chip": place.chip,
+        "pixel": pixel,
+        "chip_name": str(place),
+        "pixel_name": "click on a pixel of the map" if pixel is None else f"{place}, row {pixel[0]}, column {pixel[1]}",
+    }
+    return {"selection": encode_part("selection", about=about)}

@@ -1,0 +1,140 @@
+"""`apx-monitor serve`: everything put together."""
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from monitor.client import StreamClient
+from monitor.control import Controller
+from monitor.curve import client_keys
+from monitor.detector import Geometry
+from monitor.program import ended_by_signals
+from monitor.receiver import Receiver
+from monitor.web.access import Access, AccessError, is_loopback, needed_token, read_token, tls_context
+from monitor.web.alarms import AlarmReceiver
+from monitor.web.browsers import Gallery
+from monitor.web.editions import Editor
+from monitor.web.figures import Figures, PlotError
+from monitor.web.metrics import Metrics
+from monitor.web.operator import Operator
+from monitor.web.plots import PLOTS
+from monitor.web.server import Exhibits, application
+from monitor.web.sheet import Plot
+from monitor.web.snapshot import Snapshot
+from protocol.messages import Topic
+
+_GATHER_S = 0.05
+_END_WITHIN_S = 10
+_MAX_BODY_BYTES = 64 << 10
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes; exit code. `MonitorError` where that cannot begin."""
+    logging.basicConfig(level=logging.INFO, format="apx-monitor: %(levelname)s %(message)s")
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)  # who asks for what is nobody's business
+    access, tls = _access(arguments)
+    operator = _operator(arguments)
+    figures = Figures((*PLOTS, *_own_plots(arguments.plots)))
+    keys = {"server_key": arguments.server_key, "key": arguments.key}
+    client = StreamClient(arguments.connect, gather_s=_GATHER_S, history=arguments.history, **keys)
+    with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(Receiver(client, Geometry()))
+        alarms = stack.enter_context(AlarmReceiver(StreamClient(arguments.alarms, [Topic.ALARM])))
+        gallery = Gallery(Editor(receiver, figures.sources, {"alarms": alarms.words}))
+        exhibits = Exhibits(
+            receiver,
+            figures,
+            gallery,
+            Metrics(receiver, lambda: gallery.browsers, lambda: alarms.alarms),
+            Snapshot(receiver),
+            access,
+            operator,
+        )
+        asyncio.run(_serve(exhibits, arguments.address, arguments.port, tls))
+    return 0
+
+
+async def _serve(exhibits: Exhibits, address: str, port: int, tls: ssl.SSLContext | None) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    server = HTTPServer(application(exhibits), ssl_options=tls, max_body_size=_MAX_BODY_BYTES)
+    try:
+        sockets = bind_sockets(port, address)
+    except OSError as error:
+        raise AccessError(
+            f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port"
+        ) from None
+    server.add_sockets(sockets)
+    telling = asyncio.create_task(exhibits.gallery.serve(), name="updates")
+    with ended_by_signals(_from_signal(loop, ended), within_s=_END_WITHIN_S):
+        _tell_where(exhibits.access, address, sockets[0].getsockname()[1])
+        await ended.wait()
+    server.stop()
+    telling.cancel()
+    exhibits.gallery.close()
+    await server.close_all_connections()
+    await asyncio.gather(telling, return_exceptions=True)
+
+
+def _from_signal(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> Callable[[], None]:
+    def end() -> None:
+        with contextlib.suppress(RuntimeError):  # it has ended anyway
+            loop.call_soon_threadsafe(ended.set)
+
+    return end
+
+
+def _tell_where(access: Access, address: str, port: int) -> None:
+    """Print the address to open: the first line, whole as soon as the server answers."""
+    host = "127.0.0.1" if address in ("0.0.0.0", "::", "localhost") else address  # noqa: S104 - compared, not bound
+    host = f"[{host}]" if ":" in host else host
+    token = "" if access.token is None else f"?token={access.token}"
+    print(f"the page is at {'https' if access.tls else 'http'}://{host}:{port}/{token}", flush=True)
+
+
+def _access(arguments: argparse.Namespace) -> tuple[Access, ssl.SSLContext | None]:
+    if (arguments.cert is None) != (arguments.key_file is None):
+        raise AccessError("--cert and --key-file go together")
+    tls = None if arguments.cert is None else tls_context(arguments.cert, arguments.key_file)
+    given = None if arguments.token_file is None else read_token(arguments.token_file)
+    token = needed_token(arguments.address, given, tls=tls is not None, insecure=arguments.insecure)
+    return Access(token, loopback=is_loopback(arguments.address), tls=tls is not None), tls
+
+
+def _operator(arguments: argparse.Namespace) -> Operator | None:
+    """Who may command; None, and no code that could, where nobody may."""
+    if (arguments.control is None) != (arguments.operator_token_file is None):
+        raise AccessError("--control and --operator-token-file go together: where to send commands, and who may")
+    if arguments.control is None:
+        return None
+    keys = client_keys(arguments.server_key, arguments.key) if arguments.control.startswith("tcp://") else None
+    if arguments.control.startswith("tcp://") and keys is None:
+        raise AccessError(f"{arguments.control} takes commands only with keys: give --server-key and --key")
+    return Operator(read_token(arguments.operator_token_file), Controller(arguments.control, keys))
+
+
+def _own_plots(path: Path | None) -> tuple[Plot, ...]:
+    """PLOTS of the user's own file."""
+    if path is None:
+        return ()
+    specification = importlib.util.spec_from_file_location("own_plots", path)
+    if specification is None or specification.loader is None:
+        raise PlotError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["own_plots"] = module
+    try:
+        specification.loader.exec_module(module)
+        plots = tuple(module.PLOTS)
+    except Exception as error:
+        raise PlotError(f"{path}: {type(error).__name__}: {error}") from error
+    if not all(isinstance(plot, Plot) for plot in plots):
+        raise PlotError(f"{path}: PLOTS must be a list of monitor.web.sheet.Plot")
+    return plots

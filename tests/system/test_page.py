@@ -1,0 +1,132 @@
+"""The page in a browser, on the run of an emulated board that has a hot pixel; screenshots are left in `pictures/`."""
+
+import os
+import re
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+from tests.system.laboratory import Laboratory
+from tests.system.page import Page, chromium, needs_chromium
+from tests.system.programs import Program
+
+HOT = (2, 5, 7)
+ROWS, COLUMNS = 13, 16
+SETTINGS = {
+    "board": {"transport": "emulated", "chips": 4},
+    "emulator": {"seed": 5, "rate_hz": 10000.0, "hits_limit": 20_000, "tot_mean_us": 300.0, "tot_sigma_us": 15.0},
+}
+
+
+def pictures() -> Path:
+    """Where screenshots go, for people to look at."""
+    folder = Path(os.environ.get("ASTROPIX_PICTURES", REPOSITORY / "pictures"))
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def serve(laboratory: Laboratory, *arguments: str | Path) -> tuple[Program, str]:
+    """The program, and the address that it prints."""
+    program = laboratory.start("apx-monitor", "serve", "--port", "0", "--alarms", "ipc://nobody", *arguments)
+    return program, program.wait_for_output(r"the page is at (\S+)")[1]
+
+
+def number(text: str) -> int:
+    return int(re.sub(r"\s", "", text))
+
+
+@needs_chromium
+def test_a_hot_pixel_is_found_and_looked_at(laboratory: Laboratory) -> None:
+    settings = {**SETTINGS, "emulator": {**SETTINGS["emulator"], "hot_pixels": [[*HOT, 40.0]]}}
+    daemon = laboratory.configure(settings).start()
+    daemon.call("start", comment='Cd-109 <img src=x onerror="document.title=1">')
+    daemon.wait_until_exhausted()
+    program, address = serve(laboratory, "--connect", daemon.endpoint)
+    with chromium() as page:
+        desktop = page(1500, 1000).open(address)
+        read_the_numbers(desktop)
+        find_the_hot_pixel(desktop)
+        dark_mode_and_scales(desktop)
+        freeze_and_reset(desktop)
+        phone = page(390, 844, "dark", touch=True).open(address)
+        phone.wait_for("all hits on the phone, too", lambda: number(phone.tile("hits")) == 20_000)
+        assert phone.ask("document.documentElement.scrollWidth <= innerWidth")
+        assert phone.ask("document.documentElement.dataset.theme") == "dark"
+        phone.picture(pictures() / "phone.png")
+        assert desktop.troubles == phone.troubles == []
+    assert program.end() == 0
+
+
+def read_the_numbers(page: Page) -> None:
+    """All hits of the run, though the page was opened after them."""
+    page.wait_for("all hits", lambda: number(page.tile("hits")) == 20_000)
+    assert page.tile("missed readouts") == "0"
+    assert page.text("#state").lower() == "running"
+    assert "run 1" in page.text("#run")
+    assert page.text("#comment") == '“Cd-109 <img src=x onerror="document.title=1">”'
+    assert "AstroPix" in page.tab.title()
+    assert "no sanity checker is connected" in page.text("#alarms")
+    assert sum(page.column("tot", "hits")) == 20_000
+    assert len(page.column("hit_rate", "t")) == 600
+    assert page.tab.locator(".plot canvas").count() >= 8
+    page.picture(pictures() / "desktop.png")
+
+
+def find_the_hot_pixel(page: Page) -> None:
+    """In the map of all chips; click the chip, click the pixel, see its spectrum."""
+    hits = page.column("chips", "hits")
+    assert len(hits) == 4 * ROWS * COLUMNS
+    at = hits.index(max(hits))
+    assert (at // (ROWS * COLUMNS), at // COLUMNS % ROWS, at % COLUMNS) == HOT
+    place = page.ask(f"astropix.figures.position('chips', ...astropix.tile({HOT[0]}))")
+    page.tab.mouse.click(place["x"], place["y"])
+    page.wait_for("the chip is selected", lambda: page.ask("astropix.stream.about('selection').chip") == HOT[0])
+    page.wait_for("its map is shown", lambda: max(page.column("map", "hits")) == max(hits))
+    page.click_pixel(HOT[1], HOT[2])
+    page.wait_for(
+        "the pixel is selected", lambda: page.ask("astropix.stream.about('selection').pixel") == [HOT[1], HOT[2]]
+    )
+    spectrum = page.wait_for("its spectrum", lambda: page.column("tot_pixel", "hits"))
+    assert sum(spectrum) == max(hits)
+    left = page.column("tot_pixel", "left")
+    assert 280 <= left[spectrum.index(max(spectrum))] <= 310
+    assert f"chip {HOT[0]}, row {HOT[1]}, column {HOT[2]}" in page.text("#plots")
+    page.picture(pictures() / "pixel.png")
+
+
+def dark_mode_and_scales(page: Page) -> None:
+    """Another theme and scale: figures come anew, with the same data in them."""
+    paper = "getComputedStyle(document.querySelector('.card')).backgroundColor"
+    light = page.ask(paper)
+    page.tab.click("#theme")
+    page.tab.select_option("#scale", "log")
+    page.wait_for("a dark page", lambda: page.ask(paper) != light)
+    page.wait_for("logarithmic figures", lambda: page.ask("astropix.figures.style?.scale") == "log")
+    assert page.ask("astropix.figures.style.theme") == "dark"
+    assert sum(page.column("tot", "hits")) == 20_000
+    page.tab.select_option("#unit", "rate")
+    page.wait_for("figures of rates", lambda: page.ask("astropix.figures.style.unit") == "rate")
+    assert 0 < max(page.column("map", "hits")) < 1000
+    page.picture(pictures() / "dark.png")
+    page.tab.select_option("#unit", "counts")
+
+
+def freeze_and_reset(page: Page) -> None:
+    """A frozen page stands still while updates go on coming; after a reset it counts from nothing."""
+    page.tab.click("#freeze")
+    page.wait_for("frozen", lambda: page.text("#state").lower() == "frozen")
+    updates = page.ask("astropix.stream.updates")
+    page.wait_for("updates go on", lambda: page.ask("astropix.stream.updates") > updates + 2)
+    assert page.text("#state").lower() == "frozen"
+    page.tab.click("#freeze")
+    page.wait_for("going on", lambda: page.text("#state").lower() == "running")
+    page.tab.click("#reset")
+    page.wait_for("nothing since the reset", lambda: sum(page.column("tot", "hits")) == 0)
+    page.tab.select_option("#window", "run")
+    assert sum(page.column("tot", "hits")) == 20_000
+
+
+def test_refused_at_the_start(laboratory: Laboratory) -> None:
+    refused = laboratory.run("apx-monitor", "serve", "--address", "0.0.0.0", "--port", "0")
+    assert refused.code == 2
+    assert refused.stdout == ""
+    assert re.fullmatch(r"apx-monitor: 0\.0\.0\.0 lets .*--cert.*--insecure.*\n", refused.stderr)
