@@ -4,6 +4,7 @@ WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE astropix_programs.py ./
 RUN python -m venv /opt/astropix && /opt/astropix/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY protocol protocol
+COPY astropix_pytest astropix_pytest
 COPY daqd daqd
 COPY monitor monitor
 RUN /opt/astropix/bin/pip install --no-cache-dir --no-deps .

@@ -19,8 +19,8 @@ $(READY): requirements-dev.lock pyproject.toml
 run: $(READY)  ## emulated board, daemon, sanity checker and terminal monitor; Ctrl-C ends it
 	$(BIN)/daqd demo
 
-test: $(READY)  ## the test suite
-	$(BIN)/pytest
+test: $(READY)  ## the test suite, in as many processes as there are cores
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from daqd.config_mistakes import describe_mistakes
 from daqd.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW, MAX_LAYERS, Section
 from daqd.errors import ConfigError
+from protocol.config_mistakes import describe_mistakes
 from protocol.stream_bytes import MAX_CHIPS
 
 _NO_OVERRIDE = ("file", "method")

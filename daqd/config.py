@@ -14,7 +14,6 @@ from typing import Self
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from daqd.chip_settings import ChipSettings
-from daqd.config_mistakes import describe_mistakes
 from daqd.config_sections import (
     CONFIG_FOLDER,
     AcquisitionSection,
@@ -35,6 +34,7 @@ from daqd.config_sections import (
 )
 from daqd.endpoints import check_control_endpoint, check_endpoint, check_stream_endpoint
 from daqd.errors import ConfigError
+from protocol.config_mistakes import describe_mistakes
 
 __all__ = [
     "AcquisitionSection",

@@ -42,6 +42,10 @@ class ControlError(DaqError, OSError):
     """The control socket cannot be opened, or nobody answers there."""
 
 
+class ControlAddressError(ControlError, ValueError):
+    """Nothing can be at such an address."""
+
+
 class ControlServer:
     """Answers requests at `endpoint`, each in a task of its own, so that a slow command does not keep `status` waiting.
 
@@ -176,7 +180,7 @@ def _release_socket(endpoint: str, lock: IO[str]) -> None:
 class ControlClient:
     """Asks the daemon at `endpoint`; a context manager. One thread at a time. `keys`: for TCP, and only there.
 
-    Raises `ControlError` where it cannot connect, or the keys cannot be used.
+    Raises `ControlAddressError` where nothing can be at `endpoint`, `ControlError` where the keys cannot be used.
     """
 
     def __init__(self, endpoint: str, timeout_s: float = 10.0, keys: ClientKeys | None = None) -> None:
@@ -204,8 +208,8 @@ class ControlClient:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self.close()
-            raise ControlError(
-                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://127.0.0.1:PORT"
+            raise ControlAddressError(
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://HOST:PORT"
             ) from None
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from protocol.key_files import ClientKeys, read_client_keys
 from protocol.messages import Stat
 from protocol.tool.output import drop_output
 from protocol.version import __version__
+from protocol.words import counted
 
 _EXAMPLES = """examples:
   daqctl status                                    what the daemon is doing
@@ -32,6 +33,58 @@ _EXAMPLES = """examples:
   daqctl --endpoint tcp://daq-pc:5558 --server-key daq-pc.key --key alice.key_secret status    of another machine
   daqctl keygen                                    keys, for sockets that other machines can reach
 """
+
+COMMANDS = {
+    "status": (
+        "state, run, rates, ledger, queue, disk, board",
+        """\
+  daqctl status
+  daqctl status --json | jq .status.rates
+""",
+    ),
+    "configure": (
+        "connect and configure the board",
+        """\
+  daqctl configure         as the configuration says; again, if it was
+""",
+    ),
+    "start": (
+        "start a run",
+        """\
+  daqctl start --comment "Cd-109, 40 mV"                until it is stopped
+  daqctl start --duration 600                           ten minutes
+  daqctl start --readouts 100000 --run 42               so many readouts, as run 42
+  daqctl start --threshold 40 --inject 1,9 --vinj 300   with the chips set otherwise than usual, for this run
+""",
+    ),
+    "stop": (
+        "end the run",
+        """\
+  daqctl stop
+  daqctl stop --json | jq .record.counts
+""",
+    ),
+    "rotate": (
+        "finish the current file, go on in the next",
+        """\
+  daqctl rotate            the finished file can be copied away while the run goes on
+""",
+    ),
+    "reset": (
+        "leave the error state, close the board",
+        """\
+  daqctl reset             when the reason of the error is mended; then: daqctl start
+""",
+    ),
+    "shutdown": (
+        "end the daemon",
+        """\
+  daqctl shutdown                           of the daemon called bench
+  daqctl -c config/emulated.toml shutdown   of the one that uses this configuration
+""",
+    ),
+}
+"""What each command is for, and examples."""
 
 _STOP_TIMEOUT_S = 65.0
 _TIMEOUT_S = 15.0
@@ -54,16 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
     keys.add_argument("--server-key", type=Path, metavar="FILE", help="public key of the daemon (NAME.key)")
     keys.add_argument("--key", type=Path, metavar="FILE", help="secret key of yours (NAME.key_secret)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (
-        ("status", "state, run, rates, ledger, queue, disk, board"),
-        ("configure", "connect and configure the board"),
-        ("start", "start a run"),
-        ("stop", "end the run"),
-        ("rotate", "finish the current file, go on in the next"),
-        ("reset", "leave the error state, close the board"),
-        ("shutdown", "end the daemon"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
+    for name, (text, examples) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
         if name == "start":
             command.add_argument("--run", type=int, help="run number (default: the next one)")
@@ -135,8 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
         for line in str(error).splitlines():
             print(f"daqctl: {line}", file=sys.stderr)
-        refused = isinstance(error, ConfigError) or getattr(error, "code", "") == "bad_arguments"
-        return MISUSE if refused else FAILED
+        misused = isinstance(error, ValueError) or getattr(error, "code", "") == "bad_arguments"
+        return MISUSE if misused else FAILED
     except KeyboardInterrupt:
         return FAILED
     try:
@@ -166,7 +217,7 @@ def _tell(command: str, result: dict[str, Any]) -> None:
             counts = record["counts"]
             print(
                 f"run {record['run']} {record['state']} ({record['end_reason']}): {counts['readouts']} readouts, "
-                f"{counts['file_bytes']} bytes in {len(record['files'])} files"
+                f"{counts['file_bytes']} bytes in {counted(len(record['files']), 'file')}"
             )
     elif command == "rotate":
         print(f"run {result['run']} goes on in its next file")

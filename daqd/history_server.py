@@ -40,7 +40,7 @@ _REPLY_S = 0.5
 """… and so long in all before its client gets what there is by then."""
 _MOST_OF_A_CLIENT = 8
 _MOST_WAITING = 256
-_MOST_SESSIONS = 16
+_MOST_SESSIONS = 32
 _MOST_INDICES = 8
 _SESSION_S = 60.0
 _MOST_FRAMES = 4

@@ -27,6 +27,10 @@ class KeygenError(DaqError, OSError):
     """The files of the keys cannot be made."""
 
 
+class KeyNameError(KeygenError, ValueError):
+    """No files can be named so."""
+
+
 def add_keygen_arguments(parser: argparse.ArgumentParser) -> None:
     """What `daqctl keygen` takes."""
     parser.add_argument(
@@ -44,12 +48,13 @@ def default_key_dir() -> Path:
 
 
 def make_keys(directory: Path, name: str) -> tuple[Path, Path, KeyPair]:
-    """A new pair in `directory`: its public file, its secret file, the keys. `KeygenError`; nothing is overwritten.
+    """A new pair in `directory`: its public file, its secret file, the keys. Nothing is overwritten.
 
-    Others cannot read the secret file, from the moment on that it is there.
+    `KeyNameError` where no file can have that name, `KeygenError` where they cannot be made. Others
+    cannot read the secret file, from the moment on that it is there.
     """
     if not _NAME.fullmatch(name):
-        raise KeygenError(f"{name!r} is no name for keys: letters, digits, _ . @ - are, at most 64")
+        raise KeyNameError(f"{name!r} is no name for keys: letters, digits, _ . @ - are, at most 64")
     public_path, secret_path = directory / f"{name}{PUBLIC_SUFFIX}", directory / f"{name}{SECRET_SUFFIX}"
     public, secret = zmq.curve_keypair()
     keys = KeyPair(public.decode(), secret.decode())

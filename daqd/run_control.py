@@ -25,6 +25,7 @@ from daqd.status import StatusBoard
 from daqd.watchdog import Watchdog
 from protocol.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
+from protocol.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -368,11 +369,11 @@ def _log_end(record: RunRecord) -> None:
     level = logging.ERROR if record.state == "failed" else logging.INFO
     log.log(
         level,
-        "run %d %s (%s): %d readouts, %d bytes in %d files",
+        "run %d %s (%s): %d readouts, %d bytes in %s",
         record.run,
         record.state,
         record.end_reason,
         counts.readouts,
         counts.file_bytes,
-        len(record.files),
+        counted(len(record.files), "file"),
     )

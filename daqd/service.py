@@ -149,7 +149,8 @@ class Service:
             ticker = asyncio.create_task(self._tick(publisher, status, stat_due, supervision), name="stat")
             log.info("%s publishes at %s, listens at %s", config.daq.name, publisher.endpoint, server.endpoint)
             if config.stream.insecure:
-                log.warning("stream.insecure is set: every machine that reaches %s can read it", publisher.endpoint)
+                open_to_all = " or ".join(filter(None, (publisher.endpoint, history.endpoint)))
+                log.warning("stream.insecure is set: every machine that reaches %s can read it", open_to_all)
             code = 0
             if autostart is not None and not self._stop_asked.is_set():
                 async with supervision.taking_long():

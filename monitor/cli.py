@@ -27,7 +27,8 @@ examples:
   apx-monitor serve                                  a page for browsers (apx-monitor serve --help)
 
 keys of the screen:
-  c C  next, previous chip     l  logarithmic or linear     f  freeze     r  empty the histograms     q  quit
+  c C  next, previous chip     l  logarithmic or linear            m  the last minute, or all of the run
+  t    rates: 10 min, 1 h, 12 h     f  freeze     r  empty the histograms     q  quit
 
 exit codes:
   0  fine

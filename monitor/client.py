@@ -201,7 +201,7 @@ class StreamClient:
             self._look_after_handshakes(tell=timeout_s is None)
             if not came and left_ms is not None and left_ms <= join_ms and left_ms == turn_ms:
                 return None
-            if self._socket in came and self._gather_ms:
+            if self._socket in came and self._gather_ms and not self.fetching:
                 self._wake_poller.poll(self._gather_ms)
         return None
 

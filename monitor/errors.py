@@ -6,8 +6,13 @@
     ├── KeysError              keys that cannot be used (also a ValueError)
     ├── MisuseError            arguments of a program that do not go together (also a ValueError)
     ├── HistoryError           the past that was asked for cannot be had (also an OSError)
-    └── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
+    ├── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
+    ├── ConfigError            a configuration file that cannot be used (also a ValueError)
+    ├── CheckModuleError       a user's module of checks that cannot be used (also a ValueError)
+    └── AlarmServiceError      what alarms need cannot be had, or nobody answers there (also an OSError)
 """
+
+from collections.abc import Sequence
 
 
 class MonitorError(Exception):
@@ -32,3 +37,19 @@ class MisuseError(MonitorError, ValueError):
 
 class NothingReceivedError(MonitorError, TimeoutError):
     """Nothing came from the stream in the time it was given."""
+
+
+class ConfigError(MonitorError, ValueError):
+    """The configuration file cannot be used; `mistakes` has one line for each, the text all of them."""
+
+    def __init__(self, mistakes: Sequence[str], where: str) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(f"{where}: {mistake}" for mistake in self.mistakes))
+
+
+class CheckModuleError(MonitorError, ValueError):
+    """A user's module of checks cannot be used."""
+
+
+class AlarmServiceError(MonitorError, OSError):
+    """A socket, file or directory that alarms need cannot be had, or nobody answers there."""

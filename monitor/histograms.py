@@ -77,11 +77,15 @@ class HitHistograms:
         kind = HitKind.of(hits)
         return SortedHits.sort(hits, self.geometry, self._binning or TotBinning.usual(kind))
 
+    def expect(self, kind: HitKind) -> None:
+        """Hits of `kind` will come; empties the histograms if those before were of another."""
+        if kind != self.kind:
+            self.kind = kind
+            self.reset()
+
     def count(self, hits: SortedHits, new_readouts: int) -> None:
         """The second half of `fill`."""
-        if hits.kind != self.kind:
-            self.kind = hits.kind
-            self.reset()
+        self.expect(hits.kind)
         self.readouts += new_readouts
         self._count_sizes(self._sizes.change(hits.readout_ids))
         self.hits += len(hits)

@@ -24,7 +24,7 @@ _MOST_WAITING = 100_000
 _ASK_AGAIN_S = 1.5
 _BUSY_S = 0.2
 _CONNECT_S = 0.05
-_PATIENCE_S = 8.0
+_PATIENCE_S = 10.0
 _ANNOUNCED_S = 2.5
 """States come once a second, and tell where the past can be asked for."""
 _DOWN_S = 30.0

@@ -2,7 +2,7 @@
 
 import argparse
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -22,6 +22,12 @@ class ProgramParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def errors(self, messages: Sequence[str]) -> NoReturn:
+        """End with exit code 2; of several messages, each on a line of its own."""
+        if len(messages) == 1:
+            self.error(messages[0])
+        self.exit(2, "".join(f"{self.prog}: {message}\n" for message in messages))
 
 
 def positive(text: str) -> float:

@@ -11,6 +11,7 @@ from monitor.client import StreamClient
 from monitor.detector import ChipPlace, Geometry
 from monitor.reader import StreamCounters
 from monitor.state import DetectorState, MonitorSummary
+from monitor.time_series import Rate, Span
 
 _TURN_S = 1.0
 _JOIN_S = 5.0
@@ -71,13 +72,23 @@ class Receiver:
         with self._lock:
             return self._state.chips()
 
-    def chip(self, place: ChipPlace) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
-        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,), and the width of its bins in µs."""
+    def chip(
+        self, place: ChipPlace, *, recent: bool = False
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
+        """Copies of a chip's hit map (rows, columns) and ToT spectrum (bins + 1,), and the width of its bins in µs.
+
+        Since the begin of the run, or of the last minute.
+        """
         with self._lock:
-            histograms = self._state.histograms
+            histograms = self._state.recent if recent else self._state.histograms
             # Another run may have other chips.
             slot = min(histograms.geometry.slot(place), len(histograms.hit_map) - 1)
             return histograms.hit_map[slot].copy(), histograms.tot[slot].copy(), histograms.binning.width_us
+
+    def rates(self, span: Span) -> tuple[Rate, Rate]:
+        """Hits and readouts per second over the last 10 min, 1 h or 12 h."""
+        with self._lock:
+            return self._state.series.hit_rate(span), self._state.series.readout_rate(span)
 
     def reset(self) -> None:
         """Empty the histograms."""

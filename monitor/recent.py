@@ -95,22 +95,26 @@ class RecentHistograms(HitHistograms):
             return 0.0
         return (self._last_ns - max(self._first_ns, (self._newest - SLOTS + 1) * SLOT_S * NS_PER_S)) / NS_PER_S
 
-    def begin(self) -> None:
-        """Another run begins, perhaps at another time."""
+    def forget(self) -> None:
+        """Another run comes, perhaps at another time."""
         self._newest, self._last_ns = None, 0
         self.reset()
 
+    def begin(self, begin_ns: int) -> None:
+        """The run began then, and we were there."""
+        if self._newest is None:
+            self._go_to(begin_ns)
+            self._first_ns = begin_ns
+
     def take(self, stretch: Stretch, hits: SortedHits) -> None:
         """Count `hits`, which are those of `stretch`, sorted."""
-        if hits.kind != self.kind:
-            self.kind = hits.kind
-            self.reset()
+        self.expect(hits.kind)
         first, last = stretch.first_s // SLOT_S, stretch.last_ns // NS_PER_S // SLOT_S
         if stretch.set_back:
             self._set_back(stretch.first_ns)
         if self._newest is None:
             self._first_ns = stretch.first_ns
-        self.pass_until(stretch.last_ns)
+        self._go_to(stretch.last_ns)
         assert self._newest is not None  # noqa: S101 - time has just passed
         for slot in range(max(first, self._newest - SLOTS + 1), last + 1):
             start, stop = max(slot * SLOT_S - stretch.first_s, 0), (slot + 1) * SLOT_S - stretch.first_s
@@ -121,6 +125,10 @@ class RecentHistograms(HitHistograms):
 
     def pass_until(self, now_ns: int) -> None:
         """It is `now_ns`, or later: what is a minute older is counted out."""
+        if self._newest is not None:
+            self._go_to(now_ns)
+
+    def _go_to(self, now_ns: int) -> None:
         slot = now_ns // NS_PER_S // SLOT_S
         self._last_ns = max(self._last_ns, now_ns)
         if self._newest is None or slot > self._newest:

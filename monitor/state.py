@@ -12,14 +12,18 @@ from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
 from monitor.histograms import HitHistograms
 from monitor.rates import NS_PER_S, RateMeter
 from monitor.reader import StreamCounters
+from monitor.readout_bytes import ReadoutBytes
 from monitor.readout_times import ReadoutTimes
 from monitor.recent import RecentHistograms
-from monitor.time_series import RunSeries
+from monitor.time_series import SPANS, RunSeries, SeriesState, Span
 from monitor.tot_binning import TotBinning
 from protocol.messages import Header, Stat
 from protocol.run_record import RunRecord
 
 LOG_LINES = 200
+
+_ON_ITS_WAY_NS = NS_PER_S // 2
+"""What was read so shortly before a state was sent may come after it."""
 
 
 class _Model(BaseModel):
@@ -39,8 +43,10 @@ class MonitorSummary(_Model):
 
     `age_s`: since the last message, None before the first. `run`, `pass_`: what the histograms are of. `record`: as of
     its begin or end. `hits`, `readouts`: in the histograms, since the begin of the run (or since we joined, or since
-    a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`. `hits_hz`, `readouts_hz`: received, over the
-    last seconds. `counters`: as `StreamCounters`.
+    a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`. `recent_hits`, `recent_readouts`: of the last
+    `recent_s` seconds, a minute at most. `hits_hz`, `readouts_hz`: received, over the last seconds. `readout_bytes`,
+    `readout_bytes_now`: mean size of the readouts of the run in `stat`, and of those since the state before; None where
+    there were none. `counters`: as `StreamCounters`.
     """
 
     daq: str
@@ -55,8 +61,13 @@ class MonitorSummary(_Model):
     outside: int
     tot_invalid: int
     unpaired: int
+    recent_s: float
+    recent_hits: int
+    recent_readouts: int
     hits_hz: float
     readouts_hz: float
+    readout_bytes: float | None
+    readout_bytes_now: float | None
     counters: dict[str, Any]
     log: tuple[LogEntry, ...]
 
@@ -65,12 +76,13 @@ class ChipState(_Model):
     """Histograms of one chip. `hit_map`: rows of columns. `tot`: counts in equal bins; `tot_overflow` above them.
 
     `chip`: its place in the chain; `layer`: which chain, None where hits name none. `hits`: in all; of AstroPix 3, hits
-    of rows and hits of columns, of which `hit_map` has those that belong together.
+    of rows and hits of columns, of which `hit_map` has those that belong together. `recent_hits`: of the last minute.
     """
 
     layer: int | None
     chip: int
     hits: int
+    recent_hits: int
     hit_map: list[list[int]]
     tot: list[int]
     tot_overflow: int
@@ -80,14 +92,18 @@ class MonitorState(MonitorSummary):
     """The summary and the histograms; JSON-able.
 
     `chips`: those that exist as far as we know, and those with hits. `tot_bin_us`: width of the bins of `tot`, from
-    0 µs. `hits_per_readout`: number of readouts with 0, 1, 2, … hits, up to the largest that occurred.
+    0 µs; `tot`, `tot_overflow`: of all chips. `hits_per_readout`: number of readouts with 0, 1, 2, … hits, up to the
+    largest that occurred. `series`: rates against time, by how long a time they go back: `10min`, `1h`, `12h`.
     """
 
     rows: int
     columns: int
     tot_bin_us: float
+    tot: list[int]
+    tot_overflow: int
     chips: list[ChipState]
     hits_per_readout: list[int]
+    series: dict[Span, SeriesState]
 
 
 class DetectorState:
@@ -109,6 +125,7 @@ class DetectorState:
         self.series = RunSeries()
         self.revision = 0
         self._times = ReadoutTimes()
+        self._readout_bytes = ReadoutBytes()
         self._in_the_past = False
         self._clock = clock
         self._hit_rate = RateMeter()
@@ -129,6 +146,11 @@ class DetectorState:
         return self._stat
 
     @property
+    def record(self) -> RunRecord | None:
+        """Of the run, as of its begin, its last gap or its end."""
+        return self._record
+
+    @property
     def epoch(self) -> int:
         """Number of the pass over a run that the histograms are of; see `HitBatch.epoch`."""
         return self._epoch
@@ -147,6 +169,7 @@ class DetectorState:
                 self._take_run(event)
             case StatMessage():
                 self._stat = event.stat
+                self._readout_bytes.take(event.stat)
                 self._take_time(event.header, event.stat)
             case LogMessage():
                 self._log.append(LogEntry(t=event.header.t, level=event.line.level, text=event.line.text))
@@ -158,13 +181,14 @@ class DetectorState:
         self._run, self._pass = header.run, header.pass_
         self._record, self._ended = None, False
         self.histograms.reset()
-        self.recent.begin()
+        self.recent.forget()
         self.series.reset()
         self._times = ReadoutTimes()
 
     def _take_hits(self, batch: HitBatch) -> None:
         hits = self.histograms.sort(batch.hits)
         self.histograms.count(hits, batch.step.new_readouts)
+        self.recent.expect(hits.kind)
         for stretch in self._times.stretches(batch.hits, batch.step.new):
             self.series.add(stretch)
             self.recent.take(stretch, hits if stretch.hits is batch.hits else self.recent.sort(stretch.hits))
@@ -182,6 +206,7 @@ class DetectorState:
         if message.body.event == "begin":
             self._times.begin(record.begin_ns)
             self.series.begin(record.begin_ns)
+            self.recent.begin(record.begin_ns)
         if record.end_ns is not None:
             self._pass_until(record.end_ns)
 
@@ -189,7 +214,7 @@ class DetectorState:
         """A detector that has no hits sends none: time goes on all the same."""
         live = not self._pass and stat.state in ("running", "recovering") and stat.run == self._run
         if live and not self._ended and not self._in_the_past and not stat.publisher.lag_bytes:
-            self._pass_until(header.t)
+            self._pass_until(header.t - _ON_ITS_WAY_NS)
 
     def _pass_until(self, now_ns: int) -> None:
         self.series.pass_until(now_ns)
@@ -238,8 +263,13 @@ class DetectorState:
             "outside": histograms.outside,
             "tot_invalid": histograms.tot_invalid,
             "unpaired": histograms.unpaired,
+            "recent_s": self.recent.seconds,
+            "recent_hits": self.recent.hits,
+            "recent_readouts": self.recent.readouts,
             "hits_hz": self._hit_rate.per_second(now_ns),
             "readouts_hz": self._readout_rate.per_second(now_ns),
+            "readout_bytes": self._readout_bytes.of_run,
+            "readout_bytes_now": self._readout_bytes.now,
             "counters": counters.to_dict(),
             "log": tuple(self._log),
         }
@@ -249,16 +279,20 @@ class DetectorState:
         histograms = self.histograms
         slots = [(place, histograms.geometry.slot(place)) for place in self.chips()]
         filled = histograms.hits_per_readout.nonzero()[0]
+        detector_tot = histograms.detector_tot
         return MonitorState(
             **self._summary(counters),
             rows=histograms.rows,
             columns=histograms.columns,
             tot_bin_us=histograms.binning.width_us,
+            tot=detector_tot[:-1].tolist(),
+            tot_overflow=int(detector_tot[-1]),
             chips=[
                 ChipState(
                     layer=place.layer,
                     chip=place.chip,
                     hits=int(histograms.chip_hits[slot]),
+                    recent_hits=int(self.recent.chip_hits[slot]),
                     hit_map=histograms.hit_map[slot].tolist(),
                     tot=histograms.tot[slot, :-1].tolist(),
                     tot_overflow=int(histograms.tot[slot, -1]),
@@ -266,4 +300,5 @@ class DetectorState:
                 for place, slot in slots
             ],
             hits_per_readout=histograms.hits_per_readout[: int(filled[-1]) + 1 if len(filled) else 0].tolist(),
+            series={span: self.series.state(span) for span in SPANS},
         )

@@ -1,10 +1,12 @@
 """Hit rate and readout rate of a run against time. By the times of the readouts, not by when they reached us."""
 
+import math
 from collections.abc import Iterable
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
 from monitor.readout_times import LONGEST_S, NS_PER_S, Counts, Stretch
 from protocol.run_record import Gap
@@ -19,6 +21,21 @@ _LEAST_S = 0.25
 """Of a bin that has to be known, for a rate that says something."""
 
 _HITS, _READOUTS = 0, 1
+
+
+class SeriesState(BaseModel):
+    """Both rates in bins of `bin_s` seconds; JSON-able. None: not known.
+
+    `from_s`: where the first bin begins, seconds since the epoch; it is the first of which anything is known. None
+    where there is nothing. Rates per second, to five digits.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    bin_s: int
+    from_s: int | None
+    hits_hz: tuple[float | None, ...]
+    readouts_hz: tuple[float | None, ...]
 
 
 class RunSeries:
@@ -120,6 +137,22 @@ class RunSeries:
         """Readouts per second, those without hits included; as `hit_rate`."""
         return self._rate(_READOUTS, span)
 
+    def state(self, span: Span) -> SeriesState:
+        """Both rates over `span`."""
+        bin_s = SPANS[span][1]
+        t_s, hits_hz = self.hit_rate(span)
+        _, readouts_hz = self.readout_rate(span)
+        known = (~np.isnan(hits_hz)).nonzero()[0]
+        if not len(known):
+            return SeriesState(bin_s=bin_s, from_s=None, hits_hz=(), readouts_hz=())
+        first = int(known[0])
+        return SeriesState(
+            bin_s=bin_s,
+            from_s=round(float(t_s[first]) - bin_s / 2),
+            hits_hz=_five_digits(hits_hz[first:]),
+            readouts_hz=_five_digits(readouts_hz[first:]),
+        )
+
     def _rate(self, what: int, span: Span) -> Rate:
         bins, bin_s = SPANS[span]
         if self._first_ns is None:
@@ -153,3 +186,7 @@ class RunSeries:
                 end_ns = np.minimum(to_ns - inside * NS_PER_S, NS_PER_S)
                 shares[first : last + 1] -= (end_ns - begin_ns) / NS_PER_S
         return np.maximum(shares, 0.0)
+
+
+def _five_digits(per_second: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(each) else float(f"{each:.5g}") for each in per_second.tolist())

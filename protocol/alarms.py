@@ -4,7 +4,7 @@ import re
 import zlib
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from protocol.packing import WireModel
 
@@ -70,3 +70,27 @@ def alarm_id(check: str, subject: str) -> str:
         checksum = f"~{zlib.crc32(subject.encode(errors='replace')):08x}"
         plain = plain[: most - len(checksum)] + checksum
     return f"{check}:{plain}"
+
+
+class _Args(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AcknowledgeArgs(_Args):
+    """Arguments of `ack`. `ids`: of alarms, or patterns with `*`, `?` and `[…]`, or names of checks."""
+
+    ids: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
+
+
+class SilenceArgs(_Args):
+    """Arguments of `silence`. `pattern`: as `AcknowledgeArgs.ids`; also of alarms that there are not yet."""
+
+    pattern: str = Field(min_length=1, max_length=200)
+    for_s: float = Field(gt=0, le=366 * 86400.0)
+    reason: str = Field("", max_length=200)
+
+
+class UnsilenceArgs(_Args):
+    """Arguments of `unsilence`. `pattern`: as it was silenced."""
+
+    pattern: str = Field(min_length=1, max_length=200)

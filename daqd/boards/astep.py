@@ -28,6 +28,7 @@ from protocol.astep_sequence import (
 from protocol.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
+from protocol.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,9 @@ class AstepBoard(Board):
         self._run(self._configuration(setup))
         self._setup = setup
         self._configured = True
-        _log.info("%s: %s", self.name, "chips reset" if setup is None else f"{len(setup.chips)} chips configured")
+        _log.info(
+            "%s: %s", self.name, "chips reset" if setup is None else f"{counted(len(setup.chips), 'chip')} configured"
+        )
 
     def _configuration(self, setup: ChipSetup | None) -> Generator[Step, bytes, None]:
         layers = self._settings.layers

@@ -25,6 +25,7 @@ from protocol.gecco_sequence import (
     reset_fifos,
 )
 from protocol.readout_description import ReadoutDescription
+from protocol.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,9 @@ class GeccoBoard(Board):
         self._run(reset_chip() if setup is None else configure_board(setup))
         self._setup = setup
         self._configured = True
-        _log.info("%s: %s", self.name, "chips reset" if setup is None else f"{len(setup.chips)} chips configured")
+        _log.info(
+            "%s: %s", self.name, "chips reset" if setup is None else f"{counted(len(setup.chips), 'chip')} configured"
+        )
 
     def start(self) -> None:
         """Chips out of reset, SPI on from empty FIFOs, routing sent, chips configured, injection on where wanted."""

@@ -126,7 +126,8 @@ class CheckInput:
     - `chips`: the chips there should be, and all that had hits;
     - `counts`: since the begin of the run (or since we joined, or since a reset); `recent`: of the last minute;
     - `series`: rates against time. The one thing that is no copy: that of `before` has gone on;
-    - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000;
+    - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000. In
+      `before`, the last 100 of them;
     - `ledger`: what the publisher has decoded so far, None before the first state of the run;
     - `stat`: the last state (queue, disk, board counters, publisher), None before the first;
     - `counters`: what this client received and missed since it began.

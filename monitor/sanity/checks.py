@@ -98,6 +98,8 @@ class HitTally:
             total=True,
             readout=readout,
             level=Level.INFO if allowed and bad <= allowed * self.hits else None,
+            value=bad / max(self.hits, 1),
+            limit=allowed,
         )
 
 
@@ -151,4 +153,6 @@ def check_ledger(ledger: Ledger, limits: Limits) -> Iterator[Notice]:
                 count=part,
                 total=True,
                 level=Level.INFO if part <= each.allowed(limits) * whole else None,
+                value=part / max(whole, 1),
+                limit=each.allowed(limits),
             )

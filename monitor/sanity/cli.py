@@ -4,15 +4,24 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
-from monitor.errors import EndpointError, KeysError
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
 from monitor.sanity import catalogue
+from monitor.sanity.alarm_commands import COMMANDS, command_main
+from monitor.sanity.alarm_service import AlarmService
+from monitor.sanity.check_table import CheckEntry
+from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
+from monitor.sanity.configuration_sections import StreamSection
+from monitor.sanity.event_checks import with_limits
+from monitor.sanity.findings import CheckInfo, Notice, Place
 from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import MOST_CHIPS, RecordedChecks
@@ -25,6 +34,8 @@ examples:
   apx-sanity --connect tcp://daq-pc:5556 --server-key daq-pc.key --key alice.key_secret --json
                                                 findings of another computer's stream, one JSON object a line
   apx-sanity --runs 1                           until the end of the run
+  apx-sanity -c sanity.toml                     with alarms: latched, published, sent (config/sanity.toml has it all)
+  apx-sanity alarms                             the alarms of a running one; also: ack, silence, unsilence
   apx-sanity --runs 1 --history                 the same, and what the run has brought so far
   apx-sanity --once data/run_000012/*.apx       check recorded files
   apx-sanity --list                             what is checked
@@ -50,6 +61,7 @@ def build_parser() -> ProgramParser:
     parser.add_version()
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line, the last one a summary")
     parser.add_argument("--list", action="store_true", help="list the checks and end")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="raise alarms, as this file says")
     source = parser.add_argument_group("what is checked")
     source.add_argument("--connect", metavar="ENDPOINT", help=f"stream to check (default {DEFAULT_ENDPOINT})")
     add_key_arguments(source)
@@ -78,34 +90,54 @@ def build_parser() -> ProgramParser:
         ("silence", limits.stat_silence_s, "seconds without a state"),
         ("hit-silence", limits.hit_silence_s, "seconds without hits in a running run"),
     ):
-        bounds.add_argument(
-            f"--{name}", type=not_negative, default=default, metavar="X", help=f"{text} (default %(default)s)"
-        )
+        bounds.add_argument(f"--{name}", type=not_negative, metavar="X", help=f"{text} (default {default})")
     return parser
 
 
-def limits_of(arguments: argparse.Namespace) -> Limits:
-    """The limits that the arguments ask for."""
-    return Limits(
-        geometry=Geometry(arguments.chips or Geometry().chips, arguments.rows, arguments.columns),
-        min_tot_us=arguments.min_tot_us,
-        max_tot_us=arguments.max_tot_us,
-        tot_zero_fraction=arguments.max_tot_zero,
-        orphan_fraction=arguments.max_orphan,
-        dropped_fraction=arguments.max_dropped,
-        restored_fraction=arguments.max_restored,
-        time_step_s=arguments.max_time_step,
-        stat_silence_s=arguments.silence,
-        hit_silence_s=arguments.hit_silence,
+_LIMIT_ARGUMENTS = {
+    "min_tot_us": "min_tot_us",
+    "max_tot_us": "max_tot_us",
+    "max_tot_zero": "tot_zero_fraction",
+    "max_orphan": "orphan_fraction",
+    "max_dropped": "dropped_fraction",
+    "max_restored": "restored_fraction",
+    "max_time_step": "time_step_s",
+    "silence": "stat_silence_s",
+    "hit_silence": "hit_silence_s",
+}
+
+
+def limits_of(arguments: argparse.Namespace, configuration: SanityConfiguration | None = None) -> Limits:
+    """The limits that the arguments ask for; what they do not name is as configured."""
+    limits = Limits()
+    if configuration is not None:
+        limits = with_limits(replace(limits, geometry=configuration.file.geometry), configuration.limits)
+    geometry = limits.geometry
+    named = {
+        field: value for name, field in _LIMIT_ARGUMENTS.items() if (value := getattr(arguments, name)) is not None
+    }
+    return replace(
+        limits,
+        geometry=Geometry(
+            arguments.chips or geometry.chips, arguments.rows or geometry.rows, arguments.columns or geometry.columns
+        ),
+        **named,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `apx-sanity`; returns the exit code. `SystemExit` for --help, --version and arguments that make no sense."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        return command_main(argv)
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.once:
-        live_only = {"--connect": arguments.connect, "--for": arguments.duration_s, "--runs": arguments.runs}
+        live_only = {"--config": arguments.config} | {
+            "--connect": arguments.connect,
+            "--for": arguments.duration_s,
+            "--runs": arguments.runs,
+        }
         live_only |= {"--server-key": arguments.server_key, "--key": arguments.key, "--history": arguments.history}
         for name, value in live_only.items():
             if value is not None:
@@ -115,21 +147,32 @@ def main(argv: Sequence[str] | None = None) -> int:
                 parser.error(f"{path} is no file that can be read")
     try:
         if arguments.list:
-            print_checks()
+            print_checks(default_configuration() if arguments.config is None else load_configuration(arguments.config))
             return 0
         return check_files(arguments) if arguments.once else check_stream(arguments)
-    except (EndpointError, KeysError) as error:
-        parser.error(str(error))
+    except (EndpointError, KeysError, ConfigError) as error:
+        parser.errors(str(error).splitlines())
+    except AlarmServiceError as error:
+        print(f"apx-sanity: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         drop_output()
         return 1
 
 
-def print_checks() -> None:
-    """The table of the checks."""
-    width = max(len(check.name) for check in catalogue.ALL)
-    for check in catalogue.ALL:
-        print(f"{check.name:<{width}}  {check.level:<8}  {check.what}")
+def print_checks(configuration: SanityConfiguration) -> None:
+    """The table of the checks: what each looks for, what to do, and its limits; what is configured of them."""
+    by_name = {entry.name: entry for entry in configuration.entries}
+    rows: list[CheckInfo | CheckEntry] = [*catalogue.ALL]
+    rows += [entry for entry in configuration.entries if entry.name not in {check.name for check in catalogue.ALL}]
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name:<{width}}  {row.level:<8}  {row.what}")
+        print(f"{'':<{width}}            → {row.advice}")
+        if row.name in by_name:
+            for limit in by_name[row.name].limits:
+                value = configuration.limits[row.name][limit.name]
+                print(f"{'':<{width}}            {limit.name} = {value:g}: {limit.what}")
 
 
 def check_files(arguments: argparse.Namespace) -> int:
@@ -149,46 +192,79 @@ def check_files(arguments: argparse.Namespace) -> int:
 
 def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
-    report = Report(as_json=arguments.json)
-    with (
-        StreamClient(
-            arguments.connect or DEFAULT_ENDPOINT,
-            gather_s=_GATHER_S,
-            history=bool(arguments.history),
-            server_key=arguments.server_key,
-            key=arguments.key,
-        ) as client,
-        ended_by_signals(client.interrupt),
-    ):
-        began = now = time.monotonic()
-        end = None if arguments.duration_s is None else began + arguments.duration_s
-        checks = LiveChecks(limits_of(arguments), began, arguments.chips)
-        tick_at = began
-        refusal = ""
-        while not client.interrupted and (end is None or now < end):
-            event = client.receive(_TICK_S if end is None else min(_TICK_S, end - now))
-            now = time.monotonic()
-            if event is not None:
-                for place, notice in checks.feed(event, now):
-                    report.note(place, notice, time.time_ns())
-            if now >= tick_at:
-                tick_at = now + _TICK_S
-                if client.refusal != refusal:
-                    refusal = client.refusal
-                    if refusal:
-                        print(f"apx-sanity: {refusal}", file=sys.stderr)
-                for place, notice in checks.tick(now, client.counters.malformed, client.last_error):
-                    report.note(place, notice, time.time_ns())
-            if arguments.runs is not None and checks.runs_ended >= arguments.runs:
-                break
-        for place, notice in checks.settle(now):
-            report.note(place, notice, time.time_ns())
-        counters = client.counters
-    messages = sum(counters.messages.values())
-    report.finish(
-        {"messages": messages, "runs": checks.runs_ended, "readouts": counters.readouts, "hits": counters.hits}
+    configuration = None if arguments.config is None else load_configuration(arguments.config)
+    # With alarms, these are what is told as it comes; findings are in the summary.
+    report = Report(as_json=arguments.json, live=configuration is None)
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(arguments, configuration))
+        # First the handler: who is asked to end at the very begin ends in order, too.
+        stack.enter_context(ended_by_signals(client.interrupt))
+        service = None
+        if configuration is not None:
+            service = stack.enter_context(AlarmService(configuration, report.announce))
+        chips = arguments.chips or (None if configuration is None else configuration.file.detector.chips)
+        checks = LiveChecks(limits_of(arguments, configuration), time.monotonic(), chips)
+        checked = _follow(arguments, client, report, service, checks)
+    if service is not None and service.undelivered:
+        print(f"apx-sanity: {service.undelivered} alarms could not be sent before the end", file=sys.stderr)
+    report.finish(checked)
+    return report.exit_code or int(service is not None and service.raised)
+
+
+def _client(arguments: argparse.Namespace, configuration: SanityConfiguration | None) -> StreamClient:
+    """The client of the stream that arguments, or else the configuration, name."""
+    stream = StreamSection() if configuration is None else configuration.file.stream
+    folder = Path() if configuration is None else configuration.folder
+    named = arguments.connect is not None
+    server_key, key = arguments.server_key, arguments.key
+    if not named and server_key is None and key is None:
+        server_key, key = (folder / path if path else None for path in (stream.server_key, stream.key))
+    return StreamClient(
+        arguments.connect if named else stream.connect, gather_s=_GATHER_S, server_key=server_key, key=key
     )
-    return report.exit_code
+
+
+def _follow(
+    arguments: argparse.Namespace,
+    client: StreamClient,
+    report: Report,
+    service: AlarmService | None,
+    checks: LiveChecks,
+) -> dict[str, int]:
+    """Check what comes until the end; what was checked."""
+    began = now = time.monotonic()
+    end = None if arguments.duration_s is None else began + arguments.duration_s
+
+    def note(found: Iterable[tuple[Place, Notice]]) -> None:
+        for place, notice in found:
+            report.note(place, notice, time.time_ns())
+            if service is not None:
+                service.notice(notice)
+
+    tick_at = began
+    refusal = ""
+    while not client.interrupted and (end is None or now < end):
+        event = client.receive(_TICK_S if end is None else min(_TICK_S, end - now))
+        now = time.monotonic()
+        if event is not None:
+            note(checks.feed(event, now))
+            if service is not None:
+                service.feed(event)
+        if now >= tick_at:
+            tick_at = now + _TICK_S
+            if client.refusal != refusal:
+                refusal = client.refusal
+                if refusal:
+                    print(f"apx-sanity: {refusal}", file=sys.stderr)
+            note(checks.tick(now, client.counters.malformed, client.last_error))
+            if service is not None:
+                service.tick(client.counters, checks.lasting(now))
+        if arguments.runs is not None and checks.runs_ended >= arguments.runs:
+            break
+    note(checks.settle(now))
+    counters = client.counters
+    messages = sum(counters.messages.values())
+    return {"messages": messages, "runs": checks.runs_ended, "readouts": counters.readouts, "hits": counters.hits}
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ class LiveChecks:
             yield Place(), Notice(catalogue.MALFORMED, f"the first: {last_error}", count=malformed - self._malformed)
             self._malformed = malformed
 
+    def lasting(self, now: float) -> Iterator[Notice]:
+        """What is wrong now, as long as it lasts: silence, no hits, the daemon's state."""
+        yield from self._silence.lasting(now)
+        if self._state is not None and (notice := _daemon_state(*self._state)) is not None:
+            yield notice
+
     def settle(self, now: float) -> Iterator[tuple[Place, Notice]]:
         """What is to be said at the end."""
         yield from self._settle_run()
@@ -108,10 +114,16 @@ class LiveChecks:
             yield from check_ledger(message.ledger, self._limits)
         changed = (stat.state, stat.reason) != self._state
         self._state = stat.state, stat.reason
-        if changed and stat.state in ("error", "recovering"):
-            text = f"{stat.state}: {stat.reason or 'no reason given'}"
-            level = None if stat.state == "error" else Level.WARNING
-            yield Notice(catalogue.DAEMON_STATE, text, level=level, subject=text)
+        notice = _daemon_state(stat.state, stat.reason)
+        if changed and notice is not None:
+            yield replace(notice, subject=notice.text)
+
+
+def _daemon_state(state: str, reason: str) -> Notice | None:
+    if state not in ("error", "recovering"):
+        return None
+    level = None if state == "error" else Level.WARNING
+    return Notice(catalogue.DAEMON_STATE, f"{state}: {reason or 'no reason given'}", level=level)
 
 
 def _check_sequence(event: Event) -> Iterator[Notice]:

@@ -1,12 +1,15 @@
 """Findings as text for a person, or as JSON for a program."""
 
+import json
 import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
+from monitor.sanity.engine import Transition
 from monitor.sanity.findings import Finding, Findings, Level, Notice, Place
+from protocol.alarms import Alarm, AlarmLevel
 
 MOST_LINES = 50
 """Findings listed in the summary; JSON has them all."""
@@ -25,6 +28,13 @@ class Summary(BaseModel):
     critical: int
     forgotten: int
     findings: list[Finding]
+
+
+def alarm_line(alarm: Alarm) -> str:
+    """One line for a person: how bad it is, what it is, and what to do."""
+    numbers = "" if alarm.value is None or alarm.limit is None else f" [{alarm.value:.4g}, limit {alarm.limit:.4g}]"
+    level = f"{alarm.level} (was {alarm.worst})" if alarm.level is AlarmLevel.OK else str(alarm.level)
+    return f"{level} {alarm.id}: {alarm.text}{numbers} → {alarm.advice}"
 
 
 class Report:
@@ -55,6 +65,15 @@ class Report:
         else:
             at = datetime.fromtimestamp(now_ns / 1e9, UTC)
             self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} {finding.line()}")
+
+    def announce(self, transition: Transition) -> None:
+        """Print what became of an alarm."""
+        if self._as_json:
+            line = {"kind": "alarm", "event": transition.kind, "t": transition.t}
+            self._print(json.dumps(line | {"alarm": transition.alarm.model_dump(mode="json")}, ensure_ascii=False))
+        else:
+            at = datetime.fromtimestamp(transition.t / 1e9, UTC)
+            self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} alarm {transition.kind}: {alarm_line(transition.alarm)}")
 
     def finish(self, checked: dict[str, Any], *, interrupted: bool = False) -> None:
         """Print the summary."""

@@ -41,6 +41,24 @@ class Silence:
         if not self._heard and not self._stat_silent:
             yield Notice(catalogue.SILENCE, f"nothing came in {now - self._began:.1f} s since we began to listen")
 
+    def lasting(self, now: float) -> Iterator[Notice]:
+        """What is wrong now, as long as it lasts."""
+        quiet_s, limit_s = now - self._stat_at, self._limits.stat_silence_s
+        if quiet_s > limit_s:
+            if self._state is None:
+                yield Notice(
+                    catalogue.SILENCE,
+                    f"nothing came in {quiet_s:.0f} s since we began to listen",
+                    value=quiet_s,
+                    limit=limit_s,
+                )
+            elif self._state in _AT_WORK:
+                text = f"no state for {quiet_s:.0f} s; the last one was {self._state}"
+                yield Notice(catalogue.SILENCE, text, value=quiet_s, limit=limit_s)
+        elif self._state == "running" and (quiet_s := now - self._hits_at) > self._limits.hit_silence_s:
+            limit_s = self._limits.hit_silence_s
+            yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.0f} s", value=quiet_s, limit=limit_s)
+
     def check(self, now: float) -> Iterator[Notice]:
         """What is to be said now: once for each time that it goes quiet."""
         quiet_s = now - self._stat_at

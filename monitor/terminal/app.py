@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.widgets import Footer
 
@@ -14,11 +14,17 @@ from monitor.receiver import Receiver
 from monitor.terminal import status_lines
 from monitor.terminal.figures import grouped
 from monitor.terminal.hit_map import HitMap
+from monitor.terminal.rate_graph import RateGraph
 from monitor.terminal.spectrum import Spectrum
 from monitor.terminal.text_lines import TextLines
+from monitor.time_series import SPANS, Span
 
 _REDRAW_S = 0.3
 _MAP_SHARE = 0.6
+_LINES_FOR_READOUTS = 36
+"""A screen with fewer lines shows the rate of hits alone."""
+
+_SPAN_NAMES: dict[Span, str] = {"10min": "10 min", "1h": "1 h", "12h": "12 h"}
 
 
 class WatchApp(App[None]):
@@ -30,9 +36,11 @@ class WatchApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit", priority=True),
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
-        Binding("c", "chip(1)", "next chip"),
-        Binding("C", "chip(-1)", "previous chip", key_display="C"),
+        Binding("c", "chip(1)", "chip", key_display="c C"),
+        Binding("C", "chip(-1)", "previous chip", show=False),
         Binding("l", "toggle_scale", "log/lin"),
+        Binding("m", "toggle_recent", "minute/run"),
+        Binding("t", "span", "time"),
         Binding("f", "toggle_freeze", "freeze"),
         Binding("r", "reset", "reset"),
     ]
@@ -42,6 +50,8 @@ class WatchApp(App[None]):
         self._receiver = receiver
         self._chip: ChipPlace | None = None
         self._logarithmic = False
+        self._recent = False
+        self._span: Span = "10min"
         self._frozen = False
         self._ending = False
         self._loop_to_wake: asyncio.AbstractEventLoop | None = None
@@ -49,6 +59,8 @@ class WatchApp(App[None]):
         self._map = HitMap(pixels.rows, pixels.columns, name="map")
         self._spectrum = Spectrum("µs", name="spectrum")
         self._plots = Horizontal(id="plots")
+        self._hit_rate = RateGraph(name="hit-rate")
+        self._readout_rate = RateGraph(name="readout-rate")
         self._headline = TextLines(name="headline")
         self._facts = TextLines(name="facts")
         self._log_lines = TextLines(name="log")
@@ -59,7 +71,10 @@ class WatchApp(App[None]):
         yield self._facts
         with self._plots:
             yield self._map
-            yield self._spectrum
+            with Vertical(id="beside"):
+                yield self._spectrum
+                yield self._hit_rate
+                yield self._readout_rate
         yield self._log_lines
         yield Footer(show_command_palette=False)
 
@@ -85,6 +100,7 @@ class WatchApp(App[None]):
         width, height = self._plots.size
         border = 2
         room = Size(int(width * _MAP_SHARE) - border, height - border)
+        self._readout_rate.display = self.size.height >= _LINES_FOR_READOUTS
         self._map.styles.width = self._map.fitting_width(room) + border
         self.draw()
 
@@ -101,16 +117,25 @@ class WatchApp(App[None]):
         room = max(self._log_lines.size.height, 1)
         self._log_lines.show([status_lines.log_line(entry) for entry in summary.log[-room:]])
         self._draw_plots()
+        self._draw_rates()
 
     def _draw_plots(self) -> None:
         chips = self._receiver.chips()
         chip = self._chip = self._chip if self._chip in chips else chips[0]
-        hit_map, tot, tot_bin_us = self._receiver.chip(chip)
+        hit_map, tot, tot_bin_us = self._receiver.chip(chip, recent=self._recent)
         of = f" of {len(chips)}" if len(chips) > 1 else ""
-        if self._map.show(hit_map, f"{chip}{of} · {grouped(int(hit_map.sum()))} hits", logarithmic=self._logarithmic):
+        when = " · 1 min" if self._recent else ""
+        title = f"{chip}{of} · {grouped(int(hit_map.sum()))} hits{when}"
+        if self._map.show(hit_map, title, logarithmic=self._logarithmic):
             self.on_resize()
         scale = " · log" if self._logarithmic else ""
-        self._spectrum.show(tot[:-1], tot_bin_us, f"ToT · {chip}{scale}", logarithmic=self._logarithmic)
+        self._spectrum.show(tot[:-1], tot_bin_us, f"ToT · {chip}{scale}{when}", logarithmic=self._logarithmic)
+
+    def _draw_rates(self) -> None:
+        hit_rate, readout_rate = self._receiver.rates(self._span)
+        bin_s, when = SPANS[self._span][1], _SPAN_NAMES[self._span]
+        self._hit_rate.show(hit_rate, bin_s, f"hits per second · {when}", logarithmic=self._logarithmic)
+        self._readout_rate.show(readout_rate, bin_s, f"readouts per second · {when}", logarithmic=self._logarithmic)
 
     def action_chip(self, step: int) -> None:
         """Show the next chip, or the one before."""
@@ -123,6 +148,18 @@ class WatchApp(App[None]):
         """Logarithmic or linear."""
         self._logarithmic = not self._logarithmic
         self._draw_plots()
+        self._draw_rates()
+
+    def action_toggle_recent(self) -> None:
+        """Map and spectrum of the last minute, or of the run."""
+        self._recent = not self._recent
+        self._draw_plots()
+
+    def action_span(self) -> None:
+        """Look further back in time, or again at the last minutes."""
+        spans = list(_SPAN_NAMES)
+        self._span = spans[(spans.index(self._span) + 1) % len(spans)]
+        self._draw_rates()
 
     def action_toggle_freeze(self) -> None:
         """Stop drawing, or go on; receiving goes on all the time."""

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from monitor.terminal.figures import grouped, nice_ceiling, scaled
 
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
+EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHOWN_SHARE = 0.999
 _LABEL = Style(dim=True)
 _TICK_COLUMNS = 10
@@ -111,7 +111,7 @@ class Spectrum(Widget):
         strips = []
         for line in range(lines):
             fill = np.clip(tall - 8 * (lines - 1 - line), 0, 8)
-            text = "".join(_EIGHTHS[each] for each in fill)
+            text = "".join(EIGHTHS[each] for each in fill)
             head = f"{marks.get(line, ''):>{margin - 1}}┤" if line in marks else " " * (margin - 1) + "│"
             strips.append(self._fitted([Segment(head, label), Segment(text, bar)], plain))
         strips.append(self._fitted([Segment(self._axis(margin, columns, len(shown)), label)], plain))

@@ -42,15 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Repair each path; returns the exit code."""
 
     def mend(place: Path) -> bool:
-        with held(run_directory(place)):
-            outcome = _repair(place, dry_run=arguments.dry_run)
+        outcome = _repair(place, dry_run=arguments.dry_run)
         if arguments.json:
             print(json.dumps(outcome.to_dict()))
         else:
             say(outcome.line())
         return not outcome.remarks
 
-    return for_each(arguments.paths, lambda path: for_each(places_of(path), mend) == 0)
+    def mend_all(path: Path) -> bool:
+        places = places_of(path)
+        with held(run_directory(places[0])):  # they are all in one data directory
+            return for_each(places, mend) == 0
+
+    return for_each(arguments.paths, mend_all)
 
 
 @dataclass(frozen=True)

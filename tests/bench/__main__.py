@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import boards, decoding, history, layer_frames, system
+from tests.bench import boards, decoding, displays, history, layer_frames, system
 from tests.bench.figures import Effort, Figure, Machine, as_json, as_table
 from tests.bench.programs import REPOSITORY
 
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "objects": decoding.objects,
     "records": decoding.records,
     "layer-frames": layer_frames.layer_frames,
+    "displays": displays.displays,
     "replay": system.replay,
     "daemon": system.daemon,
     "history": history.history,

@@ -7,7 +7,7 @@ import sys
 from tests.bench.figures import Effort, Figure, as_table
 from tests.bench.programs import REPOSITORY
 
-IN_PROCESS = ("decoding", "recordings", "objects", "records", "layer-frames")
+IN_PROCESS = ("decoding", "recordings", "objects", "records", "layer-frames", "displays")
 
 
 def test_smoke_run_of_what_needs_no_other_process() -> None:

@@ -14,12 +14,13 @@ _numbers = itertools.count()
 
 
 class Asking:
-    """A DEALER socket at `endpoint`; a context manager."""
+    """A DEALER socket at `endpoint`, with ZeroMQ's `options`; a context manager."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, **options: int) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
-        self.socket.set(zmq.LINGER, 0)
+        for name, value in {"LINGER": 0, **options}.items():
+            self.socket.set(getattr(zmq, name), value)
         self.socket.connect(endpoint)
 
     def send(self, cmd: str, **args: Any) -> str:

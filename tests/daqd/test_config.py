@@ -48,7 +48,10 @@ def test_the_shipped_file_has_every_key_with_its_default() -> None:
             assert any(shown in text for shown in (f"\n{key} = ", f"\n# {key} = ", f"[{name}.{key}]")), f"{name}.{key}"
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.parent.glob("*.toml")), ids=lambda path: path.name)
+DAEMONS = sorted(path for path in SHIPPED.parent.glob("*.toml") if path.name != "sanity.toml")
+
+
+@pytest.mark.parametrize("path", DAEMONS, ids=lambda path: path.name)
 def test_every_value_of_the_shipped_files_is_commented(path: Path) -> None:
     load_config(path)
     commented = False

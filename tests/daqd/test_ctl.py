@@ -1,13 +1,14 @@
 """The command line of `daqctl`: what it asks, what it prints, its exit codes. With real daemons: tests/system."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from daqd.ctl import build_parser, endpoint_of, main
+from daqd.ctl import COMMANDS, build_parser, endpoint_of, main
 from daqd.errors import RunControlError
 from protocol.ledger import Ledger
 from protocol.messages import Board, Disk, PublisherStat, Queue, Rates, Stat
@@ -133,7 +134,7 @@ def test_status_before_the_first_run(daemon: Daemon, capsys: pytest.CaptureFixtu
     [
         ("configure", "state configured"),
         ("start", "run 7 is being taken, files in /data/run_000007"),
-        ("stop", "run 7 finished (stopped by command): 5 readouts, 4321 bytes in 1 files"),
+        ("stop", "run 7 finished (stopped by command): 5 readouts, 4321 bytes in 1 file"),
         ("rotate", "run 7 goes on in its next file"),
         ("reset", "state idle"),
         ("shutdown", "state stopping"),
@@ -199,7 +200,7 @@ def test_nobody_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--endpoint", "nonsense", "status"]) == 1
+    assert main(["--endpoint", "nonsense", "status"]) == 2
     assert capsys.readouterr().err.startswith("daqctl: cannot connect to 'nonsense': Invalid argument; give ipc://PATH")
 
 
@@ -284,3 +285,11 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "examples:\n  daqctl status" in text
     assert f"daqctl {__version__}\n" in text
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS, "keygen"}))
+def test_help_of_each_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert re.search(rf"^examples:\n  daqctl .*{command}", capsys.readouterr().out, re.MULTILINE)

@@ -119,7 +119,7 @@ def test_what_is_remembered_is_bounded(run: RunOnDisk) -> None:
     with serving(run.store) as server, Asking(server.endpoint) as client:
         for first in reversed(range(100)):
             client.ask("hits", run=3, first=first, max_hits=1)
-        assert len(server._sessions) == 16
+        assert len(server._sessions) == 32
 
 
 def test_work_takes_turns_and_ends_in_time(run: RunOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,14 +232,13 @@ def test_too_many_requests(run: RunOnDisk) -> None:
 
 def test_a_client_that_reads_nothing_costs_nobody_anything(run: RunOnDisk) -> None:
     """It asks without end and takes no replies: what is kept for it is bounded, and the others are answered."""
-    with serving(run.store) as server, Asking(server.endpoint) as greedy, Asking(server.endpoint) as good:
-        greedy.socket.set(zmq.SNDHWM, 0)
+    with serving(run.store) as server, Asking(server.endpoint, SNDHWM=0) as greedy, Asking(server.endpoint) as good:
         frame = encode_request(Request(id="x", cmd="hits", args={"run": 3}))
         for _ in range(3):
             for _ in range(500):
                 greedy.socket.send(frame, zmq.NOBLOCK)
             np.testing.assert_array_equal(joined(good.hits(3)), expected(run))
-        assert len(server._sessions) <= 16
+        assert len(server._sessions) <= 32
 
 
 def test_a_client_that_is_gone(run: RunOnDisk) -> None:

@@ -9,7 +9,7 @@ import pytest
 import zmq.auth
 
 from daqd import ctl
-from daqd.keygen import KeygenError, default_key_dir, make_keys
+from daqd.keygen import KeygenError, KeyNameError, default_key_dir, make_keys
 from protocol.key_files import PublicKey, read_key_pair, read_public_key
 
 
@@ -47,8 +47,9 @@ def test_nothing_is_overwritten(tmp_path: Path, kept: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "a b", "a" * 65, "ä", "a\n"])
 def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(KeygenError, match="is no name for keys"):
+    with pytest.raises(KeyNameError, match="is no name for keys"):
         make_keys(tmp_path, name)
+    assert ctl.main(["keygen", name, "--dir", str(tmp_path)]) == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -105,6 +105,19 @@ def test_it_slides_in_steps_also_when_nothing_comes() -> None:
     assert content(fed.recent) == content(HitHistograms(GEOMETRY))
 
 
+def test_the_minute_begins_with_the_run_or_with_what_came_first() -> None:
+    there, late = Fed(), Fed()
+    there.recent.begin((T0_S - 3) * NS_PER_S)
+    for fed in (there, late):
+        fed.recent.pass_until((T0_S - 1) * NS_PER_S)
+    assert (there.recent.seconds, late.recent.seconds) == (2, 0)
+    for fed in (there, late):
+        fed(one_each(range(5)), (0, 4))
+    assert (there.recent.seconds, late.recent.seconds) == (7, 4)
+    there.recent.forget()
+    assert (there.recent.seconds, there.recent.hits) == (0, 0)
+
+
 def test_what_came_late_is_counted_where_it_belongs() -> None:
     hits = one_each(range(100))
     fed = Fed()(hits[:20], (0, 19))(hits[80:], (80, 99))(hits[20:80], (20, 79))

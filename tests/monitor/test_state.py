@@ -51,6 +51,12 @@ def test_everything_published_is_in_the_snapshot_and_in_its_json() -> None:
     assert [chip.hits for chip in state.chips] == [2, 1, 0, 0]
     assert state.chips[0].hit_map[2][5] == 2
     assert state.chips[0].tot[4] == 2
+    assert (state.tot[4], sum(state.tot), state.tot_overflow) == (3, 3, 0)
+    assert (state.recent_hits, state.recent_readouts, [chip.recent_hits for chip in state.chips]) == (
+        3,
+        4,
+        [2, 1, 0, 0],
+    )
     assert state.hits_per_readout == [3, 1, 1]
     assert [entry.text for entry in state.log] == ["board lost"]
     assert state.counters["messages"] == {"run": 1, "hits": 1, "stat": 1, "log": 1}
@@ -133,6 +139,41 @@ def test_the_series_is_by_the_times_of_the_readouts_and_goes_on_with_the_state()
     assert series.last_ns == T0_NS + 7 * 10**9
     fed(maker.run("begin", run_record(2, begin_ns=T0_NS + 10**10)))
     assert known(series.hit_rate("10min")) == []
+
+
+def test_the_series_in_the_snapshot_begins_where_something_is_known() -> None:
+    maker, fed = MessageMaker(), Fed()
+    assert fed.snapshot().series["1h"].hits_hz == ()
+    rows = [(number, order) for number in range(3) for order in range(2)]
+    times = [T0_NS + number * 20 * 10**9 for number, _ in rows]
+    fed(maker.hits(make_hits(rows, timestamp=times), (0, 2)))
+    hours = fed.snapshot().series["1h"]
+    assert (hours.bin_s, hours.from_s) == (10, T0_NS // 10**9)
+    assert hours.hits_hz == (0.2, 0, 0.2, 0, None)
+    text = fed.snapshot().model_dump_json()
+    assert "NaN" not in text
+    assert MonitorState.model_validate_json(text) == fed.snapshot()
+
+
+def test_the_snapshot_after_twelve_hours_is_not_large() -> None:
+    maker, fed = MessageMaker(), Fed()
+    empty = len(fed.snapshot().model_dump_json())
+    times = T0_NS + np.arange(0, 13 * 3600, 0.7) * 1e9
+    rows = [(number, 0) for number in range(len(times))]
+    fed(maker.hits(make_hits(rows, timestamp=times.astype(np.uint64)), (0, len(times) - 1)))
+    assert len(fed.snapshot().model_dump_json()) < empty + 30_000
+
+
+def test_the_size_of_readouts_comes_from_the_states() -> None:
+    maker, fed = MessageMaker(), Fed()
+    sizes = []
+    for run, readouts, size_bytes in ((1, 0, 0), (1, 10, 200), (1, 20, 600), (1, 20, 600), (2, 5, 500), (2, 10, 600)):
+        fed(maker.stat(run=run, counts={"readouts": readouts, "readout_bytes": size_bytes}))
+        state = fed.snapshot()
+        sizes.append((state.readout_bytes, state.readout_bytes_now))
+    assert sizes == [(None, None), (20, 20), (30, 40), (30, None), (100, 100), (60, 20)]
+    fed(maker.stat(run=3, counts={}))
+    assert fed.snapshot().readout_bytes is None
 
 
 def test_the_series_of_a_replay_is_at_the_time_of_its_hits() -> None:

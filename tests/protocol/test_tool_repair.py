@@ -129,6 +129,8 @@ def test_a_lone_part_without_a_whole_header(tmp_path: Path, capsys: Capture) -> 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_a_data_directory_that_a_daemon_has(run: RunLeftOpen, capsys: Capture) -> None:
+    other = RunLeftOpen(run.directory.parent, run.run + 1)  # refused in one line, too
+    other.write_record()
     before = run.snapshot()
     lock = run.directory.parent / ".lock"
     file = os.open(lock, os.O_RDWR | os.O_CREAT)

@@ -14,7 +14,7 @@ from monitor.history import run_hits, runs_on_disk
 from protocol.hit import HIT_DTYPE
 from protocol.messages import Request, encode_request
 from tests.system.laboratory import Daemon, Laboratory, Settings
-from tests.system.processes import end_at_once, wait_until_gone
+from tests.system.processes import DEADLINE_S, end_at_once, wait_until_gone
 from tests.system.subscriber import Subscriber
 
 RATE_HZ = 50_000.0
@@ -44,7 +44,8 @@ def test_joining_a_run_in_its_middle(laboratory: Laboratory) -> None:
     sanity = laboratory.start("apx-sanity", "--connect", daemon.endpoint, "--history", "--runs", "1", "--json")
     for each in late:
         each.wait_for_hits(len(first.hits(run=1)))
-    watched = laboratory.run("apx-monitor", "watch", "--connect", daemon.endpoint, "--once", "--json")
+    once = ["--once", "--json", "--timeout", str(DEADLINE_S)]
+    watched = laboratory.run("apx-monitor", "watch", "--connect", daemon.endpoint, *once)
     late[0].wait_until_heard(5)
     daemon.call("stop")
     for each in (first, *late):

@@ -7,11 +7,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
 
 from daqd.control import ControlClient, ControlError
 from daqd.curve import secure_client
+from monitor.history import run_hits
 from protocol.messages import Request, Stat, decode_reply, encode_request
 from tests.key_ring import KeyRing
 from tests.system.laboratory import Daemon, Laboratory, Settings
@@ -65,6 +67,25 @@ def test_with_a_key(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> No
     assert laboratory.run("daqctl", *ctl, "shutdown").code == 0
     assert daemon.program.wait() == 0
     assert daemon.run(1).check_closed().state == "finished"
+
+
+def test_joining_late_with_a_key(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> None:
+    call(daemon, ring, "start")
+    stat = wait_until("hits", lambda: _some_hits(call(daemon, ring, "status")))
+    keys = {"server_key": ring.public("daq"), "key": ring.secret("alice")}
+    with laboratory.subscribe(daemon.endpoint, history=True, **keys) as late:
+        late.wait_for_hits(2000)
+        call(daemon, ring, "stop")
+        late.wait_for_end(run=1)
+        np.testing.assert_array_equal(late.hits(run=1), daemon.run(1).hits)
+    np.testing.assert_array_equal(
+        np.concatenate(list(run_hits(stat.catch_up, 1, keys=ring.client()))), daemon.run(1).hits
+    )
+
+
+def _some_hits(status: dict[str, object]) -> Stat | None:
+    stat = Stat.model_validate(status["status"])
+    return stat if stat.ledger and stat.ledger["hits"] > 500 else None
 
 
 @pytest.fixture
@@ -212,7 +233,9 @@ def test_replay_with_keys(laboratory: Laboratory, ring: KeyRing, daemon: Daemon)
 def test_open_to_everybody_is_said_at_every_start(laboratory: Laboratory) -> None:
     """The address is loopback, as all of this machine's tests are; what is said is the same."""
     daemon = laboratory.configure({"stream": {"insecure": True}}).start()
-    daemon.program.wait_for_output("WARNING .*stream.insecure is set: every machine that reaches tcp://")
+    daemon.program.wait_for_output(
+        r"WARNING .*stream.insecure is set: every machine that reaches tcp://\S+ or tcp://\S+ can read it"
+    )
     assert daemon.end() == 0
 
 

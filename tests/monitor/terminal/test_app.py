@@ -18,7 +18,7 @@ from monitor.terminal.spectrum import Spectrum
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
 from tests.key_ring import KeyRing
-from tests.monitor.publishing import TestPublisher, make_apart, make_hits, run_record
+from tests.monitor.publishing import T0_NS, TestPublisher, make_apart, make_hits, run_record
 
 PATIENCE_S = 20.0
 
@@ -138,8 +138,19 @@ def test_the_keys(publisher: TestPublisher) -> None:
             await until(pilot, app, "chip 2 of 3")
             await pilot.press("l")
             await until(pilot, app, "ToT · chip 2 · log", "10 log")
+            await pilot.press("m")
+            await until(pilot, app, "chip 2 of 3 · 10 hits · 1 min")
+            await pilot.press("t")
+            await until(pilot, app, "hits per second · 1 h")
+            await pilot.press("t")
+            await until(pilot, app, "hits per second · 12 h")
+            await pilot.press("t")
+            await until(pilot, app, "hits per second · 10 min")
             await pilot.press("r")
-            await until(pilot, app, "chip 2 of 3 · 0 hits", "no hits")
+            await until(pilot, app, "chip 2 of 3 · 0 hits · 1 min", "no hits")
+            await pilot.press("m")
+            screen = await until(pilot, app, "chip 2 of 3 · 0 hits", "no hits")
+            assert not any("1 min" in line for line in screen)
             await pilot.press("f")
             await until(pilot, app, "FROZEN")
             publisher.send(publisher.messages.log("info", "seen later"))
@@ -148,6 +159,25 @@ def test_the_keys(publisher: TestPublisher) -> None:
             assert "FROZEN" not in screen[0]
 
         play(app, script)
+
+
+@pytest.mark.parametrize(("height", "graphs"), [(24, 1), (40, 2)])
+def test_rates_against_time(publisher: TestPublisher, height: int, graphs: int) -> None:
+    """Ten seconds that were missed are dotted; readouts have a graph of their own where there is room."""
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            messages = publisher.messages
+            for first in (0, 20):
+                rows = [(first + number, order) for number in range(10) for order in range(20)]
+                times = [T0_NS + readout * 10**9 for readout, _ in rows]
+                publisher.send(messages.hits(make_hits(rows, timestamp=times), (first, first + 9)))
+            screen = await until(pilot, app, "22:13:20", "22:13:50 UTC", "mean 20 Hz")
+            assert sum("per second · 10 min" in line for line in screen) == graphs
+            assert sum(" 0┤████" in line for line in screen) == graphs
+            assert sum("·····" in line for line in screen) == graphs
+
+        play(app, script, (120, height))
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from monitor.terminal import colour_map
 from monitor.terminal.figures import clock, grouped, nice_ceiling, percent, scaled
+from monitor.terminal.rate_graph import columns_of, since_known
 from monitor.terminal.spectrum import heights, rebinned, shown_bins
 
 
@@ -95,3 +96,24 @@ def test_what_is_there_is_seen(logarithmic: bool) -> None:
     assert tall[1] == 1
     assert tall[3] == 80
     assert not heights(np.zeros(3), 10, logarithmic=logarithmic).any()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "drawn"),
+    [
+        ([], 2, [NAN, NAN]),
+        ([3.0], 3, [3, 3, 3]),
+        ([1.0, NAN], 4, [1, 1, NAN, NAN]),
+        ([1.0, 3.0, NAN, 5.0, NAN, NAN], 3, [2, 5, NAN]),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], 2, [1.5, 4]),
+    ],
+)
+def test_columns_of_a_rate(values: list[float], columns: int, drawn: list[float]) -> None:
+    np.testing.assert_array_equal(columns_of(np.array(values), columns), drawn)
+
+
+def test_a_rate_is_drawn_from_where_it_is_known() -> None:
+    assert [since_known(np.array(values)) for values in ([], [NAN], [NAN, 0.0, NAN], [1.0])] == [0, 1, 1, 0]

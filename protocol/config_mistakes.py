@@ -13,6 +13,8 @@ _KINDS = {
     "string_type": 'a text in "quotes"',
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "dict_type": "a table",
+    "datetime_type": "a date and time",
     "path_type": 'a path in "quotes"',
     "model_type": "a table",
     "model_attributes_type": "a table",
@@ -81,8 +83,8 @@ def _shown(value: Any) -> str:
 def _table(location: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel] | None:
     table: Any = model
     for part in location:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in table.model_fields:
+            continue  # of a list, or of a table of tables
         annotation = table.model_fields[part].annotation
         table = next((a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)), None)
         if table is None:

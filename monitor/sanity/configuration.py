@@ -1,0 +1,199 @@
+"""The configuration file of `apx-sanity`: one TOML file, checked as a whole before anything starts.
+
+`config/sanity.toml` has every key with its meaning. `load_configuration` reports all mistakes at once, each with its
+path in the file, what is wrong and what is allowed.
+"""
+
+import math
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, cast
+
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+
+from monitor.detector import CHIPS, Geometry
+from monitor.errors import ConfigError
+from monitor.sanity.addresses import check_control_address
+from monitor.sanity.check import Check
+from monitor.sanity.check_table import CheckEntry, entries, with_modules
+from monitor.sanity.configuration_sections import (
+    CheckSettings,
+    CommandSection,
+    ControlSection,
+    DetectorSection,
+    LogSection,
+    PublishSection,
+    SanitySection,
+    Section,
+    SilenceEntry,
+    StreamSection,
+    WebhookSection,
+)
+from monitor.sanity.engine import Rule
+from protocol.alarms import AlarmLevel
+from protocol.config_mistakes import describe_mistakes
+
+
+class Configuration(Section):
+    """The whole file. Every key has a default."""
+
+    sanity: SanitySection = SanitySection()
+    stream: StreamSection = StreamSection()
+    detector: DetectorSection = DetectorSection()
+    publish: PublishSection = PublishSection()
+    control: ControlSection = ControlSection()
+    log: LogSection = LogSection()
+    webhook: WebhookSection = WebhookSection()
+    command: CommandSection = CommandSection()
+    silences: tuple[SilenceEntry, ...] = Field((), strict=False)
+
+    @model_validator(mode="after")
+    def _control_can_be_reached(self) -> Self:
+        check_control_address(self.control_endpoint)
+        return self
+
+    @property
+    def control_endpoint(self) -> str:
+        """Where the running checker is talked to."""
+        return self.control.endpoint or default_control_endpoint(self.sanity.name)
+
+    @property
+    def directory(self) -> Path:
+        """Where the state and the log of the alarms are."""
+        if self.sanity.directory:
+            return Path(self.sanity.directory).expanduser().absolute()
+        if given := os.environ.get("STATE_DIRECTORY", "").split(":")[0]:
+            return Path(given)
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return state / "astropix-daq" / self.sanity.name
+
+    @property
+    def geometry(self) -> Geometry:
+        """Pixels that exist."""
+        return Geometry(self.detector.chips or CHIPS, self.detector.rows, self.detector.columns)
+
+
+class SanityConfiguration:
+    """A configuration and the checks that it names.
+
+    `file`: what stands in it; `checks`: those that look and are enabled; `entries`: all that can raise alarms, whether
+    enabled or not.
+    """
+
+    def __init__(self, file: Configuration, checks: Sequence[Check], folder: Path = Path()) -> None:
+        self.file = file
+        self.folder = folder
+        self.entries = tuple(entries(checks))
+        self.checks = tuple(check for check in checks if self.settings(check.name).enabled)
+
+    def settings(self, name: str) -> CheckSettings:
+        """What is set of that check."""
+        return cast(CheckSettings, getattr(self._settings, name))
+
+    @cached_property
+    def _settings(self) -> BaseModel:
+        settings: BaseModel | None = getattr(self.file, "checks", None)
+        return settings or _checks_model(self.entries)()
+
+    @property
+    def limits(self) -> Mapping[str, Mapping[str, float]]:
+        """The limits of all checks: name of the check → name of the limit → value."""
+        return {
+            entry.name: {limit.name: getattr(self.settings(entry.name), limit.name) for limit in entry.limits}
+            for entry in self.entries
+        }
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """How the alarms of the checks come and go, of those that are enabled."""
+        return tuple(
+            _rule(entry, settings) for entry in self.entries if (settings := self.settings(entry.name)).enabled
+        )
+
+
+def _rule(entry: CheckEntry, settings: CheckSettings) -> Rule:
+    return Rule(
+        entry.name,
+        entry.level,
+        entry.advice,
+        settings.in_a_row,
+        settings.good_in_a_row,
+        None if settings.level is None else AlarmLevel(settings.level),
+    )
+
+
+def _checks_model(all_entries: Sequence[CheckEntry]) -> type[Section]:
+    """`[checks]`: a table for each check, with its limits."""
+    fields: dict[str, Any] = {}
+    for entry in all_entries:
+        rows: dict[str, Any] = {
+            limit.name: (float, Field(limit.default, ge=limit.least, le=most, allow_inf_nan=False))
+            for limit in entry.limits
+            for most in [None if math.isinf(limit.most) else limit.most]
+        }
+        for name in ("in_a_row", "good_in_a_row"):
+            rows[name] = (int, Field(getattr(entry, name), ge=1, le=100_000))
+        model = create_model(f"Settings_{entry.name}", __base__=CheckSettings, **rows)
+        fields[entry.name] = (model, Field(default_factory=model))
+    return create_model("ChecksSection", __base__=Section, **fields)
+
+
+def default_control_endpoint(name: str) -> str:
+    """`ipc://<runtime directory>/<name>.sanity.ipc`; the directory is that of the daemon of this user."""
+    if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+        folder = Path(given)
+    elif user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        folder = Path(user_runtime) / "astropix-daq"
+    else:
+        user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+        folder = Path(tempfile.gettempdir()) / f"astropix-daq-{user}"
+    return f"ipc://{folder / name}.sanity.ipc"
+
+
+def default_configuration() -> SanityConfiguration:
+    """What holds where nothing is configured."""
+    return SanityConfiguration(Configuration(), with_modules((), Path())[0])
+
+
+def load_configuration(path: Path | str) -> SanityConfiguration:
+    """Read and check the file at `path`, and load the modules that it names.
+
+    Raises `ConfigError` with every mistake of the file, one line each. A file that cannot be read, or is not TOML, is
+    one mistake.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"is not UTF-8 text: byte {error.start} is wrong"], str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"is not valid TOML: {error}"], str(path)) from error
+    folder = path.absolute().parent
+    checks, module_mistakes = with_modules(_modules(values), folder)
+    mistakes = [f"sanity.modules[{index}]: {text}" for index, text in module_mistakes.items()]
+    section = _checks_model(tuple(entries(checks)))
+    model = create_model("Configuration", __base__=Configuration, checks=(section, Field(default_factory=section)))
+    try:
+        file = model.model_validate(values)
+    except ValidationError as error:
+        found = describe_mistakes(error, model)
+        if module_mistakes:  # what is set of checks in modules that cannot be had is not unknown
+            found = [each for each in found if not re.match(r"checks\.[^.]+: unknown key: ", each)]
+        mistakes += found
+    if mistakes:
+        raise ConfigError(mistakes, str(path))
+    return SanityConfiguration(file, checks, folder)
+
+
+def _modules(values: Mapping[str, Any]) -> list[str]:
+    """The modules named, as far as they are named as they should be."""
+    section = values.get("sanity")
+    names = section.get("modules", []) if isinstance(section, dict) else []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

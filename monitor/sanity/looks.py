@@ -1,0 +1,177 @@
+"""Once a second, what the stream has shown so far; and what the checks of a table say to it."""
+
+import math
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from monitor.continuity import HitArray
+from monitor.detector import Geometry
+from monitor.events import Event, HitBatch, RunMessage, StatMessage
+from monitor.rates import NS_PER_S
+from monitor.reader import StreamCounters
+from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts
+from monitor.state import DetectorState
+from protocol.alarms import AlarmLevel
+from protocol.hit import HIT_DTYPE, join_tables
+from protocol.ledger import Ledger
+
+MOST_HITS = 100_000
+"""Hits since the last look that are kept one by one."""
+
+HITS_KEPT = 100
+"""Of the last look."""
+
+
+class StreamLooks:
+    """Follows a stream, and says on demand what there is to see. `clock`: monotonic seconds."""
+
+    def __init__(self, geometry: Geometry | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = DetectorState(geometry, clock=clock)
+        self._clock = clock
+        self._new: deque[HitArray] = deque()
+        self._new_hits = 0
+        self._ledger: Ledger | None = None
+        self._epoch = 0
+        self._stat_at: float | None = None
+        self._hits_at: float | None = None
+
+    def feed(self, event: Event) -> None:
+        """Take in what has come."""
+        self._state.feed(event)
+        if self._state.epoch != self._epoch:
+            self._epoch = self._state.epoch
+            self._ledger = None
+            self._forget_hits()
+        if isinstance(event, HitBatch) and len(event.hits):
+            self._hits_at = self._clock()
+            self._keep(event.hits)
+        elif isinstance(event, StatMessage):
+            self._stat_at = self._clock()
+            self._ledger = event.ledger or self._ledger
+        elif isinstance(event, RunMessage):
+            self._ledger = event.ledger or self._ledger
+
+    def _keep(self, hits: HitArray) -> None:
+        if self._new and self._new[-1].dtype != hits.dtype:
+            self._forget_hits()
+        self._new.append(hits[-MOST_HITS:])
+        self._new_hits += len(self._new[-1])
+        while self._new_hits - len(self._new[0]) >= MOST_HITS:
+            self._new_hits -= len(self._new.popleft())
+
+    def _forget_hits(self) -> None:
+        self._new.clear()
+        self._new_hits = 0
+
+    def look(self, now_ns: int, counters: StreamCounters) -> CheckInput:
+        """All there is to see now. The hits in it are not in the next one's."""
+        state = self._state
+        summary = state.summary(counters)
+        hits = join_tables(list(self._new), self._new[0].dtype if self._new else HIT_DTYPE)[-MOST_HITS:]
+        self._forget_hits()
+        return CheckInput(
+            now_ns=now_ns,
+            live_s=self._live_s(),
+            stat_age_s=self._age_s(self._stat_at),
+            hits_age_s=self._age_s(self._hits_at),
+            daq=summary.daq,
+            run=summary.run,
+            pass_=summary.pass_,
+            ended=summary.ended,
+            epoch=state.epoch,
+            record=summary.record,
+            chips=tuple(state.chips()),
+            counts=HitCounts.of(state.histograms),
+            recent=HitCounts.of(state.recent),
+            series=state.series,
+            hits=hits,
+            ledger=self._ledger,
+            stat=state.stat,
+            counters=counters,
+        )
+
+    def _age_s(self, at: float | None) -> float | None:
+        return None if at is None else max(self._clock() - at, 0.0)
+
+    def _live_s(self) -> float:
+        series, record = self._state.series, self._state.record
+        if series.first_ns is None:
+            return 0.0
+        live_ns = series.last_ns - series.first_ns
+        for gap in () if record is None else record.gaps:
+            to_ns = series.last_ns if gap.to_ns is None else min(gap.to_ns, series.last_ns)
+            live_ns -= max(to_ns - max(gap.from_ns, series.first_ns), 0)
+        return max(live_ns, 0) / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSaid:
+    """What a check said at a look. `results` None: neither good nor bad; where it failed, `failure` says why."""
+
+    check: Check
+    results: Sequence[CheckResult] | None
+    failure: str = ""
+
+
+class TableLooks:
+    """Asks the checks of a table. `limits`: by name of the check; what is missing there is as the table says."""
+
+    def __init__(self, checks: Iterable[Check], limits: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        configured = limits or {}
+        self._checks = [(check, check.defaults() | dict(configured.get(check.name, {}))) for check in checks]
+        self._before: dict[str, CheckInput] = {}
+
+    def look(self, seen: CheckInput) -> Iterator[CheckSaid]:
+        """Ask each check that has something to look at."""
+        # Not all hits: they would be kept for as long as a check waits for its statistics.
+        kept = replace(seen, hits=seen.hits[-HITS_KEPT:].copy(), before=None)
+        for check, limits in self._checks:
+            if check.live_only and seen.pass_:
+                continue
+            before = self._before.get(check.name)
+            if before is not None and (before.epoch != seen.epoch or before.counts.hits > seen.counts.hits):
+                before = None
+            own = replace(seen, before=before)
+            if not _enough(check, own):
+                continue
+            self._before[check.name] = kept
+            yield _ask(check, own, limits)
+
+
+def _enough(check: Check, seen: CheckInput) -> bool:
+    hits_before = 0 if seen.before is None else seen.before.counts.hits
+    return seen.counts.hits - hits_before >= check.minimum_hits and seen.new_live_s >= check.minimum_live_s
+
+
+def _ask(check: Check, seen: CheckInput, limits: Mapping[str, float]) -> CheckSaid:
+    try:
+        with np.errstate(all="ignore"):
+            results = check.function(seen, limits)
+            if results is None:
+                return CheckSaid(check, None)
+            return CheckSaid(check, [_sound(result) for result in results])
+    except Exception as error:  # whatever it is, the other checks go on
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{Path(where.filename).name}:{where.lineno}"
+        return CheckSaid(check, None, f"{type(error).__name__}: {error} ({at})")
+
+
+def _sound(result: CheckResult) -> CheckResult:
+    """`result`, fit to be sent and kept; `TypeError` where it is none."""
+    if not isinstance(result, CheckResult):
+        raise TypeError(f"a check returns a list of CheckResult, this one has {type(result).__name__} in it")
+    if not isinstance(result.subject, str) or not isinstance(result.text, str):
+        raise TypeError("subject and text of a CheckResult are texts")
+    level = None if result.level is None else AlarmLevel(result.level)
+    return replace(result, level=level, value=_number(result.value), limit=_number(result.limit))
+
+
+def _number(value: float | None) -> float | None:
+    """A plain number; None for what is none."""
+    return None if value is None or not math.isfinite(value) else float(value)
