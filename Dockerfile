@@ -1,18 +1,23 @@
 # One image for all programs of astropix-daq; docker-compose.yml says which one a container runs.
-FROM python:3.12-slim AS build
+FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md LICENSE astropix_programs.py ./
-RUN python -m venv /opt/astropix && /opt/astropix/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements.lock requirements-dev.lock pyproject.toml README.md LICENSE astropix_programs.py ./
+# The environment has no pip of its own: what runs later cannot install anything.
+RUN python -m venv --without-pip /opt/astropix
+RUN pip --python /opt/astropix/bin/python install --no-cache-dir --no-compile --only-binary :all: --require-hashes -r requirements.lock
+# What builds our package is pinned as well, and stays here.
+RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock && pip install --no-cache-dir --require-hashes -r build.lock
 COPY protocol protocol
-COPY astropix_pytest astropix_pytest
 COPY daqd daqd
 COPY monitor monitor
-RUN /opt/astropix/bin/pip install --no-cache-dir --no-deps .
+COPY astropix_pytest astropix_pytest
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels .
+RUN pip --python /opt/astropix/bin/python install --no-cache-dir --no-compile --no-deps wheels/*.whl
 
-FROM python:3.12-slim
-RUN useradd --system --create-home --uid 990 daq && install -d -o daq /data /run/astropix-daq
+FROM python:3.11-slim-bookworm
+RUN useradd --system --create-home --uid 990 daq && install -d -o daq -m 0700 /run/astropix-daq /keys /keys/daqd /keys/reader && install -d -o daq /data /alarms /keys/page && chmod 0755 /keys
 COPY --from=build /opt/astropix /opt/astropix
-ENV PATH=/opt/astropix/bin:$PATH RUNTIME_DIRECTORY=/run/astropix-daq
+ENV PATH=/opt/astropix/bin:$PATH RUNTIME_DIRECTORY=/run/astropix-daq PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER daq
 WORKDIR /
 VOLUME /data

@@ -1,15 +1,14 @@
 """docs/operations.md, "Keys and other machines": its commands are run as they are written, on two machines' homes."""
 
-import contextlib
 import os
 import re
-import socket
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from daqd.config import load_config
+from tests.system.free_ports import free_ports
 from tests.system.laboratory import Laboratory
 from tests.system.programs import program_path
 
@@ -24,15 +23,6 @@ set -eu
 there() { case "$1" in daq-pc:*) echo "$HOMES/daq-pc/${1#daq-pc:}" ;; *) echo "$1" ;; esac; }
 exec cp "$(there "$1")" "$(there "$2")"
 """
-
-
-def free_ports(*names: str) -> dict[str, int]:
-    """A free port for each of `names`, no two the same."""
-    with contextlib.ExitStack() as open_together:
-        probes = [open_together.enter_context(socket.socket()) for _ in names]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return {name: int(probe.getsockname()[1]) for name, probe in zip(names, probes, strict=True)}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="commands for a shell")
