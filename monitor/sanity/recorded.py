@@ -1,23 +1,32 @@
 """The checks on recorded files."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.sanity import catalogue
+from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.checks import HitTally, check_ledger
-from monitor.sanity.findings import Level, Notice, Place
+from monitor.sanity.findings import CheckInfo, Level, Notice, Place
 from monitor.sanity.limits import Limits
+from monitor.sanity.looks import CheckSaid
 from monitor.sanity.order import ReadoutOrder
+from monitor.sanity.recorded_looks import RecordedLooks
+from monitor.sanity.recorded_runs import record_of
+from monitor.sanity.run_quality import RunQuality
+from protocol.alarms import AlarmLevel
 from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError
 from protocol.ledger import Ledger
 from protocol.readout_decoder import ReadoutDecoder
 
 MOST_CHIPS = 31
+
+OnRun = Callable[[Place, RunQuality, CheckInput], None]
+"""Told of each run when it has been checked: where, in numbers, and the last look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,24 @@ class _Piece:
 class RecordedChecks:
     """Checks files in the order given; neighbouring files of one run are checked as one stream.
 
-    `chips`: chips in the chain; None takes each file's own word for it, and where it has none, any number.
+    `chips`: chips in the chain; None takes each file's own word for it, and where it has none, any number. `looks`:
+    checks that look at the run every ten seconds of it; `look_limits`: as configured, by name.
     `files`, `runs`, `readouts`, `hits`: what has been seen so far.
     """
 
-    def __init__(self, limits: Limits, chips: int | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        chips: int | None = None,
+        looks: Sequence[Check] = (),
+        look_limits: Mapping[str, Mapping[str, float]] | None = None,
+        on_run: OnRun | None = None,
+    ) -> None:
         self._limits = limits
         self._chips = chips
+        self._looks = looks
+        self._look_limits = look_limits
+        self._on_run = on_run
         self._run: _RunOfFiles | None = None
         self.files = 0
         self.runs = 0
@@ -79,9 +99,9 @@ class RecordedChecks:
             run = self._run
             if run is None or not piece.same_run(run.piece):
                 yield from self._end_run()
-                run = self._run = self._begin_run(reader.header, piece, here)
+                run = self._run = self._begin_run(reader.header, piece, path, here)
             elif not piece.follows(run.piece):
-                for notice in run.tally.add(self._flush(run)):
+                for notice in run.between(self._flush(run)):
                     yield run.place, notice
             run.piece = piece
             place = replace(here, run=run.place.run)
@@ -101,9 +121,12 @@ class RecordedChecks:
             hits = run.decoder.decode(block)
             self.readouts += len(block)
             self.hits += len(hits)
+            run.readouts += len(block)
             for notice in run.order.add(block.readout_id, block.timestamp):
                 yield place, notice
             for notice in run.tally.add(hits):
+                yield run.place, notice
+            for notice in run.looked(run.looks.add(block, hits)):
                 yield run.place, notice
 
     def _flush(self, run: "_RunOfFiles") -> HitArray:
@@ -111,19 +134,29 @@ class RecordedChecks:
         self.hits += len(hits)
         return hits
 
-    def _begin_run(self, header: FileHeader, piece: _Piece, here: Place) -> "_RunOfFiles":
+    def _begin_run(self, header: FileHeader, piece: _Piece, path: Path, here: Place) -> "_RunOfFiles":
         self.runs += 1
         number = header.get("run")
         chips = self._chips or header.chips()
         geometry = self._limits.geometry
         limits = replace(self._limits, geometry=Geometry(chips or geometry.chips, geometry.rows, geometry.columns))
+        run = number if isinstance(number, int) and number >= 0 else None
         return _RunOfFiles(
-            place=replace(here, run=number if isinstance(number, int) else None),
+            place=replace(here, run=run),
             piece=piece,
             limits=limits,
             decoder=header.decoder(chips),
             tally=HitTally(limits),
             order=ReadoutOrder(limits, complete=True),
+            looks=RecordedLooks(
+                self._looks,
+                self._look_limits,
+                geometry=limits.geometry,
+                run=run,
+                record=record_of(path, header),
+                chips=chips,
+                from_its_begin=piece.file == 0,
+            ),
         )
 
     def _end_run(self) -> Iterator[tuple[Place, Notice]]:
@@ -132,6 +165,9 @@ class RecordedChecks:
             return
         for notice in run.settle(self._flush(run)):
             yield run.place, notice
+        seen = run.looks.last
+        if seen is not None and self._on_run is not None:
+            self._on_run(run.place, RunQuality.of(run.place, seen, run.ledger, run.readouts, run.tally.hits), seen)
 
 
 @dataclass(slots=True)
@@ -144,10 +180,37 @@ class _RunOfFiles:
     decoder: ReadoutDecoder
     tally: HitTally
     order: ReadoutOrder
+    looks: RecordedLooks
+    readouts: int = 0
+    _in_a_row: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
         return self.decoder.ledger
+
+    def looked(self, said: Iterable[CheckSaid]) -> Iterator[Notice]:
+        """What was wrong at so many looks in a row as its check asks for."""
+        for each in said:
+            check, info = each.check, _info(each.check)
+            if each.failure:
+                yield Notice(_FAILED, f"{check.name}: {each.failure}", subject=check.name)
+            if each.results is None:
+                continue
+            wrong = {
+                (check.name, result.subject): result for result in each.results if result.level is not AlarmLevel.OK
+            }
+            for key in [key for key in self._in_a_row if key[0] == check.name and key not in wrong]:
+                del self._in_a_row[key]
+            for key, result in wrong.items():
+                self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
+                if self._in_a_row[key] >= check.in_a_row:
+                    level = None if result.level is None else Level(result.level)
+                    yield Notice(info, result.text, level=level, subject=result.subject)
+
+    def between(self, hits: HitArray) -> Iterator[Notice]:
+        """Files of the run are missing here; `hits`: that the last file gave."""
+        self.looks.late(hits)
+        yield from self.tally.add(hits)
 
     def settle(self, last: HitArray) -> Iterator[Notice]:
         """What can be said now that the run is over; `last`: the hits that the end of the run gave."""
@@ -155,3 +218,13 @@ class _RunOfFiles:
         yield from self.tally.settle()
         yield from self.order.settle()
         yield from check_ledger(self.ledger, self.limits)
+        yield from self.looked(self.looks.settle(last))
+
+
+_FAILED = CheckInfo(
+    "check_failed", Level.WARNING, "a check that failed instead of saying anything", "a fault in the check: mend it"
+)
+
+
+def _info(check: Check) -> CheckInfo:
+    return CheckInfo(check.name, Level(check.level), check.what, check.advice)

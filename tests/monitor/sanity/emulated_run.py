@@ -1,0 +1,97 @@
+"""Runs of the emulated board in simulated time: its bytes, decoded, looked at by the checks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+from daqd.config import EmulatorSection
+from daqd.emulator.seeded_frames import SeededFrames
+from daqd.emulator.seeded_hits import SeededHits
+from monitor.sanity.check import Check, CheckResult
+from monitor.sanity.detector_checks import CHECKS
+from monitor.sanity.recorded_looks import RecordedLooks
+from protocol.astropix3_readout import AstroPix3Readout
+from protocol.block import ReadoutBlock
+from protocol.layer_readout import AstroPix4LayerReadout
+from protocol.layer_scan import FrameLayout
+from protocol.readout import AstroPix4Readout
+from protocol.readout_description import ReadoutDescription
+from protocol.run_record import RunRecord
+
+T0_NS = 1_700_000_000_000_000_000
+POLL_S = 0.5
+BLOCK_S = 20.0
+
+Board = Callable[[float], bytes]
+"""What the board sends, by its own clock, up to so many seconds since it began."""
+
+
+def emulated(chips: int = 1, *, version: int = 4, layers: int = 0, **settings: Any) -> Board:
+    """A board of `layers` A-STEP chains, or of one GECCO chain if 0."""
+    section = EmulatorSection.model_validate(settings)
+    if layers:
+        frames = SeededFrames(section, chips, layers, version)
+        layout = FrameLayout(data_bytes=frames.hit_bytes)
+        return lambda s: b"".join(sent.data for sent in frames.take(s, 1 << 30, layout))
+    source = SeededHits(section, chips, version)
+    return lambda s: source.take(s, 1 << 30, 0)
+
+
+def changes_at(s: float, before: Board, after: Board) -> Board:
+    """The first board until `s`, and from then on what the second one sends then."""
+
+    def take(now_s: float) -> bytes:
+        earlier, later = before(now_s), after(now_s)
+        return earlier if now_s <= s else later
+
+    return take
+
+
+def blocks(board: Board, duration_s: float, clock: Callable[[float], float] = lambda s: s) -> Iterator[ReadoutBlock]:
+    """What the host reads, a readout each `POLL_S` where there is anything. `clock`: the board's, by the host's."""
+    chunks: list[bytes] = []
+    times: list[int] = []
+    readout = 0
+    polls = round(duration_s / POLL_S)
+    for poll in range(1, polls + 1):
+        data = board(clock(poll * POLL_S))
+        if data:
+            chunks.append(data)
+            times.append(T0_NS + round(poll * POLL_S * 1e9))
+        if chunks and (poll % round(BLOCK_S / POLL_S) == 0 or poll == polls):
+            ids = list(range(readout, readout + len(chunks)))
+            yield ReadoutBlock.from_columns(chunks, ids, times)
+            readout += len(chunks)
+            chunks, times = [], []
+
+
+def run_checks(
+    board: Board,
+    duration_s: float,
+    *,
+    chips: int = 1,
+    version: int = 4,
+    layers: int = 0,
+    checks: Sequence[Check] = CHECKS,
+    record: RunRecord | None = None,
+    clock: Callable[[float], float] = lambda s: s,
+    limits: dict[str, dict[str, float]] | None = None,
+) -> list[tuple[str, CheckResult]]:
+    """All that the checks found in so many seconds of the run: name of the check, and what it said, in order."""
+    readout_class = AstroPix4LayerReadout if layers else {3: AstroPix3Readout, 4: AstroPix4Readout}[version]
+    decoder = readout_class.make_decoder(ReadoutDescription(chips=chips))
+    looks = RecordedLooks(checks, limits, chips=chips, record=record, run=None if record is None else record.run)
+    said = []
+    for block in blocks(board, duration_s, clock):
+        said.extend(looks.add(block, decoder.decode(block)))
+    said.extend(looks.settle(decoder.flush()))
+    assert [each.failure for each in said if each.failure] == []
+    assert decoder.ledger.hits > 0
+    return [(each.check.name, result) for each in said for result in each.results or ()]
+
+
+def found(results: list[tuple[str, CheckResult]]) -> set[tuple[str, str]]:
+    """Checks and subjects."""
+    return {(name, result.subject) for name, result in results}
+
+

@@ -1,0 +1,85 @@
+"""How often noisy_pixel and the others are wrong by chance: many hours of Poisson counts, look after look.
+
+The short ones are part of the suite; `make soak` runs the long ones, whose figures stand in docs/sanity.md. The limit is
+set to one false alarm an hour instead of one in a thousand, so that there is something to count.
+"""
+
+import numpy as np
+import pytest
+
+from monitor.sanity.check import Check, HitCounts
+from monitor.sanity.dead_pixels import DEAD_PIXEL
+from monitor.sanity.noisy_pixels import NOISY_PIXEL
+from monitor.sanity.tot_checks import TOT_SHIFT
+from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map
+
+PER_HOUR = 1.0
+LOOK_S = 10.0
+
+
+def false_alarms(
+    check: Check, hours: int, pixels: np.ndarray, seed: int, *, factor: float = 1.0, look_s: float = LOOK_S
+) -> int:
+    """Looks at which something was found, in runs of an hour. `pixels`: rates (chips, rows, columns) in Hz."""
+    random = np.random.default_rng(seed)
+    limits = {"false_alarms_per_hour": PER_HOUR, "factor": factor}
+    wrong = 0
+    for _ in range(hours):
+        before = None
+        counts = np.zeros(pixels.shape, np.int64)
+        for look in range(1, round(3600 / look_s) + 1):
+            counts = counts + random.poisson(pixels * look_s)
+            seen = made_input(of_map(counts), look * look_s, before=before)
+            wrong += bool(check.function(seen, limits))
+            before = made_input(seen.counts, seen.live_s)
+    return wrong
+
+
+def uniform(chips: int, rate_hz: float) -> np.ndarray:
+    return np.full((chips, 13, 16), rate_hz / (chips * 208))
+
+
+@pytest.mark.parametrize("rate_hz", [5.0, 200.0])
+def test_noisy_pixel_is_wrong_at_most_as_often_as_it_says(rate_hz: float) -> None:
+    wrong = false_alarms(NOISY_PIXEL, 5, uniform(1, rate_hz), 1)
+    assert wrong <= 14  # 5 expected at most; 14 or more of 5 have a chance of 7e-4
+
+
+def test_pixels_that_differ_by_nature_raise_no_false_alarms() -> None:
+    random = np.random.default_rng(4)
+    pixels = uniform(1, 100.0) * random.uniform(0.5, 2.0, (1, 13, 16))
+    assert false_alarms(NOISY_PIXEL, 3, pixels, 1, factor=3.0) == 0
+    assert false_alarms(DEAD_PIXEL, 3, pixels, 1, factor=3.0, look_s=60) == 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("chips", [1, 4, 32])
+@pytest.mark.parametrize("rate_hz", [0.5, 5.0, 50.0, 1000.0])
+def test_the_rate_of_false_alarms_over_many_hours(chips: int, rate_hz: float) -> None:
+    hours = 200 if chips < 32 else 50
+    for check, factor, look_s in ((NOISY_PIXEL, 1.0, 10.0), (NOISY_PIXEL, 3.0, 10.0), (DEAD_PIXEL, 1.0, 60.0)):
+        wrong = false_alarms(check, hours, uniform(chips, rate_hz), 7, factor=factor, look_s=look_s)
+        print(f"{check.name} {chips} chips {rate_hz} Hz factor {factor}: {wrong} in {hours} h")
+        most = hours * PER_HOUR
+        assert wrong <= most + 4 * np.sqrt(most)
+
+
+def spectra(random: np.random.Generator, chips: int, hits: float) -> HitCounts:
+    counts = made_counts(chips)
+    for chip in range(chips):
+        tot = np.histogram(random.normal(235, 20, random.poisson(hits)), 1320, (0, 6600))[0]
+        counts.tot[chip, :-1] = tot
+    return counts
+
+
+def test_tot_shift_is_wrong_at_most_as_often_as_it_says() -> None:
+    random, wrong, live_s, before = np.random.default_rng(9), 0, 0.0, None
+    total = made_counts(4)
+    for _ in range(360):
+        live_s += 10
+        new = spectra(random, 4, 300)
+        total = made_counts(4, tot=total.tot + new.tot)
+        seen = made_input(total, live_s, before=before)
+        wrong += bool(TOT_SHIFT.function(seen, {"false_alarms_per_hour": PER_HOUR, "fraction": 0.0}))
+        before = made_input(total, live_s)
+    assert wrong <= 5
