@@ -7,12 +7,14 @@ from pathlib import Path
 from monitor.errors import CheckModuleError
 from monitor.sanity import event_checks
 from monitor.sanity.check import Check, Limit
+from monitor.sanity.detector_checks import CHECKS
 from monitor.sanity.event_checks import EVENT_CHECKS
 from monitor.sanity.modules import load_checks
+from monitor.sanity.reference_checks import describe_reference_checks
 from protocol.alarms import AlarmLevel
 
-BUILT_IN: tuple[Check, ...] = ()
-"""The checks that look, of this package."""
+BUILT_IN: tuple[Check, ...] = (*CHECKS, *describe_reference_checks())
+"""The checks that look, of this package; those against a reference say nothing until there is one."""
 
 
 @dataclass(frozen=True, slots=True)

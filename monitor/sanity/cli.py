@@ -1,7 +1,6 @@
 """`apx-sanity`: is what comes from the detector, or lies in its files, what it should be?"""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
-from monitor.sanity import catalogue
+from monitor.sanity import catalogue, once
 from monitor.sanity.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarm_service import AlarmService
 from monitor.sanity.check_table import CheckEntry
@@ -24,7 +23,7 @@ from monitor.sanity.event_checks import with_limits
 from monitor.sanity.findings import CheckInfo, Notice, Place
 from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
-from monitor.sanity.recorded import MOST_CHIPS, RecordedChecks
+from monitor.sanity.recorded import MOST_CHIPS
 from monitor.sanity.report import Report
 from protocol.tool.output import drop_output
 
@@ -37,7 +36,10 @@ examples:
   apx-sanity -c sanity.toml                     with alarms: latched, published, sent (config/sanity.toml has it all)
   apx-sanity alarms                             the alarms of a running one; also: ack, silence, unsilence
   apx-sanity --runs 1 --history                 the same, and what the run has brought so far
-  apx-sanity --once data/run_000012/*.apx       check recorded files
+  apx-sanity --once data/run_000012/*.apx       check recorded files: run quality in one command
+  apx-sanity --once data/run_000012/*.apx --html run12.html --reference good.json
+                                                the same as a page with figures, and held against a good run
+  apx-sanity --make-reference data/run_000007/*.apx -o good.json
   apx-sanity --list                             what is checked
 
 exit codes:
@@ -61,7 +63,13 @@ def build_parser() -> ProgramParser:
     parser.add_version()
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line, the last one a summary")
     parser.add_argument("--list", action="store_true", help="list the checks and end")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="raise alarms, as this file says")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="raise alarms, as this file says; of files: its checks and limits",
+    )
     source = parser.add_argument_group("what is checked")
     source.add_argument("--connect", metavar="ENDPOINT", help=f"stream to check (default {DEFAULT_ENDPOINT})")
     add_key_arguments(source)
@@ -71,9 +79,9 @@ def build_parser() -> ProgramParser:
         default=None,
         help="a run that is being taken from its begin, and what was missed of it when it can be had",
     )
-    source.add_argument("--once", nargs="+", type=Path, metavar="FILE", help="check these files and end")
     source.add_argument("--for", dest="duration_s", type=positive, metavar="S", help="end after so many seconds")
     source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
+    once.add_arguments(parser)
     pixels = parser.add_argument_group("detector")
     pixels.add_argument("--chips", type=whole(MOST_CHIPS), help="chips in the chain (default: as stream or file says)")
     pixels.add_argument("--rows", type=whole(64), help="(default: as the version of the chips has)")
@@ -132,24 +140,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command_main(argv)
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    if arguments.once:
-        live_only = {"--config": arguments.config} | {
-            "--connect": arguments.connect,
-            "--for": arguments.duration_s,
-            "--runs": arguments.runs,
-        }
-        live_only |= {"--server-key": arguments.server_key, "--key": arguments.key, "--history": arguments.history}
-        for name, value in live_only.items():
-            if value is not None:
-                parser.error(f"{name} is for streams and --once for files: give one of them")
-        for path in arguments.once:
-            if not os.access(path, os.R_OK) or not path.is_file():
-                parser.error(f"{path} is no file that can be read")
+    once.check_arguments(parser, arguments)
     try:
         if arguments.list:
             print_checks(default_configuration() if arguments.config is None else load_configuration(arguments.config))
             return 0
-        return check_files(arguments) if arguments.once else check_stream(arguments)
+        if arguments.make_reference:
+            return once.make_reference(arguments, limits_of(arguments))
+        if arguments.once:
+            return check_files(arguments)
+        return check_stream(arguments)
     except (EndpointError, KeysError, ConfigError) as error:
         parser.errors(str(error).splitlines())
     except AlarmServiceError as error:
@@ -176,18 +176,9 @@ def print_checks(configuration: SanityConfiguration) -> None:
 
 
 def check_files(arguments: argparse.Namespace) -> int:
-    """`--once`."""
-    report = Report(as_json=arguments.json, live=False)
-    checks = RecordedChecks(limits_of(arguments), arguments.chips)
-    interrupted = False
-    try:
-        for place, notice in checks.check(arguments.once):
-            report.note(place, notice, time.time_ns())
-    except KeyboardInterrupt:
-        interrupted = True
-    checked = {"files": checks.files, "runs": checks.runs, "readouts": checks.readouts, "hits": checks.hits}
-    report.finish(checked, interrupted=interrupted)
-    return report.exit_code or int(interrupted)
+    """`--once`; a configuration gives limits and checks, and no alarms."""
+    named = None if arguments.config is None else load_configuration(arguments.config)
+    return once.check_files(arguments, limits_of(arguments, named), named or default_configuration())
 
 
 def check_stream(arguments: argparse.Namespace) -> int:

@@ -35,6 +35,8 @@ from monitor.sanity.configuration_sections import (
     WebhookSection,
 )
 from monitor.sanity.engine import Rule
+from monitor.sanity.reference import Reference
+from monitor.sanity.reference_checks import with_reference
 from protocol.alarms import AlarmLevel
 from protocol.config_mistakes import describe_mistakes
 
@@ -178,6 +180,10 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
     folder = path.absolute().parent
     checks, module_mistakes = with_modules(_modules(values), folder)
     mistakes = [f"sanity.modules[{index}]: {text}" for index, text in module_mistakes.items()]
+    try:
+        checks = _with_reference(checks, values, folder)
+    except (OSError, ValueError) as error:
+        mistakes.append(f"sanity.reference: {error}")
     section = _checks_model(tuple(entries(checks)))
     model = create_model("Configuration", __base__=Configuration, checks=(section, Field(default_factory=section)))
     try:
@@ -190,6 +196,14 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
     if mistakes:
         raise ConfigError(mistakes, str(path))
     return SanityConfiguration(file, checks, folder)
+
+
+def _with_reference(checks: tuple[Check, ...], values: Mapping[str, Any], folder: Path) -> tuple[Check, ...]:
+    section = values.get("sanity")
+    name = section.get("reference") if isinstance(section, dict) else None
+    if not name or not isinstance(name, str):
+        return checks
+    return with_reference(checks, Reference.load(folder / Path(name).expanduser()))
 
 
 def _modules(values: Mapping[str, Any]) -> list[str]:

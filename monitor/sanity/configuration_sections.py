@@ -28,6 +28,7 @@ class SanitySection(Section):
 
     name: str = Field("bench", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     modules: tuple[str, ...] = Field((), strict=False)
+    reference: str = ""
     directory: str = ""
 
 

@@ -81,6 +81,8 @@ def _dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Check
     found: dict[tuple[int, int, int], tuple[str, float]] = {}
     for window, when in _windows(seen):
         counts = window.hit_map[slots]
+        if window.hits < least:
+            continue
         expected = expected_pixels(counts, on, limits["factor"])
         told |= bool((expected >= least).any())
         column_hits = np.where(on, counts, 0).sum(axis=1)[:, None, :]

@@ -43,8 +43,8 @@ header { display: flex; gap: 16px; align-items: center; flex-wrap: wrap; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th { text-align: left; color: var(--soft); font-weight: 600; } th, td { padding: 5px 10px 5px 0; vertical-align: top; }
 tr + tr td { border-top: 1px solid var(--line); } .number { text-align: right; font-variant-numeric: tabular-nums; }
-.level { font-weight: 700; white-space: nowrap; } .info { color: var(--soft); } .warning { color: var(--warning); }
-.critical { color: var(--critical); } code { font-size: 13px; }
+.level { font-weight: 700; white-space: nowrap; } .level.info { color: var(--soft); }
+.level.warning { color: var(--warning); } .level.critical { color: var(--critical); } code { font-size: 13px; }
 """
 
 
@@ -61,7 +61,8 @@ class HtmlReport:
         self._runs += 1
         figures = "" if self._runs > MOST_RUNS else self._figures(seen)
         self._sections.append(
-            f"<section><h2>{escape(_name(place))}</h2>{_facts_of(quality)}{figures}{_tables(quality)}</section>"
+            f"<section><h2>{escape(_name(place))}</h2>{_facts_of(quality)}"
+            f'<div class="plots">{figures}{_ledger(quality)}{_chips(quality)}</div></section>'
         )
 
     def _figures(self, seen: CheckInput) -> str:
@@ -73,7 +74,7 @@ class HtmlReport:
             _card("Rates", rates) if rates else "",
             _card("Hits per readout", report_plots.hits_per_readout(seen)),
         ]
-        return f'<div class="plots">{"".join(cards)}</div>'
+        return "".join(cards)
 
     def page(self, summary: Summary, now_ns: int) -> str:
         """The whole page."""
@@ -159,18 +160,21 @@ def _advice(finding: Finding) -> str:
     return f'<p class="soft">→ {escape(finding.advice)}</p>'
 
 
-def _tables(quality: RunQuality) -> str:
+def _ledger(quality: RunQuality) -> str:
     total = max(quality.ledger["bytes_read"], 1)
     classes = "".join(
         f'<tr><td>{name}</td><td class="number">{quality.ledger[name]:,}</td>'
         f'<td class="number">{quality.ledger[name] / total:.4%}</td></tr>'
         for name in _BYTE_CLASSES
     )
-    ledger = (
+    return (
         '<div class="card"><h3>Every byte accounted for</h3><table><tr><th>bytes</th><th class="number">number</th>'
         f'<th class="number">part</th></tr>{classes}</table><p class="soft">{quality.ledger["dropped_hits"]:,} hits '
         f"dropped, {quality.ledger['restored_hits']:,} restored, {quality.ledger['rejoined_hits']:,} rejoined</p></div>"
     )
+
+
+def _chips(quality: RunQuality) -> str:
     chips = "".join(
         f"<tr><td>{'' if chip.layer is None else f'layer {chip.layer} '}chip {chip.chip}</td>"
         f'<td class="number">{chip.hits:,}</td><td class="number">{_number(chip.hits_hz)}</td>'
@@ -178,8 +182,7 @@ def _tables(quality: RunQuality) -> str:
         for chip in quality.chips
     )
     head = "".join(f'<th class="number">{name}</th>' for name in ("hits", "hits/s", "pixels hit", "ToT median (µs)"))
-    table = f'<div class="card"><h3>Chips</h3><table><tr><th>chip</th>{head}</tr>{chips}</table></div>'
-    return f'<div class="plots" style="margin-top:14px">{table}{ledger}</div>'
+    return f'<div class="card wide"><h3>Chips</h3><table><tr><th>chip</th>{head}</tr>{chips}</table></div>'
 
 
 def _number(value: float | None) -> str:

@@ -107,7 +107,7 @@ def _noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
         for (_, row, column), (text, rate, expected_rate) in pixels[:MOST_NAMED]:
             subject = f"{name} pixel {row}/{column}"
             results.append(
-                CheckResult(subject, f"{subject} (row/column): {text}, per s {rate:.3g}", rate, factor * expected_rate)
+                CheckResult(subject, f"{subject} (row/column): {text} ({rate:.3g} /s)", rate, factor * expected_rate)
             )
         if len(pixels) > MOST_NAMED:
             text = f"{name} has {len(pixels)} noisy pixels"

@@ -10,7 +10,7 @@ from protocol.run_record import RunRecord
 
 
 def record_of(path: Path, header: FileHeader) -> RunRecord | None:
-    """The record of the run where the file lies beside it, else what the file's header says; None if that is too little.
+    """The record of the run where the file lies beside it, else what its header says; None if that is too little.
 
     Only the record knows of gaps.
     """

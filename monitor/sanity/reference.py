@@ -1,5 +1,6 @@
 """What a good run looked like: its maps and spectra, kept in a file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,10 @@ from protocol.durable import replace_text
 from protocol.run_record import one_line
 
 Counts = npt.NDArray[np.int64]
+
+
+SPECTRUM_GROUPS = 20
+"""As fine as a few hundred hits can tell."""
 
 
 class _Model(BaseModel):
@@ -83,6 +88,29 @@ class Reference(_Model):
             ),
         )
 
+    @classmethod
+    def joined(cls, references: Sequence[Self]) -> Self:
+        """Of all together; `ValueError` where they are of different kinds of chips, or there are none."""
+        if not references:
+            raise ValueError("there is no run in these files")
+        first = references[0]
+        alike = ("apart", "layered", "tot_bin_us", "tot_bins")
+        chips: dict[ChipPlace, ReferenceChip] = {}
+        for each in references:
+            if any(getattr(each, name) != getattr(first, name) for name in alike):
+                raise ValueError("the files are of different kinds of chips or boards: make a reference of each kind")
+            for chip in each.chips:
+                place = ChipPlace(chip.layer, chip.chip)
+                chips[place] = chip if place not in chips else _sum(chips[place], chip)
+        return first.model_copy(
+            update={
+                "source": "; ".join(each.source for each in references),
+                "live_s": sum(each.live_s for each in references),
+                "hits": sum(each.hits for each in references),
+                "chips": tuple(chips.values()),
+            }
+        )
+
     def to_json(self) -> str:
         """As it stands in the file."""
         return self.model_dump_json() + "\n"
@@ -98,6 +126,14 @@ class Reference(_Model):
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ValueError(f"{path} is not a reference: {one_line(error)}") from None
+
+
+def _sum(one: ReferenceChip, other: ReferenceChip) -> ReferenceChip:
+    tot = np.zeros(max(len(one.tot), len(other.tot)), np.int64)
+    for each in (one, other):
+        tot[: len(each.tot)] += each.tot
+    hit_map = np.array(one.hit_map) + np.array(other.hit_map)
+    return one.model_copy(update={"hit_map": hit_map.tolist(), "tot": tot.tolist()})
 
 
 @dataclass(frozen=True)
@@ -124,6 +160,14 @@ class ReferenceCounts:
             row[: len(chip.tot)] = chip.tot
         return spectra
 
+    @cached_property
+    def groups(self) -> npt.NDArray[np.intp]:
+        """Of each bin of each chip's spectrum (chips, bins), the group of it: groups of about as many hits each."""
+        below = np.cumsum(self.tot, axis=1) - self.tot
+        totals = np.maximum(self.tot.sum(axis=1, keepdims=True), 1)
+        groups: npt.NDArray[np.intp] = np.minimum(below * SPECTRUM_GROUPS // totals, SPECTRUM_GROUPS - 1)
+        return groups
+
     def pairs(self, seen: CheckInput) -> list[tuple[str, int, int]]:
         """Name, slot in what was seen, and index here, of the chips that are in both; none of another kind of chip."""
         mine, counts = self.reference, seen.counts
@@ -133,3 +177,10 @@ class ReferenceCounts:
             return []
         found = [(counts.place(slot), slot) for slot in slots_of(seen).tolist()]
         return [(str(place), slot, self.places[place]) for place, slot in found if place in self.places]
+
+
+def merged(spectra: Counts, groups: npt.NDArray[np.intp]) -> Counts:
+    """Spectra (chips, bins) in `groups` of bins: (chips, `SPECTRUM_GROUPS`)."""
+    chips = np.arange(len(spectra))[:, None] * SPECTRUM_GROUPS
+    sums = np.bincount((chips + groups).ravel(), spectra.ravel(), len(spectra) * SPECTRUM_GROUPS)
+    return sums.reshape(len(spectra), SPECTRUM_GROUPS).astype(np.int64)

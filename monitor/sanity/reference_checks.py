@@ -1,32 +1,19 @@
 """What comes, held against a reference: shapes of maps and spectra, and medians."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
 from monitor.sanity.noisy_pixels import FALSE_ALARMS
-from monitor.sanity.reference import Counts, Reference, ReferenceCounts
+from monitor.sanity.reference import Counts, Reference, ReferenceCounts, merged
 from monitor.sanity.statistics import chi2_at_least, ks_at_least, ks_distance, same_shape_chi2, share_of_looks
 from monitor.sanity.tot_checks import LEAST_HITS, moved_medians
 from protocol.alarms import AlarmLevel
 
 _LEAST_IN_A_BIN = 10
-_MOST_SPECTRUM_BINS = 20
-"""Of equal content in the reference: as fine as a few hundred hits can tell."""
-
-
-def merged(counts: Counts, others: Counts, bins: int) -> tuple[Counts, Counts]:
-    """Two spectra (n,) in at most `bins` bins, each with about as many of the `others` as the next: (k,) and (k,)."""
-    below = np.cumsum(others)
-    wanted = np.arange(1, bins) * below[-1] / bins
-    edges = [0, *np.unique(np.searchsorted(below, wanted) + 1).tolist(), len(others)]
-    edges = sorted(set(edges))
-    sums = [[int(each[start:stop].sum()) for start, stop in pairwise(edges)] for each in (counts, others)]
-    return np.array(sums[0], np.int64), np.array(sums[1], np.int64)
 
 
 def _tot_reference(
@@ -58,22 +45,23 @@ def _spectrum_reference(
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * len(pairs))
     if not pairs or not probability:
         return None
+    slots, indices = [slot for _, slot, _ in pairs], [index for *_, index in pairs]
+    mine, its = new.tot[slots], reference.tot[indices]
+    distances = ks_distance(mine, its)
+    chi2s, degrees = same_shape_chi2(merged(mine, reference.groups[indices]), merged(its, reference.groups[indices]))
     results = []
-    for name, slot, index in pairs:
-        mine, its = new.tot[slot], reference.tot[index]
-        n, m = int(mine.sum()), int(its.sum())
+    for at, (name, *_) in enumerate(pairs):
+        n, m = int(mine[at].sum()), int(its[at].sum())
         if min(n, m) < LEAST_HITS:
             continue
-        distance = float(ks_distance(mine, its))
-        bins = min(_MOST_SPECTRUM_BINS, min(n, m) // _LEAST_IN_A_BIN)
-        chi2, degrees = same_shape_chi2(*merged(mine, its, bins))
-        apart = _apart(chi2, degrees, n, m)
+        distance, chi2, degree = float(distances[at]), float(chi2s[at]), int(degrees[at])
+        apart = _apart(chi2, degree, n, m)
         # Farther apart than allowed, and what is beyond that is not by chance.
         if distance > limits["distance"] and ks_at_least(distance - limits["distance"], n, m) <= probability:
             text = f"{name}: the spectrum is not that of the reference (KS distance {distance:.3f}, {n} new hits)"
             results.append(CheckResult(name, text, distance, limits["distance"]))
-        elif apart > limits["contingency"] and degrees and chi2_at_least(chi2, degrees) <= probability:
-            text = f"{name}: the spectrum is not that of the reference (χ² {chi2:.0f} at {degrees} degrees of freedom)"
+        elif apart > limits["contingency"] and degree and chi2_at_least(chi2, degree) <= probability:
+            text = f"{name}: the spectrum is not that of the reference (χ² {chi2:.0f} at {degree} degrees of freedom)"
             results.append(CheckResult(name, text, apart, limits["contingency"]))
     return results
 
@@ -104,7 +92,8 @@ def _map_reference(
         n, m = int(mine.sum()), int(its.sum())
         if min(n, m) < _LEAST_IN_A_BIN * mine.size:
             continue
-        chi2, degrees = same_shape_chi2(mine, its)
+        found, degrees_found = same_shape_chi2(mine, its)
+        chi2, degrees = float(found), int(degrees_found)
         apart = _apart(chi2, degrees, n, m)
         if apart > limits["contingency"] and degrees and chi2_at_least(chi2, degrees) <= probability:
             what = f"{name}: the map" if name else "how the hits spread over the chips"
@@ -177,7 +166,13 @@ def reference_checks(reference: Reference) -> tuple[Check, ...]:
     return tuple(of(counts) for of in _CHECKS)
 
 
+def with_reference(checks: Iterable[Check], reference: Reference) -> tuple[Check, ...]:
+    """`checks`, those of references against this one."""
+    against = {check.name: check for check in reference_checks(reference)}
+    return tuple(against.get(check.name, check) for check in checks)
+
+
 def describe_reference_checks() -> tuple[Check, ...]:
-    """The same rows of the table, of no reference: for lists of what can be checked."""
+    """The same rows of the table, of no reference: they say nothing."""
     nothing: dict[str, Any] = {"source": "", "apart": False, "layered": False, "live_s": 0, "hits": 0}
     return reference_checks(Reference(**nothing, tot_bin_us=5.0, tot_bins=1, chips=()))

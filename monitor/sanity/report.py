@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from monitor.sanity.engine import Transition
 from monitor.sanity.findings import Finding, Findings, Level, Notice, Place
+from monitor.sanity.run_quality import RunQuality
 from protocol.alarms import Alarm, AlarmLevel
 
 MOST_LINES = 50
@@ -28,6 +30,7 @@ class Summary(BaseModel):
     critical: int
     forgotten: int
     findings: list[Finding]
+    runs: list[RunQuality] = []
 
 
 def alarm_line(alarm: Alarm) -> str:
@@ -75,10 +78,10 @@ class Report:
             at = datetime.fromtimestamp(transition.t / 1e9, UTC)
             self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} alarm {transition.kind}: {alarm_line(transition.alarm)}")
 
-    def finish(self, checked: dict[str, Any], *, interrupted: bool = False) -> None:
-        """Print the summary."""
+    def summary(self, checked: dict[str, Any], interrupted: bool, runs: Sequence[RunQuality] = ()) -> Summary:
+        """What there is to say so far."""
         counts = self.findings.counts()
-        summary = Summary(
+        return Summary(
             ok=self.exit_code == 0,
             interrupted=interrupted,
             checked=checked,
@@ -87,7 +90,12 @@ class Report:
             critical=counts[Level.CRITICAL],
             forgotten=self.findings.forgotten,
             findings=list(self.findings),
+            runs=list(runs),
         )
+
+    def finish(self, checked: dict[str, Any], *, interrupted: bool = False, runs: Sequence[RunQuality] = ()) -> None:
+        """Print the summary; `runs`: in numbers."""
+        summary = self.summary(checked, interrupted, runs)
         if self._as_json:
             self._print(f'{{"kind":"summary",{summary.model_dump_json()[1:]}')
         else:
@@ -99,6 +107,10 @@ class Report:
             self._print(finding.line())
         if len(worst_first) > MOST_LINES:
             self._print(f"… and {len(worst_first) - MOST_LINES} more; --json has them all")
+        for run in summary.runs[:MOST_LINES]:
+            self._print(run.line())
+        if len(summary.runs) > MOST_LINES:
+            self._print(f"… and {len(summary.runs) - MOST_LINES} more runs; --json has them all")
         what = ", ".join(f"{number} {name}" for name, number in summary.checked.items())
         levels = ", ".join(
             f"{number} {level}"

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from monitor.sanity.check import CheckInput
+from monitor.sanity.check import CheckInput, Counts
 from monitor.sanity.pixels_seen import slots_of
 from monitor.sanity.reference import ReferenceCounts
 from monitor.time_series import SPANS, Span
@@ -31,6 +31,7 @@ _STYLE: Any = {
     "xtick.color": "#3b4452",
     "ytick.color": "#3b4452",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e4e8ee",
     "date.converter": "concise",
     "svg.hashsalt": "apx-sanity",
@@ -64,7 +65,7 @@ def hit_maps(seen: CheckInput) -> str:
     lit = maps[maps > 0]
     typical = float(np.median(lit)) if len(lit) else 1.0
     wide = brightest > _WIDE * typical
-    norm: Normalize = LogNorm(1, max(brightest, 2)) if wide else Normalize(0, brightest)
+    norm: Normalize = LogNorm(int(lit.min()), max(brightest, 2)) if wide else Normalize(0, brightest)
     single = len(slots) == 1
     rows, columns = maps.shape[1:]
 
@@ -86,8 +87,8 @@ def hit_maps(seen: CheckInput) -> str:
                 axes.set_xlabel("column")
                 axes.set_ylabel("row")
             else:
-                axes.set_xticks([0, columns - 1])
-                axes.set_yticks([0, rows - 1])
+                axes.set_xticks([0, columns - 1] if index + across >= len(slots) else [])
+                axes.set_yticks([0, rows - 1] if index % across == 0 else [])
         if image is not None:
             scale = "hits (logarithmic)" if wide else "hits"
             figure.colorbar(image, ax=panels, label=f"{scale}; grey: none", shrink=0.9, pad=0.01)
@@ -103,9 +104,8 @@ def spectrum(seen: CheckInput, reference: ReferenceCounts | None = None) -> str:
     mine = counts.tot[slots].sum(axis=0)[:-1]
     pairs = [] if reference is None else reference.pairs(seen)
     its = None if reference is None or not pairs else reference.tot[[index for *_, index in pairs]].sum(axis=0)[:-1]
-    filled = np.flatnonzero(mine if its is None else mine + its)
-    end = min((int(filled[-1]) if len(filled) else 10) + 3, len(mine))
-    first = max((int(filled[0]) if len(filled) else 0) - 3, 0)
+    first, end = _shown(mine, its)
+    above = int(mine[end:].sum() + counts.tot[slots, -1].sum())
     edges_us = np.arange(first, end + 1) * width_us
 
     def draw(figure: Figure) -> None:
@@ -118,11 +118,24 @@ def spectrum(seen: CheckInput, reference: ReferenceCounts | None = None) -> str:
             axes.legend(frameon=False)
         if mine.max(initial=0) > 1000:
             axes.set_yscale("symlog", linthresh=10)
-        axes.set_xlabel("time over threshold (µs)")
+        axes.set_xlabel("time over threshold (µs)" + (f", {above:,} hits above" if above else ""))
         axes.set_ylabel(f"hits per {width_us:g} µs")
         axes.set_xlim(edges_us[0], edges_us[-1])
 
     return _draw(6.2, 3.2, draw)
+
+
+def _shown(mine: Counts, its: Counts | None) -> tuple[int, int]:
+    """First bin to be drawn, and the one after the last: all but the furthest two in a thousand, and room for them."""
+    firsts, ends = [], []
+    for each in (mine,) if its is None else (mine, its):
+        below = np.cumsum(each)
+        if below[-1]:
+            low, high = np.searchsorted(below, np.array([0.001, 0.999]) * below[-1]).tolist()
+            room = 3 + (high - low) // 4
+            firsts.append(max(low - room, 0))
+            ends.append(min(high + room, len(each)))
+    return (min(firsts), max(ends)) if ends else (0, min(10, len(mine)))
 
 
 def rates(seen: CheckInput) -> str | None:

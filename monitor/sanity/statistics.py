@@ -201,22 +201,23 @@ def median_between(counts: npt.NDArray[np.integer], width: float, z: float) -> t
     return found[..., 0], found[..., 1], found[..., 2]
 
 
-def same_shape_chi2(counts: npt.NDArray[np.integer], others: npt.NDArray[np.integer]) -> tuple[float, int]:
-    """χ² of the hypothesis that two histograms (bins,) have the same shape, and its degrees of freedom.
+def same_shape_chi2(
+    counts: npt.NDArray[np.integer], others: npt.NDArray[np.integer]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """χ² of the hypothesis that two histograms (…, bins) have the same shape, and its degrees of freedom: (…,) each.
 
     Σ (√(M/N) nᵢ - √(N/M) mᵢ)² / (nᵢ + mᵢ) over the bins that are not empty in both, N and M the sums; one degree less
     than bins (F. Porter, arXiv:0804.0380). Good where each bin has about ten counts or more; (0, 0) where there is
     nothing to compare.
     """
-    n, m = counts.astype(np.float64).ravel(), others.astype(np.float64).ravel()
-    total_n, total_m = n.sum(), m.sum()
+    n, m = counts.astype(np.float64), others.astype(np.float64)
+    total_n, total_m = n.sum(axis=-1, keepdims=True), m.sum(axis=-1, keepdims=True)
     filled = n + m > 0
-    degrees = int(np.count_nonzero(filled)) - 1
-    if degrees < 1 or not total_n or not total_m:
-        return 0.0, 0
-    ratio = math.sqrt(total_m / total_n)
-    n, m = n[filled], m[filled]
-    return float(((ratio * n - m / ratio) ** 2 / (n + m)).sum()), degrees
+    degrees = filled.sum(axis=-1) - 1
+    something = (degrees > 0) & (total_n > 0)[..., 0] & (total_m > 0)[..., 0]
+    ratio = np.sqrt(np.maximum(total_m, 1) / np.maximum(total_n, 1))
+    terms = (ratio * n - m / ratio) ** 2 / np.where(filled, n + m, 1.0)
+    return np.where(something, terms.sum(axis=-1), 0.0), np.where(something, degrees, 0)
 
 
 def ks_distance(counts: npt.NDArray[np.integer], others: npt.NDArray[np.integer]) -> Floats:

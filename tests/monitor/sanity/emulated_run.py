@@ -1,8 +1,8 @@
 """Runs of the emulated board in simulated time: its bytes, decoded, looked at by the checks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
-
 
 from daqd.config import EmulatorSection
 from daqd.emulator.seeded_frames import SeededFrames
@@ -10,6 +10,7 @@ from daqd.emulator.seeded_hits import SeededHits
 from monitor.sanity.check import Check, CheckResult
 from monitor.sanity.detector_checks import CHECKS
 from monitor.sanity.recorded_looks import RecordedLooks
+from protocol.apx import FileHeader, apx_open
 from protocol.astropix3_readout import AstroPix3Readout
 from protocol.block import ReadoutBlock
 from protocol.layer_readout import AstroPix4LayerReadout
@@ -90,8 +91,18 @@ def run_checks(
     return [(each.check.name, result) for each in said for result in each.results or ()]
 
 
+def write_file(
+    path: Path, board: Board, duration_s: float, readout_class: Any = AstroPix4Readout, **header: Any
+) -> Path:
+    """A recorded file of so many seconds."""
+    with apx_open(path, "wb", FileHeader(readout_class, header)) as file:
+        for block in blocks(board, duration_s):
+            for index, readout in enumerate(block.readout_id.tolist()):
+                data = block.data[block.offsets[index] : block.offsets[index + 1]]
+                file.write(readout_class(data, readout, int(block.timestamp[index])).to_bytes())
+    return path
+
+
 def found(results: list[tuple[str, CheckResult]]) -> set[tuple[str, str]]:
     """Checks and subjects."""
     return {(name, result.subject) for name, result in results}
-
-

@@ -1,7 +1,7 @@
 """How often noisy_pixel and the others are wrong by chance: many hours of Poisson counts, look after look.
 
-The short ones are part of the suite; `make soak` runs the long ones, whose figures stand in docs/sanity.md. The limit is
-set to one false alarm an hour instead of one in a thousand, so that there is something to count.
+The short ones are part of the suite; `make soak` runs the long ones, whose figures stand in docs/sanity.md. The limit
+is set to one false alarm an hour instead of one in a thousand, so that there is something to count.
 """
 
 import numpy as np

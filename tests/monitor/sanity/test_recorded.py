@@ -58,8 +58,10 @@ def test_a_recording_that_never_had_time_stamps_is_all_well(check: Any, recordin
 def test_text_output_ends_with_the_verdict(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(recordings / "20250723_092534_data.apx"), str(recordings / "threshold_40mV_20250722-094253.apx")]
     assert main(["--once", *files]) == 0
-    *findings, verdict = capsys.readouterr().out.splitlines()
-    assert len(findings) == 1
+    finding, *runs, verdict = capsys.readouterr().out.splitlines()
+    assert finding.startswith("info     no_time")
+    assert "776 hits, 60 s live" in runs[0]
+    assert "258 hits, no time stamps" in runs[1]
     assert verdict == "all well: 2 files, 2 runs, 1033 readouts, 1034 hits; 1 info"
 
 

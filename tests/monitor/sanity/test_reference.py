@@ -61,7 +61,7 @@ def test_what_is_no_reference_is_said_in_one_line(text: str, tmp_path: Path) -> 
     ],
 )
 def test_a_reference_that_contradicts_itself_is_none(reference: Reference, change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="maps|negative|more than"):
+    with pytest.raises(ValueError, match=r"maps|negative|more than"):
         Reference.model_validate(reference.model_dump() | change)
 
 
