@@ -16,7 +16,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-run: $(READY)  ## emulated board, daemon, sanity checker and terminal monitor; Ctrl-C ends it
+run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal monitor; Ctrl-C ends it
 	$(BIN)/daqd demo
 
 test: $(READY)  ## the test suite, in as many processes as there are cores

@@ -23,6 +23,7 @@ _START_S = 30.0
 _STOP_S = 20.0
 _ASK_S = 0.1
 _DEFAULT_PORT = 5556
+_PAGE_PORT = 8050
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def demo_main(args: argparse.Namespace) -> int:
-    """Start daemon, sanity checker and monitor; end them in reverse when the monitor ends or Ctrl-C comes."""
+    """Start daemon, sanity checker, page and monitor; end them in reverse when the monitor ends or Ctrl-C comes."""
     with tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder, _signals_restored():
         return _Demo(args, Path(folder)).run()
 
@@ -47,6 +48,7 @@ class _Demo:
         self._folder = folder
         self._interrupted = False
         self._began = False
+        self._alarms = f"ipc://{folder}/alarms.ipc"
         self._config = folder / "demo.toml"
         self._configure(_DEFAULT_PORT)
 
@@ -95,10 +97,11 @@ class _Demo:
 
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
-        sanity = self._start("monitor.sanity.cli", "--connect", self._stream, log=log)
+        sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
+        page = self._start_page(log)
         monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
         try:
-            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 2 or monitor.poll() is not None)
+            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
                 self._command("start", comment="demo")
                 self._began = True
@@ -107,7 +110,26 @@ class _Demo:
         finally:
             self._stop(monitor)
             verdict = self._stop(sanity)
+            self._stop(page)
         return verdict
+
+    def _write_sanity_config(self) -> Path:
+        """The checker of the demo keeps its alarms to itself, and tells them to the page."""
+        path = self._folder / "sanity.toml"
+        path.write_text(
+            f'[sanity]\nname = "demo"\ndirectory = {json.dumps(str(self._folder / "sanity"))}\n'
+            f"[stream]\nconnect = {json.dumps(self._stream)}\n"
+            f"[publish]\nbind = {json.dumps(self._alarms)}\n"
+            f"[control]\nendpoint = {json.dumps(f'ipc://{self._folder}/sanity.ipc')}\n"
+        )
+        return path
+
+    def _start_page(self, log: IO[str]) -> subprocess.Popen[bytes]:
+        """The page, at its usual port or, where that is taken, at another; its address is told first of all."""
+        port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
+        print(f"The page is at http://127.0.0.1:{port}/", flush=True)
+        where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
+        return self._start("monitor.cli", "serve", *where, log=log)
 
     def _command(self, command: str, **args: Any) -> None:
         with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
@@ -169,6 +191,12 @@ class _Demo:
         content = {0: "is content", 1: "has findings"}.get(verdict, f"ended with {verdict}")
         print(f"The run is in {os.path.relpath(runs[-1])}; the sanity checker {content}.")
         print(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _free_port() -> int:

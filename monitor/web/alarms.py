@@ -40,17 +40,19 @@ class AlarmReceiver:
                     self._alarms, self._came_at = event.alarms, time.monotonic()
 
     @property
-    def alarms(self) -> tuple[Alarm, ...]:
-        """All there are, the worst first, as they were told last."""
-        return self._alarms
+    def present(self) -> tuple[Alarm, ...] | None:
+        """All there are, the worst first; None where no checker is there."""
+        return self._alarms if self._is_there else None
+
+    @property
+    def _is_there(self) -> bool:
+        return self._came_at is not None and time.monotonic() - self._came_at <= STALE_S
 
     def words(self) -> dict[str, Any]:
         """For the page: the alarms, and whether a checker is there at all."""
-        came_at = self._came_at
-        silent = came_at is None or time.monotonic() - came_at > STALE_S
         trouble = ""
-        if came_at is None:
+        if self._came_at is None:
             trouble = self._client.refusal or f"no sanity checker is connected ({self.endpoint})"
-        elif silent:
+        elif not self._is_there:
             trouble = f"the sanity checker at {self.endpoint} is silent: these are its last alarms"
         return {"trouble": trouble, "alarms": [alarm.model_dump(mode="json") for alarm in self._alarms]}

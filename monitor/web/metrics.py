@@ -18,10 +18,12 @@ _BYTES = ("idle", "padding", "hit", "carried", "orphan", "dropped")
 
 
 class Metrics:
-    """The text at /metrics. A registry of its own: nothing of the process is told. `browsers`: how many look on."""
+    """The text at /metrics. A registry of its own: nothing of the process is told. `browsers`: how many look on;
+    `alarms`: of a sanity checker, None where there is none.
+    """
 
     def __init__(
-        self, receiver: Receiver, browsers: Callable[[], int], alarms: Callable[[], tuple[Alarm, ...]]
+        self, receiver: Receiver, browsers: Callable[[], int], alarms: Callable[[], tuple[Alarm, ...] | None]
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_StateCollector(receiver, browsers, alarms))
@@ -33,7 +35,7 @@ class Metrics:
 
 class _StateCollector(Collector):
     def __init__(
-        self, receiver: Receiver, browsers: Callable[[], int], alarms: Callable[[], tuple[Alarm, ...]]
+        self, receiver: Receiver, browsers: Callable[[], int], alarms: Callable[[], tuple[Alarm, ...] | None]
     ) -> None:
         self._receiver = receiver
         self._browsers = browsers
@@ -50,9 +52,10 @@ class _StateCollector(Collector):
             histograms = state.histograms
             chips = [(place, int(histograms.chip_hits[histograms.geometry.slot(place)])) for place in state.chips()]
         yield _gauge("monitor_browsers", "Browsers that look at the page", self._browsers())
+        yield _gauge("sanity_up", "Whether a sanity checker tells its alarms", self._alarms() is not None)
         alarms = GaugeMetricFamily(f"{_PREFIX}alarms", "Alarms of the sanity checker", labels=["level"])
         for level in AlarmLevel:
-            alarms.add_metric([level.value], sum(alarm.level is level for alarm in self._alarms()))
+            alarms.add_metric([level.value], sum(alarm.level is level for alarm in self._alarms() or ()))
         yield alarms
         yield _gauge("monitor_up", "Whether anything has come from the stream", summary.age_s is not None)
         if summary.age_s is not None:

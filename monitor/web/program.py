@@ -54,7 +54,7 @@ def serve(arguments: argparse.Namespace) -> int:
             receiver,
             figures,
             gallery,
-            Metrics(receiver, lambda: gallery.browsers, lambda: alarms.alarms),
+            Metrics(receiver, lambda: gallery.browsers, lambda: alarms.present),
             Snapshot(receiver),
             access,
             operator,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import boards, decoding, displays, history, layer_frames, system
+from tests.bench import boards, browsers, decoding, displays, history, layer_frames, system
 from tests.bench.figures import Effort, Figure, Machine, as_json, as_table
 from tests.bench.programs import REPOSITORY
 
@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "usb": boards.usb,
     "polling": boards.polling,
     "uart": boards.uart,
+    "browsers": browsers.browsers,
 }
 
 

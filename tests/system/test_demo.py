@@ -4,6 +4,7 @@ import contextlib
 import re
 import signal
 import socket
+from urllib.request import urlopen
 
 import pytest
 
@@ -41,15 +42,31 @@ def test_for_a_while(laboratory: Laboratory) -> None:
     assert re.search(r"^RUNNING demo run 1 .* hits .* missed 0 readouts", demo.output, re.MULTILINE)
 
 
+def check_page(demo: Program) -> None:
+    """That its address is told first, and that it has hits and a checker to show."""
+    first = demo.output.splitlines()[0]
+    address = re.fullmatch(r"The page is at (http://127\.0\.0\.1:\d+/)", first)
+    assert address, first
+
+    def metrics() -> bytes:
+        with contextlib.suppress(OSError), urlopen(f"{address[1]}metrics") as answer:  # noqa: S310 - our own
+            return bytes(answer.read())
+        return b""
+
+    wait_until("hits on the page", lambda: re.search(rb"^astropix_hits [1-9]", metrics(), re.MULTILINE))
+    wait_until("a checker on the page", lambda: b"astropix_sanity_up 1.0" in metrics())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ended_by_a_signal(laboratory: Laboratory, number: signal.Signals) -> None:
     demo = laboratory.start("daqd", "demo")
     wait_until_taking(laboratory)
+    check_page(demo)
     demo.send_to_group(number)
     check_ended(laboratory, demo)
 
 
-@pytest.mark.parametrize("child", ["daqd.cli run", "monitor.sanity.cli", "monitor.cli watch"])
+@pytest.mark.parametrize("child", ["daqd.cli run", "monitor.sanity.cli", "monitor.cli serve", "monitor.cli watch"])
 def test_ended_while_starting(laboratory: Laboratory, child: str) -> None:
     """Ctrl-C while one of its programs has just been started."""
     demo = laboratory.start("daqd", "demo")
