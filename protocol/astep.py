@@ -23,6 +23,9 @@ from protocol.errors import AstepError
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
 
+REQUEST_FILLER: Final = bytes(MAX_LENGTH + 1)
+"""Ends any request that was begun; where a request is expected, zeros are nothing."""
+
 
 class Header(IntFlag):
     """Bits of a request's first byte; the upper four are a channel, always 0."""

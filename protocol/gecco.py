@@ -22,6 +22,13 @@ from protocol.errors import GeccoError
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
 
+REQUEST_FILLER: Final = bytes(MAX_LENGTH + 1) + b"\xff\xff\xff"
+"""Ends any request that was begun; if reads of length 0 are answered with nothing, and only 0 and 1 begin a request.
+
+The zeros fill up a write, and move no line of the chip; after it they are reads of nothing. With the three zeros at
+most that are left over, the last bytes are a read of something; or they are skipped.
+"""
+
 HEADER_BYTES: Final = 4
 SPI_WRITE_FIFO_BYTES: Final = 16
 """Room in the SPI write FIFO; write no more than that, and only when it is not full."""

@@ -12,6 +12,7 @@ from daqd.boards.dialogue import Dialogue
 from daqd.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
+from protocol.astep import REQUEST_FILLER
 from protocol.astep_chip import configure_board, make_safe, start_injection
 from protocol.astep_registers import register_name
 from protocol.astep_sequence import (
@@ -115,7 +116,7 @@ class AstepBoard(Board):
             return self._dialogue.run(check_firmware())
         except BoardAnswerError:
             # An earlier daemon may have died in the middle of a request, or of its answer.
-            self._reader.end_requests()
+            self._dialogue.end_requests(REQUEST_FILLER)
             return self._dialogue.run(check_firmware())
 
     def configure(self, setup: ChipSetup | None = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from daqd.boards.board import RawReadout
-from daqd.boards.dialogue import SLOWEST_BYTES_S, Dialogue
+from daqd.boards.dialogue import Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
 from protocol.astep import MAX_LENGTH, RegisterRead, read_register
 from protocol.astep_registers import Register
@@ -24,7 +24,6 @@ from protocol.stream_bytes import PADDING_BYTE
 SETTLE_TIMEOUT_S = 0.1
 """Silence for that long after an answer that came in part: nothing of it will come any more."""
 
-_MOST_OLD_READS = 16
 _MOST_LATE_BYTES = 1 << 24
 _SIZE_REQUEST = read_register(Register.READOUT_SIZE, "how much is there")
 _CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
@@ -71,15 +70,6 @@ class FrameReader:
         self._missing: int | None = None
         self._asked.clear()
         self._ready.clear()
-
-    def end_requests(self) -> None:
-        """Fill up a request that was begun with zeros, which are nothing where a request is expected; drop answers."""
-        link = self._dialogue.link
-        link.why = "zeros, to end what may have been begun"
-        link.write(bytes(MAX_LENGTH + 1))
-        with suppress(LinkTimeout):
-            for _ in range(_MOST_OLD_READS):
-                link.read(MAX_LENGTH, MAX_LENGTH / SLOWEST_BYTES_S)
 
     @property
     def settled(self) -> bool:

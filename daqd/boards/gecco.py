@@ -10,10 +10,10 @@ from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
 from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.config import BoardSection
-from daqd.errors import BoardError
+from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
 from protocol.chip_setup import ChipSetup
-from protocol.gecco import register_name
+from protocol.gecco import REQUEST_FILLER, register_name
 from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.gecco_sequence import (
     Steps,
@@ -76,7 +76,7 @@ class GeccoBoard(Board):
             return
         self.link.open()
         try:
-            self._dialogue.run(check_scratch())
+            self._find_board()
             self._run(reset_fifos())
         except BaseException:
             self.link.close()
@@ -84,6 +84,14 @@ class GeccoBoard(Board):
         self._poller.forget_questions()
         self._opened = True
         _log.info("%s answers", self.name)
+
+    def _find_board(self) -> None:
+        try:
+            self._dialogue.run(check_scratch())
+        except BoardAnswerError:
+            # An earlier daemon may have died in the middle of a request, or was configured for another firmware.
+            self._dialogue.end_requests(REQUEST_FILLER)
+            self._dialogue.run(check_scratch())
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Reset the chips, and bring chips and cards into the state of `setup`; None sets nothing.

@@ -68,6 +68,25 @@ def test_the_injection_of_a_daemon_that_died_is_switched_off() -> None:
     assert not bench.model.injection.running
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        *("00", "0009", "000900", "01", "0109", "010900"),  # a header
+        *("01008610" + "04" * 1000, "0117000804", "0100ffff"),  # a write, as that of the chip's configuration
+        *("010900015500", "06000400"),  # after a request; what an A-STEP board is asked
+    ],
+)
+def test_a_board_that_was_left_in_the_middle_of_a_request(begun: str) -> None:
+    bench = EmulatedBench(ScriptedSource(b"hit"))
+    bench.model.exchange(bytes.fromhex(begun))
+    power_up_to_data(bench)
+    assert bench.model.chips.chips() == (SETUP.chips[0].values,)
+    assert bench.model.cards.cards[4].codes == (0, 0, 6748, 6135, 0, 0, 4908, 6380)
+    readout = bench.board.read_readout(1.0)
+    assert readout is not None
+    assert readout.data.startswith(b"hit")
+
+
 def test_several_chips() -> None:
     chips = tuple(OFF.with_value("idacs", "vn1", chip) for chip in range(4))
     bench = EmulatedBench(ScriptedSource(), board={"chips": 4})
