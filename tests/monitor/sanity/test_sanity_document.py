@@ -1,0 +1,77 @@
+"""docs/sanity.md says what the code does: its table is that of the checks, its example is a check that works.
+
+`python -m tests.monitor.sanity.test_sanity_document` writes the table.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.sanity import catalogue
+from monitor.sanity.check import Limit
+from monitor.sanity.check_table import BUILT_IN
+from monitor.sanity.cli import main
+from monitor.sanity.event_checks import EVENT_CHECKS, IN_A_ROW
+from tests.monitor.sanity.emulated_run import emulated, write_file
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "sanity.md"
+TABLE = re.compile(r"(<!-- checks: begin -->\n).*?(<!-- checks: end -->)", re.DOTALL)
+
+
+def _limits(limits: tuple[Limit, ...]) -> str:
+    return ", ".join(f"`{limit.name}` {limit.default:g}" for limit in limits)
+
+
+def table() -> Iterator[str]:
+    """The lines of the table."""
+    yield "| check | level | what it finds | limits | from | what to do |"
+    yield "|---|---|---|---|---|---|"
+    events = {each.info.name: each for each in EVENT_CHECKS}
+    for info in catalogue.ALL:
+        event = events.get(info.name)
+        limits = "" if event is None else _limits(tuple(limit for _, limit in event.limits))
+        files = info in (catalogue.CUT_FILE, catalogue.UNREADABLE, catalogue.READOUT_JUMP)
+        row = f"{limits} [{IN_A_ROW}]".strip() if event is not None else ""
+        yield f"| `{info.name}`{'†' if files else ''} | {info.level} | {info.what} | {row} | | {info.advice} |"
+    for check in BUILT_IN:
+        since = [f"{check.minimum_hits} hits"] * bool(check.minimum_hits)
+        since += [f"{check.minimum_live_s:g} s"] * bool(check.minimum_live_s)
+        yield (
+            f"| `{check.name}`{'*' if check.live_only else ''} | {check.level} | {check.what} | "
+            f"{f'{_limits(check.limits)} [{check.in_a_row}]'.strip()} | {', '.join(since)} | {check.advice} |"
+        )
+
+
+def test_the_table_is_that_of_the_checks() -> None:
+    match = TABLE.search(DOCUMENT.read_text(encoding="utf-8"))
+    assert match is not None
+    assert match[0].splitlines()[1:-1] == list(table())
+
+
+def test_every_check_has_a_name_of_its_own_and_words() -> None:
+    names = [check.name for check in (*BUILT_IN, *catalogue.ALL)]
+    assert len(set(names)) == len(names)
+    for check in BUILT_IN:
+        assert check.what[-1] != "."
+        assert check.advice
+        assert all(limit.what and limit.least <= limit.default <= limit.most for limit in check.limits)
+
+
+def test_the_example_is_a_check_that_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    module, config = (re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[0] for language in ("python", "toml"))
+    (tmp_path / "loud_chip.py").write_text(module)
+    (tmp_path / "sanity.toml").write_text(config)
+    loud = [[1, row, column, 20] for row in range(13) for column in range(16)]
+    path = write_file(tmp_path / "a.apx", emulated(2, rate_hz=300, hot_pixels=loud), 60, chips=2)
+    assert main(["-c", str(tmp_path / "sanity.toml"), "--once", str(path)]) == 1
+    assert "warning  loud_chip" in capsys.readouterr().out
+    assert main(["-c", str(tmp_path / "sanity.toml"), "--list"]) == 0
+    assert "loud_chip" in capsys.readouterr().out
+
+
+if __name__ == "__main__":
+    written = TABLE.sub(lambda match: match[1] + "\n".join(table()) + "\n" + match[2], DOCUMENT.read_text("utf-8"))
+    DOCUMENT.write_text(written, "utf-8")
