@@ -18,6 +18,7 @@ from daqd.run_publisher import RunPublisher
 from daqd.stream import Stream
 from protocol.messages import PublisherStat, Rates, Stat, Topic, encode_body
 from protocol.version import __version__
+from protocol.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Replayer:
             self._signals(),
         ):
             publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
-            log.info("replaying %d files at %s", len(options.files), stream.endpoint)
+            log.info("replaying %s at %s", counted(len(options.files), "file"), stream.endpoint)
             self._wait_for_subscribers(stream)
             self._publish(feed, publisher, stream)
             log.info("%d readouts replayed", feed.readouts)

@@ -60,12 +60,13 @@ class RunStore:
     def claim(self, run: int | None = None) -> int:
         """Make the directory of a new run, the next one or the one given, and count it; never one that was there.
 
-        `ValueError` for a number that was given before, `DiskError` where the disk refuses.
+        `ValueError` for a number that is not above all that were given before, `DiskError` where the disk refuses.
         """
         last = self.last_run()
         number = last + 1 if run is None else run
         if number <= last:
-            raise ValueError(f"run {number} was given before; the next free number is {last + 1}")
+            why = "was given before" if number == last else f"is not above run {last}, which was given before"
+            raise ValueError(f"run {number} {why}; the next free number is {last + 1}")
         try:
             self.run_directory(number).mkdir()
             replace_text(self.data_dir / _COUNTER, f"{number}\n")
