@@ -148,6 +148,18 @@ def test_levels_of_alarms() -> None:
     assert re.findall(r"`(\w+)`", {row[0]: row[2] for row in table("Alarms")}["level"]) == [*AlarmLevel]
 
 
+def test_commands_to_the_checker_and_refusals_are_all_there() -> None:
+    source = "".join(
+        (REPOSITORY / "monitor" / "sanity" / f"alarm_{name}.py").read_text() for name in ("service", "control")
+    )
+    rows = [row[0] for row in table("Commands to the checker")]
+    at = rows.index("code")
+    assert rows[:at] == re.findall(r'^ +"(\w+)": self\._\w+,$', source, re.MULTILINE)
+    codes = set(re.findall(r'(?:RefusedError\(|refuse\([\w."]+, )"(\w+)"', source))
+    assert len(codes) > 3
+    assert set(rows[at + 2 :]) == codes
+
+
 def test_topics() -> None:
     assert re.findall(r"`(\w+)`", section("Frames").split("| 2 |")[0]) == [*Topic]
 

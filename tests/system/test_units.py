@@ -63,10 +63,20 @@ def test_the_program_takes_its_arguments(path: Path, laboratory: Laboratory) -> 
         daemon.wait_for_output("run 1 began")
         assert daemon.end() == 0
     else:
-        _, _, options = shlex.split(service["Environment"])[0].partition("=")
-        checked = laboratory.run(name, *options.split(), "--for", "0.1")
+        config = laboratory.folder / "sanity.toml"
+        shipped = (REPOSITORY / "config" / "sanity.toml").read_text(encoding="utf-8")
+        config.write_text(shipped.replace("tcp://127.0.0.1:5558", "tcp://127.0.0.1:*"), encoding="utf-8")
+        words = [str(config) if word == "/etc/astropix-daq/%i.sanity.toml" else word for word in arguments]
+        at = words.index("$SANITY_OPTIONS")
+        words[at : at + 1] = ["--for", "0.1"]
+        directories = {"StateDirectory": "STATE_DIRECTORY", "RuntimeDirectory": "RUNTIME_DIRECTORY"}
+        for key in directories:
+            assert service[key] == "apx-sanity/%i"
+        environment = {name: str(laboratory.runtime_dir / key) for key, name in directories.items()}
+        checked = laboratory.run_command([str(program_path(name)), *words], environment)
         assert checked.code in (0, 1), checked  # fine, or findings; 2 would be misuse
         assert checked.stderr == ""
+        assert (laboratory.runtime_dir / "StateDirectory" / "alarms.jsonl").exists()
 
 
 def test_the_daemon_has_the_time_it_takes() -> None:
