@@ -5,16 +5,19 @@ import sys
 import time
 from collections.abc import Sequence
 
-from monitor.client import DEFAULT_ENDPOINT, StreamClient
+from monitor.alarm_receiver import AlarmReceiver
+from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClient
 from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state import DetectorState
+from monitor.terminal.alarm_lines import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments
+from protocol.messages import Topic
 from protocol.tool.output import drop_output
 
 _EXAMPLES = """\
@@ -64,6 +67,11 @@ def build_parser() -> ProgramParser:
         action="store_false",
         help="only what comes from now on; do not ask for what the run has brought so far, or for what was missed",
     )
+    watch.add_argument(
+        "--alarms",
+        metavar="ENDPOINT",
+        help=f"show the alarms of the sanity checker that publishes there (default {DEFAULT_ALARM_ENDPOINT})",
+    )
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -91,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if getattr(arguments, "json", False) and not arguments.once:
         parser.error("--json goes with --once")
+    if getattr(arguments, "once", False) and arguments.alarms is not None:
+        parser.error("--alarms does not go with --once: apx-sanity alarms --json has them")
     try:
         code: int = arguments.run(arguments)
     except (EndpointError, KeysError, MisuseError) as error:
@@ -118,10 +128,16 @@ def run_watch(arguments: argparse.Namespace) -> int:
         with client:
             print_once(client, geometry, arguments.timeout, as_json=arguments.json)
         return 0
-    if sys.stdout.isatty() and sys.stdin.isatty():
-        return show_screen(client, geometry)
-    with client:
-        print_lines(client, geometry)
+    try:
+        alarms = AlarmReceiver(StreamClient(arguments.alarms or DEFAULT_ALARM_ENDPOINT, [Topic.ALARM]))
+    except EndpointError:
+        client.close()
+        raise
+    with alarms:
+        if sys.stdout.isatty() and sys.stdin.isatty():
+            return show_screen(client, geometry, alarms)
+        with client:
+            print_lines(client, geometry, alarms)
     return 0
 
 
@@ -161,24 +177,26 @@ def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as
     print(snapshot.model_dump_json() if as_json else one_line(snapshot, client.endpoint), flush=True)
 
 
-def print_lines(client: StreamClient, geometry: Geometry) -> None:
+def print_lines(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver) -> None:
     """Print a line each time that the daemon tells its state, until a signal comes."""
     state = DetectorState(geometry)
     with ended_by_signals(client.interrupt):
         for event in client.events():
             state.feed(event)
             if isinstance(event, StatMessage):
-                print(one_line(state.summary(client.counters), client.endpoint), flush=True)
+                line = one_line(state.summary(client.counters), client.endpoint)
+                wrong = alarm_summary(alarms.alarms)
+                print(f"{line} | alarms {wrong}" if wrong else line, flush=True)
 
 
-def show_screen(client: StreamClient, geometry: Geometry) -> int:
+def show_screen(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver) -> int:
     """Draw on the terminal until q, Ctrl-C or a signal."""
     # Textual takes a quarter of a second to import: not for --once.
     from monitor.receiver import Receiver
     from monitor.terminal.app import WatchApp
 
     with Receiver(client, geometry) as receiver:
-        app = WatchApp(receiver)
+        app = WatchApp(receiver, alarms)
         with ended_by_signals(app.end, within_s=_END_WITHIN_S):
             app.run()
     return app.return_code or 0

@@ -60,6 +60,7 @@ class AlarmLog:
     def _rotate(self) -> None:
         if not self._keep:
             os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
             return
         for number in range(self._keep - 1, 0, -1):
             older = self._numbered(number)

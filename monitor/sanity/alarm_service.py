@@ -118,7 +118,9 @@ class AlarmService:
             name = self._configuration.file.sanity.name
             self._publisher.publish(alarms, name, run, pass_, self._now_ns())
 
-    def _tell(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _tell(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args:
+            raise RefusedError("bad_arguments", f"alarms takes none, not {', '.join(args)[:100]}")
         engine = self._watch.engine
         silences = engine.silences.current(self._now_ns())
         return {

@@ -203,10 +203,12 @@ class AlarmEngine:
                 alarm = subject.alarm
                 if alarm is None or alarm.acknowledged or not any(matches(each, alarm.id) for each in patterns):
                     continue
-                subject.alarm = alarm.model_copy(update={"acknowledged": True, "latched": False})
-                if alarm.latched:
+                seen = alarm.model_copy(update={"acknowledged": True, "latched": False})
+                # What is over and seen is gone; if it is about to come back, that is a new alarm.
+                subject.alarm = None if alarm.latched else seen
+                if alarm.latched and not subject.levels:
                     del watched.subjects[name]
-                done.append(self._transition("acknowledged", subject.alarm, now_ns))
+                done.append(self._transition("acknowledged", seen, now_ns))
         return done
 
     def silence(self, silenced: Silenced, now_ns: int) -> list[Transition]:

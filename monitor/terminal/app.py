@@ -9,9 +9,11 @@ from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.widgets import Footer
 
+from monitor.alarm_receiver import AlarmReceiver
 from monitor.detector import ChipPlace, HitKind
 from monitor.receiver import Receiver
 from monitor.terminal import status_lines
+from monitor.terminal.alarm_lines import alarm_lines
 from monitor.terminal.figures import grouped
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.rate_graph import RateGraph
@@ -23,6 +25,9 @@ _REDRAW_S = 0.3
 _MAP_SHARE = 0.6
 _LINES_FOR_READOUTS = 36
 """A screen with fewer lines shows the rate of hits alone."""
+
+_ALARM_SHARE = 8
+"""Of the screen's lines, at most one in so many for alarms; the list has the worst first."""
 
 _SPAN_NAMES: dict[Span, str] = {"10min": "10 min", "1h": "1 h", "12h": "12 h"}
 
@@ -45,9 +50,10 @@ class WatchApp(App[None]):
         Binding("r", "reset", "reset"),
     ]
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, alarms: AlarmReceiver | None = None) -> None:
         super().__init__()
         self._receiver = receiver
+        self._alarms = alarms
         self._chip: ChipPlace | None = None
         self._logarithmic = False
         self._recent = False
@@ -63,12 +69,15 @@ class WatchApp(App[None]):
         self._readout_rate = RateGraph(name="readout-rate")
         self._headline = TextLines(name="headline")
         self._facts = TextLines(name="facts")
+        self._alarm_lines = TextLines(name="alarms")
+        self._alarm_lines.display = alarms is not None
         self._log_lines = TextLines(name="log")
 
     def compose(self) -> ComposeResult:
-        """Headline, facts, plots, log, keys."""
+        """Headline, facts, alarms, plots, log, keys."""
         yield self._headline
         yield self._facts
+        yield self._alarm_lines
         with self._plots:
             yield self._map
             with Vertical(id="beside"):
@@ -114,10 +123,20 @@ class WatchApp(App[None]):
         if self._frozen:
             return
         self._facts.show(status_lines.facts(summary))
+        self._draw_alarms()
         room = max(self._log_lines.size.height, 1)
         self._log_lines.show([status_lines.log_line(entry) for entry in summary.log[-room:]])
         self._draw_plots()
         self._draw_rates()
+
+    def _draw_alarms(self) -> None:
+        if self._alarms is None:
+            return
+        lines = alarm_lines(self._alarms.alarms, self._alarms.trouble, most=max(self.size.height // _ALARM_SHARE, 1))
+        if self._alarm_lines.styles.height is None or self._alarm_lines.styles.height.value != len(lines):
+            self._alarm_lines.styles.height = len(lines)
+            self.on_resize()
+        self._alarm_lines.show(lines)
 
     def _draw_plots(self) -> None:
         chips = self._receiver.chips()

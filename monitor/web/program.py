@@ -13,6 +13,7 @@ from pathlib import Path
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.control import Controller
 from monitor.curve import client_keys
@@ -20,7 +21,6 @@ from monitor.detector import Geometry
 from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
 from monitor.web.access import Access, AccessError, is_loopback, needed_token, read_token, tls_context
-from monitor.web.alarms import AlarmReceiver
 from monitor.web.browsers import Gallery
 from monitor.web.editions import Editor
 from monitor.web.figures import Figures, PlotError

@@ -109,6 +109,17 @@ def test_who_is_acknowledged_while_it_lasts_goes_when_it_is_over(looking: Lookin
     assert not looking.only.acknowledged
 
 
+def test_what_is_about_to_come_back_when_it_is_acknowledged_is_a_new_alarm(looking: Looking) -> None:
+    looking.raised("a")
+    looking.look()
+    looking.look()
+    looking.look("a")
+    looking.look("a")
+    looking.engine.acknowledge(["hot"], looking.now_ns)
+    assert looking.engine.alarms() == ()
+    assert looking.kinds("a") == ["raised"]
+
+
 def test_it_gets_worse_only_when_it_was_so_bad_in_a_row_and_has_to_be_acknowledged_again(looking: Looking) -> None:
     looking.raised("a")
     looking.engine.acknowledge(["hot:a"], looking.now_ns)

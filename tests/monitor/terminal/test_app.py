@@ -9,18 +9,28 @@ import pytest
 from textual.pilot import Pilot
 
 from daqd.stream import Stream
+from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.detector import Geometry
 from monitor.receiver import Receiver
 from monitor.terminal.app import WatchApp
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.spectrum import Spectrum
+from protocol.alarms import Alarm, Alarms
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
+from protocol.messages import Header, Message, Topic, encode_body, encode_message
 from tests.key_ring import KeyRing
+from tests.monitor.conftest import Bind
+from tests.monitor.made_alarms import made_alarm
 from tests.monitor.publishing import T0_NS, TestPublisher, make_apart, make_hits, run_record
 
 PATIENCE_S = 20.0
+
+
+def alarm_frames(*alarms: Alarm, seq: int = 0) -> list[bytes]:
+    header = Header(daq="checker", pub=1, seq=seq, t=T0_NS)
+    return encode_message(Message(topic=Topic.ALARM, header=header, payload=encode_body(Alarms(alarms=alarms))))
 
 
 @contextmanager
@@ -233,3 +243,27 @@ def test_rows_and_columns_in_layers(publisher: TestPublisher) -> None:
             assert app.query_one(HitMap).size.width == 3 + 35
 
         play(app, script, (100, 50))
+
+
+def test_alarms_have_a_line_and_the_worst_of_them_one_each(publisher: TestPublisher, bind: Bind) -> None:
+    checker = bind()
+    made = made_alarm(id="hot:a", text="30 Hz\x1b[2J", value=30.0, limit=4.0, advice="mask it")
+    others = [made_alarm(id=f"hot:{number}", acknowledged=True) for number in range(20)]
+
+    async def script(pilot: Pilot[None]) -> None:
+        await until(pilot, app, f"alarms  no sanity checker is connected ({checker.endpoint})")
+        checker.send(alarm_frames())
+        await until(pilot, app, "alarms  none")
+        checker.send(alarm_frames(made, *others, seq=1))
+        screen = await until(pilot, app, "alarms   1 warning ", " hot:a: 30 Hz [2J [30, limit 4] → mask it")
+        assert sum("hot:" in line for line in screen) == 4, "an eighth of the screen, with the line above"
+        checker.send(alarm_frames(*others, seq=2))
+        await until(pilot, app, "alarms  20 acknowledged")
+
+    with (
+        Receiver(StreamClient(publisher.endpoint), Geometry()) as receiver,
+        AlarmReceiver(StreamClient(checker.endpoint, [Topic.ALARM])) as alarms,
+    ):
+        checker.wait_for_subscription("alarm")
+        app = WatchApp(receiver, alarms)
+        play(app, script, (120, 40))

@@ -40,6 +40,11 @@ class AlarmReceiver:
                     self._alarms, self._came_at = event.alarms, time.monotonic()
 
     @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """All there are, the worst first, as they were told last."""
+        return self._alarms
+
+    @property
     def present(self) -> tuple[Alarm, ...] | None:
         """All there are, the worst first; None where no checker is there."""
         return self._alarms if self._is_there else None
@@ -48,11 +53,13 @@ class AlarmReceiver:
     def _is_there(self) -> bool:
         return self._came_at is not None and time.monotonic() - self._came_at <= STALE_S
 
+    @property
+    def trouble(self) -> str:
+        """Why the alarms are not those of now; empty where they are."""
+        if self._came_at is None:
+            return self._client.refusal or f"no sanity checker is connected ({self.endpoint})"
+        return "" if self._is_there else f"the sanity checker at {self.endpoint} is silent: these are its last alarms"
+
     def words(self) -> dict[str, Any]:
         """For the page: the alarms, and whether a checker is there at all."""
-        trouble = ""
-        if self._came_at is None:
-            trouble = self._client.refusal or f"no sanity checker is connected ({self.endpoint})"
-        elif not self._is_there:
-            trouble = f"the sanity checker at {self.endpoint} is silent: these are its last alarms"
-        return {"trouble": trouble, "alarms": [alarm.model_dump(mode="json") for alarm in self._alarms]}
+        return {"trouble": self.trouble, "alarms": [alarm.model_dump(mode="json") for alarm in self._alarms]}

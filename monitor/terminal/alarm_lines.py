@@ -1,0 +1,50 @@
+"""The alarms in words: a line for how many there are, and one for each of the worst."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from protocol.alarms import Alarm, AlarmLevel
+
+_STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
+
+
+def summary(alarms: Sequence[Alarm]) -> str:
+    """`2 critical, 1 warning, 1 over`: those that nobody has acknowledged; empty where there are none."""
+    levels = [alarm.level for alarm in alarms if not alarm.acknowledged]
+    names = {AlarmLevel.CRITICAL: "critical", AlarmLevel.WARNING: "warning", AlarmLevel.OK: "over"}
+    return ", ".join(f"{levels.count(level)} {name}" for level, name in names.items() if level in levels)
+
+
+def alarm_lines(alarms: Sequence[Alarm], trouble: str, most: int) -> list[Text]:
+    """What is to be shown of the alarms, `most` lines, at least 1."""
+    head = _line()
+    if trouble:
+        head.append(trouble, "yellow" if alarms else "dim")
+    elif not alarms:
+        head.append("none", "green")
+    elif text := summary(alarms):
+        worst = max((alarm.level for alarm in alarms if not alarm.acknowledged), key=lambda level: level.rank)
+        head.append(f" {text} ", _STYLES[worst])
+        head.append("  apx-sanity ack ID", "dim")
+    else:
+        head.append(f"{len(alarms)} acknowledged", "dim")
+    return [head, *(_alarm(alarm) for alarm in alarms[: most - 1])]
+
+
+def _line() -> Text:
+    return Text("alarms  ", "dim italic", no_wrap=True, overflow="ellipsis", end="")
+
+
+def _alarm(alarm: Alarm) -> Text:
+    text = Text("  ", no_wrap=True, overflow="ellipsis")
+    text.append(f" {alarm.level} ", "dim" if alarm.acknowledged else _STYLES[alarm.level])
+    text.append(f" {datetime.fromtimestamp(alarm.since_ns / 1e9, UTC):%H:%M:%S} ", "dim")
+    marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
+    numbers = "" if alarm.value is None or alarm.limit is None else f" [{alarm.value:.4g}, limit {alarm.limit:.4g}]"
+    said = f"{alarm.id}: {alarm.text}{numbers}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
+    # What comes from the network is shown, not obeyed.
+    shown = "".join(letter if letter.isprintable() else " " for letter in said)
+    text.append(shown, "dim" if alarm.acknowledged else "")
+    return text
