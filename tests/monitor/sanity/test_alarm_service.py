@@ -43,9 +43,7 @@ class Running:
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
         self.told: list[Transition] = []
-        self.service = AlarmService(
-            self.configuration, self.told.append, lambda: self.now, lambda: T0_NS + round(self.now * S)
-        )
+        self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
         self.checks = LiveChecks(with_limits(Limits(), self.configuration.limits), self.now)
         self.made = MessageMaker()
         self.reader = StreamReader()
@@ -58,6 +56,10 @@ class Running:
     def __exit__(self, *what: Any) -> None:
         self.service.__exit__(*what)
 
+    @property
+    def now_ns(self) -> int:
+        return T0_NS + round(self.now * S)
+
     def feed(self, frames: list[bytes]) -> None:
         event = self.reader.read(frames)
         assert event is not None
@@ -66,13 +68,14 @@ class Running:
         self.service.feed(event)
 
     def hits(self, number: int, **columns: Any) -> None:
-        hits = make_hits([(self.readouts, order) for order in range(number)], **columns)
+        hits = make_hits([(self.readouts, order) for order in range(number)], timestamp=self.now_ns, **columns)
         self.feed(self.made.hits(hits, (self.readouts, self.readouts)))
         self.readouts += 1
 
     def second(self, state: str = "running", **stat: Any) -> list[str]:
         """A second passes, with a state published in it; what became of which alarm."""
         self.now += 1.0
+        self.made.t = self.now_ns
         if state:
             self.feed(self.made.stat(state, **stat))
         return self.look()
