@@ -19,6 +19,7 @@ from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
 from daqd.emulate import add_emulate_arguments, emulate_main
 from daqd.endpoints import check_stream_endpoint
 from daqd.errors import ConfigError, DaqError
+from daqd.exit_codes import FAILED, MISUSE, OK
 from daqd.logs import set_up_logging
 from daqd.probe import EXAMPLES as PROBE_EXAMPLES
 from daqd.probe import add_probe_arguments, probe_main
@@ -30,8 +31,6 @@ from protocol.tool.output import drop_output
 from protocol.version import __version__
 
 log = logging.getLogger(__name__)
-
-OK, FAILED, MISUSE = 0, 1, 2
 
 _EXAMPLES = """examples:
   daqd run -c config/emulated.toml                 serve; runs are started with daqctl

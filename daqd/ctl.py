@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from daqd.chip_arguments import add_chip_arguments, chip_overrides
-from daqd.cli import FAILED, MISUSE, OK
 from daqd.config import default_runtime_dir, load_config
 from daqd.control import ControlClient
 from daqd.endpoints import connectable, is_tcp
 from daqd.errors import ConfigError, DaqError
+from daqd.exit_codes import FAILED, MISUSE, OK
 from daqd.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.keygen import add_keygen_arguments, keygen_main
 from protocol.errors import KeyFileError
