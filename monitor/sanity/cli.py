@@ -211,7 +211,11 @@ def _client(arguments: argparse.Namespace, configuration: SanityConfiguration | 
     if not named and server_key is None and key is None:
         server_key, key = (folder / path if path else None for path in (stream.server_key, stream.key))
     return StreamClient(
-        arguments.connect if named else stream.connect, gather_s=_GATHER_S, server_key=server_key, key=key
+        arguments.connect if named else stream.connect,
+        gather_s=_GATHER_S,
+        server_key=server_key,
+        key=key,
+        history=bool(arguments.history),
     )
 
 
