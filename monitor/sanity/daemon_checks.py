@@ -167,6 +167,7 @@ DATA_AGE = Check(
         Limit("late_s", 10.0, "s; usual are some ms, and a publisher that was restarted is back within 2 s"),
         Limit("ahead_s", 2.0, "s that the clock of the daemon's computer may be ahead of ours"),
     ),
+    in_a_row=10,  # who comes late and asks for the past gets old hits for some seconds
     live_only=True,
 )
 CLOCK_DRIFT = Check(

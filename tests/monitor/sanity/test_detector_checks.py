@@ -14,6 +14,7 @@ from monitor.sanity.tot_checks import TOT_SATURATION, TOT_SHIFT
 from protocol.alarms import AlarmLevel
 from protocol.chip_config import ChipConfig
 from protocol.chip_setup import ChipSetup, Injection
+from protocol.stream_bytes import IDLE_BYTE
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.emulated_run import T0_NS, changes_at, emulated, found, run_checks
 
@@ -146,10 +147,12 @@ def test_pixels_that_are_switched_off_are_not_dead_and_the_injected_one_is_not_n
 
 
 def test_a_rate_that_drops_and_one_that_ends() -> None:
-    much, little, none = (emulated(1, rate_hz=rate, seed=3) for rate in (100, 20, 1e-3))
+    much, little = (emulated(1, rate_hz=rate, seed=3) for rate in (100, 20))
     assert only(RATE_DROP, changes_at(400, much, little), 600) == {""}
-    results = run_checks(changes_at(400, emulated(1, rate_hz=100), none), 600)
-    assert {name for name, _ in results} <= {"rate_drop"}
+    idles = bytes((IDLE_BYTE,)) * 4
+    results = run_checks(changes_at(400, emulated(1, rate_hz=100), lambda _: idles), 600)
+    assert {name for name, _ in results} == {"rate_drop"}
+    assert results[-1][1].level is AlarmLevel.CRITICAL
 
 
 def test_a_rate_that_jumps() -> None:

@@ -56,7 +56,7 @@ def test_pixels_that_differ_by_nature_raise_no_false_alarms() -> None:
 @pytest.mark.parametrize("chips", [1, 4, 32])
 @pytest.mark.parametrize("rate_hz", [0.5, 5.0, 50.0, 1000.0])
 def test_the_rate_of_false_alarms_over_many_hours(chips: int, rate_hz: float) -> None:
-    hours = 200 if chips < 32 else 50
+    hours = 100 if chips < 32 else 20
     for check, factor, look_s in ((NOISY_PIXEL, 1.0, 10.0), (NOISY_PIXEL, 3.0, 10.0), (DEAD_PIXEL, 1.0, 60.0)):
         wrong = false_alarms(check, hours, uniform(chips, rate_hz), 7, factor=factor, look_s=look_s)
         print(f"{check.name} {chips} chips {rate_hz} Hz factor {factor}: {wrong} in {hours} h")
