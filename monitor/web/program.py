@@ -5,13 +5,13 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import socket
 import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
@@ -43,7 +43,7 @@ def serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("tornado.access").setLevel(logging.ERROR)  # who asks for what is nobody's business
     access, tls = _access(arguments)
     operator = _operator(arguments)
-    figures = Figures((*PLOTS, *_own_plots(arguments.plots)))
+    figures = Figures((*PLOTS, *own_plots(arguments.plots)))
     keys = {"server_key": arguments.server_key, "key": arguments.key}
     client = StreamClient(arguments.connect, gather_s=_GATHER_S, history=arguments.history, **keys)
     with contextlib.ExitStack() as stack:
@@ -66,22 +66,30 @@ def serve(arguments: argparse.Namespace) -> int:
 async def _serve(exhibits: Exhibits, address: str, port: int, tls: ssl.SSLContext | None) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     server = HTTPServer(application(exhibits), ssl_options=tls, max_body_size=_MAX_BODY_BYTES)
-    try:
-        sockets = bind_sockets(port, address)
-    except OSError as error:
-        raise AccessError(
-            f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port"
-        ) from None
-    server.add_sockets(sockets)
+    listening = _listen(address, port)
+    server.add_socket(listening)
     telling = asyncio.create_task(exhibits.gallery.serve(), name="updates")
     with ended_by_signals(_from_signal(loop, ended), within_s=_END_WITHIN_S):
-        _tell_where(exhibits.access, address, sockets[0].getsockname()[1])
+        _tell_where(exhibits.access, address, listening.getsockname()[1])
         await ended.wait()
     server.stop()
     telling.cancel()
     exhibits.gallery.close()
     await server.close_all_connections()
     await asyncio.gather(telling, return_exceptions=True)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """The socket that browsers connect to; `AccessError` where it cannot be had."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listening = socket.create_server((address.strip("[]"), port), family=family)
+    except OSError as error:
+        raise AccessError(
+            f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port or --address"
+        ) from None
+    listening.setblocking(False)
+    return listening
 
 
 def _from_signal(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> Callable[[], None]:
@@ -121,7 +129,7 @@ def _operator(arguments: argparse.Namespace) -> Operator | None:
     return Operator(read_token(arguments.operator_token_file), Controller(arguments.control, keys))
 
 
-def _own_plots(path: Path | None) -> tuple[Plot, ...]:
+def own_plots(path: Path | None) -> tuple[Plot, ...]:
     """PLOTS of the user's own file."""
     if path is None:
         return ()

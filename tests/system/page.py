@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
+from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
+from tests.system.programs import Program
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+
+
+def serve(laboratory: Laboratory, *arguments: str | Path) -> tuple[Program, str]:
+    """The program, and the address that it prints."""
+    program = laboratory.start("apx-monitor", "serve", "--port", "0", "--alarms", "ipc://nobody", *arguments)
+    return program, program.wait_for_output(r"the page is at (\S+)")[1]
 
 
 class Page:

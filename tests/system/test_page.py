@@ -6,8 +6,7 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 from tests.system.laboratory import Laboratory
-from tests.system.page import Page, chromium, needs_chromium
-from tests.system.programs import Program
+from tests.system.page import Page, chromium, needs_chromium, serve
 
 HOT = (2, 5, 7)
 ROWS, COLUMNS = 13, 16
@@ -22,12 +21,6 @@ def pictures() -> Path:
     folder = Path(os.environ.get("ASTROPIX_PICTURES", REPOSITORY / "pictures"))
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def serve(laboratory: Laboratory, *arguments: str | Path) -> tuple[Program, str]:
-    """The program, and the address that it prints."""
-    program = laboratory.start("apx-monitor", "serve", "--port", "0", "--alarms", "ipc://nobody", *arguments)
-    return program, program.wait_for_output(r"the page is at (\S+)")[1]
 
 
 def number(text: str) -> int:
@@ -123,10 +116,3 @@ def freeze_and_reset(page: Page) -> None:
     page.wait_for("nothing since the reset", lambda: sum(page.column("tot", "hits")) == 0)
     page.tab.select_option("#window", "run")
     assert sum(page.column("tot", "hits")) == 20_000
-
-
-def test_refused_at_the_start(laboratory: Laboratory) -> None:
-    refused = laboratory.run("apx-monitor", "serve", "--address", "0.0.0.0", "--port", "0")
-    assert refused.code == 2
-    assert refused.stdout == ""
-    assert re.fullmatch(r"apx-monitor: 0\.0\.0\.0 lets .*--cert.*--insecure.*\n", refused.stderr)
