@@ -3,8 +3,9 @@
 import os
 import time
 
-from monitor.client import StreamClient
 from monitor.web.alarms import AlarmReceiver
+
+from monitor.client import StreamClient
 from protocol.alarms import Alarm, AlarmLevel, Alarms
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.messages import Topic, encode_body
