@@ -31,7 +31,7 @@ class ReplaySource(Source):
         if recording.chips is not None:
             options += ["--chips", str(recording.chips)]
         super().__init__(folder, "replay", *map(str, recording.files), *options)
-        self.endpoint = self._wait_until_said(r"replaying \d+ files at (\S+)")[1]
+        self.endpoint = self._wait_until_said(r"replaying \d+ files? at (\S+)")[1]
 
     @property
     def recording(self) -> Recording:
