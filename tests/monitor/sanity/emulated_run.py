@@ -11,7 +11,7 @@ from monitor.sanity.check import Check, CheckResult
 from monitor.sanity.detector_checks import CHECKS
 from monitor.sanity.recorded_looks import RecordedLooks
 from protocol.apx import FileHeader, apx_open
-from protocol.astropix3_readout import AstroPix3Readout
+from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.block import ReadoutBlock
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.layer_scan import FrameLayout
@@ -22,6 +22,13 @@ from protocol.run_record import RunRecord
 T0_NS = 1_700_000_000_000_000_000
 POLL_S = 0.5
 BLOCK_S = 20.0
+
+_READOUTS: dict[tuple[int, bool], Any] = {
+    (3, False): AstroPix3Readout,
+    (4, False): AstroPix4Readout,
+    (3, True): AstroPix3LayerReadout,
+    (4, True): AstroPix4LayerReadout,
+}
 
 Board = Callable[[float], bytes]
 """What the board sends, by its own clock, up to so many seconds since it began."""
@@ -79,7 +86,7 @@ def run_checks(
     limits: dict[str, dict[str, float]] | None = None,
 ) -> list[tuple[str, CheckResult]]:
     """All that the checks found in so many seconds of the run: name of the check, and what it said, in order."""
-    readout_class = AstroPix4LayerReadout if layers else {3: AstroPix3Readout, 4: AstroPix4Readout}[version]
+    readout_class = _READOUTS[version, bool(layers)]
     decoder = readout_class.make_decoder(ReadoutDescription(chips=chips))
     looks = RecordedLooks(checks, limits, chips=chips, record=record, run=None if record is None else record.run)
     said = []
