@@ -3,8 +3,7 @@
 import os
 import time
 
-from monitor.web.alarms import AlarmReceiver
-
+from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from protocol.alarms import Alarm, AlarmLevel, Alarms
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
