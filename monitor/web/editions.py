@@ -1,5 +1,6 @@
 """What browsers are sent: everything once, then what has changed, encoded once for all of them."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from monitor.web.encoding import encode_part
 from monitor.web.facts import facts
 from monitor.web.sheet import Source
 from monitor.web.view import WINDOWS, Selection, Views, choices
+
+log = logging.getLogger(__name__)
 
 Parts = dict[str, bytes]
 
@@ -56,6 +59,7 @@ class Editor:
         self._common: Parts = {}
         self._selected: dict[Selection, Parts] = {}
         self._number = 0
+        self._failed: set[str] = set()
 
     def revision(self) -> int:
         """Another number: there is something new to be told of the detector."""
@@ -68,9 +72,9 @@ class Editor:
         with self._receiver.state() as state:
             views = Views(state)
             common = self._words_of(state)
-            common |= _encoded(self._common_sources, views, None)
+            common |= self._encoded(self._common_sources, views, None)
             selected = {
-                selection: _about(views, selection) | _encoded(self._selected_sources, views, selection)
+                selection: _about(views, selection) | self._encoded(self._selected_sources, views, selection)
                 for selection in selections
             }
         edition = Edition(
@@ -79,6 +83,19 @@ class Editor:
         )
         self._common, self._selected = common, selected
         return edition
+
+    def _encoded(self, sources: Collection[Source], views: Views, selection: Selection | None) -> Parts:
+        parts: Parts = {}
+        for source in sources:
+            try:
+                for choice in choices(source.of):
+                    columns = source.columns(views.choice(source.of, choice, selection))
+                    parts[f"{source.name}@{choice}"] = encode_part(source.name, choice, columns)
+            except Exception:  # a plot of the user's that fails must not take the others with it
+                if source.name not in self._failed:
+                    log.exception("the source %r of a plot fails; said once", source.name)
+                    self._failed.add(source.name)
+        return parts
 
     def _words_of(self, state: DetectorState) -> Parts:
         summary = state.summary(self._receiver.counters)
@@ -95,15 +112,6 @@ class Editor:
             **{name: words() for name, words in self._words.items()},
         }
         return {name: encode_part(name, about=words) for name, words in about.items()}
-
-
-def _encoded(sources: Collection[Source], views: Views, selection: Selection | None) -> Parts:
-    parts: Parts = {}
-    for source in sources:
-        for choice in choices(source.of):
-            view = views.choice(source.of, choice, selection)
-            parts[f"{source.name}@{choice}"] = encode_part(source.name, choice, source.columns(view))
-    return parts
 
 
 def _about(views: Views, selection: Selection) -> Parts:

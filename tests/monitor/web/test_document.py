@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from bokeh.models import Model
 
 from monitor.web.figures import Figures, PlotError
 from monitor.web.plots import PLOTS
@@ -71,6 +72,28 @@ def test_every_metric_is_in_the_document(publisher: TestPublisher) -> None:
             assert told == written
 
     run(script)
+
+
+def fails_later(sheet: Sheet) -> Model:
+    source = sheet.source("fails", lambda view: {"hits": [["", "one"][view.histograms.hits]]})
+    plot = sheet.figure("", "")
+    plot.text(0, 0, text="hits", source=source)
+    return plot
+
+
+def test_a_plot_that_fails_takes_no_other_with_it(publisher: TestPublisher, caplog: pytest.LogCaptureFixture) -> None:
+    figures = Figures((*PLOTS, Plot("fails", "", fails_later)))
+
+    async def script() -> None:
+        async with serving(publisher, figures=figures) as served:
+            browser = await served.browser()
+            for number in range(4):
+                publisher.send(publisher.messages.hits(make_hits([(number, 0)]), (number, number)))
+                await browser.until(lambda number=number: browser.hits() == number + 1)  # type: ignore[misc]
+            assert browser.latest["fails@run"].columns["hits"] == ["one"]
+
+    run(script)
+    assert [record.getMessage() for record in caplog.records] == ["the source 'fails' of a plot fails; said once"]
 
 
 def wrong_name(sheet: Sheet) -> object:
