@@ -15,7 +15,12 @@ CHIPS = 2
 HITS = 8000
 EVERYWHERE = pytest.mark.parametrize(
     ("kind", "transport"),
-    [(kind, transport) for kind in ("gecco", "astep") for transport in ("emulated-usb", "emulated-pty")],
+    [
+        ("gecco", "emulated-usb"),
+        ("astep", "emulated-pty"),
+        pytest.param("gecco", "emulated-pty", marks=pytest.mark.soak),
+        pytest.param("astep", "emulated-usb", marks=pytest.mark.soak),
+    ],
 )
 
 
