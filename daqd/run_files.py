@@ -21,6 +21,8 @@ from protocol.run_record import FileRecord
 _MOST_AT_ONCE_BYTES = 1 << 20
 """Of one write: on a slow disk it shall be seen that it goes on."""
 
+_RENAMES_OPEN_FILES = os.name == "posix"
+
 OpenFile = Callable[[Path], int]
 
 
@@ -192,12 +194,19 @@ class RunFiles:
         self.sync()
         path = self._store.file_path(self._run, self._index)
         try:
-            self._close()
+            if not _RENAMES_OPEN_FILES:
+                self._close()
             if path.exists():
                 raise FileExistsError(f"{path} exists")
             self._part.rename(path)
-        except OSError:
+            with contextlib.suppress(OSError):  # all of it was synced
+                self._close()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                self.check_place()  # it was taken away since, and as long as it is open, it can be had back
             self._leave()
+            with contextlib.suppress(OSError):
+                self._close()
             raise
         record = FileRecord(
             name=path.name,

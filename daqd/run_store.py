@@ -103,8 +103,12 @@ class RunStore:
         return self.run_directory(run) / ".reserve"
 
     def write_record(self, record: RunRecord) -> None:
-        """Replace the record of a run, whole or not at all; `DiskError` where the disk refuses."""
+        """Replace the record of a run, whole or not at all; `DiskError` where the disk refuses.
+
+        Its directory is made again where somebody has taken it away.
+        """
         try:
+            self.run_directory(record.run).mkdir(exist_ok=True)
             replace_text(self.record_path(record.run), record.to_json())
         except OSError as error:
             raise DiskError(f"cannot write the record of run {record.run}: {error}") from error

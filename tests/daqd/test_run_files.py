@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from daqd.errors import DiskError
 from daqd.run_files import RunFiles, create_file
 from daqd.run_store import RunStore
 from protocol.apx import apx_open
@@ -295,3 +297,27 @@ def test_a_new_file_can_be_read_by_others_and_only_be_appended_to(tmp_path: Path
     assert (tmp_path / "new").read_bytes() == b"abcdef"
     with pytest.raises(FileExistsError):
         create_file(tmp_path / "new")
+
+
+def test_a_run_that_is_removed_just_before_its_file_is_renamed(
+    make: MakeFiles, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was seen to be in its place: the file is still open then, and comes back whole."""
+    files = make()
+    files.open_next()
+    records = [record_bytes(number, number, b"\xbc" * 100) for number in range(3)]
+    files.append(records, 0)
+    file_path = store.file_path
+
+    def remove_first(run: int, index: int) -> Path:
+        monkeypatch.undo()
+        shutil.rmtree(store.run_directory(run))
+        return file_path(run, index)
+
+    monkeypatch.setattr(store, "file_path", remove_first)
+    with pytest.raises(DiskError, match=r"was removed; what had been written was written once more$"):
+        files.finish()
+    assert names(files.directory) == ["run_000001_0000.apx.part"]
+    record = files.finish()
+    assert record is not None
+    assert (files.directory / record.name).read_bytes() == header_bytes(**HEADER, file=0) + b"".join(records)

@@ -242,3 +242,11 @@ def test_a_ledger_completes_the_record_of_a_run_that_has_ended(store: RunStore) 
     store.write_record(record(run, state="finished", end_ns=2))
     store.add_ledger(run, ledger)
     assert store.read_record(run) == record(run, state="finished", end_ns=2, ledger=ledger)
+
+
+def test_a_record_is_written_where_its_directory_was_taken_away(store: RunStore) -> None:
+    run = store.claim()
+    store.run_directory(run).rmdir()
+    written = record(run)
+    store.write_record(written)
+    assert store.read_record(run) == written

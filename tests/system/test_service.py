@@ -1,7 +1,6 @@
 """The daemon as a service: what it tells the manager that has started it, what signals do, what its log looks like."""
 
 import json
-import os
 import re
 import signal
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.system.laboratory import Daemon, Laboratory
 from tests.system.processes import wait_until
 from tests.system.service_manager import PlayedManager
@@ -64,7 +64,7 @@ def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(laboratory: Laboratory,
     daemon = laboratory.configure()
     daemon.launch_command(
         [sys.executable, "-m", GATES, str(laboratory.folder), "run", "-c", str(daemon.config_path)],
-        {**manager.environment(WATCHDOG_S), "PYTHONPATH": os.pathsep.join(sys.path)},
+        {**manager.environment(WATCHDOG_S), "PYTHONPATH": str(REPOSITORY)},
     ).wait_until_serving()
     daemon.call("start")
     daemon.wait_for_readouts(1)
