@@ -127,6 +127,7 @@ class DetectorState:
         self._times = ReadoutTimes()
         self._readout_bytes = ReadoutBytes()
         self._in_the_past = False
+        self._hits_of_pass = 0
         self._clock = clock
         self._hit_rate = RateMeter()
         self._readout_rate = RateMeter()
@@ -170,7 +171,7 @@ class DetectorState:
             case StatMessage():
                 self._stat = event.stat
                 self._readout_bytes.take(event.stat)
-                self._take_time(event.header, event.stat)
+                self._take_time(event)
             case LogMessage():
                 self._log.append(LogEntry(t=event.header.t, level=event.line.level, text=event.line.text))
 
@@ -180,6 +181,7 @@ class DetectorState:
         self._epoch = epoch
         self._run, self._pass = header.run, header.pass_
         self._record, self._ended = None, False
+        self._hits_of_pass = 0
         self.histograms.reset()
         self.recent.forget()
         self.series.reset()
@@ -193,6 +195,7 @@ class DetectorState:
             self.series.add(stretch)
             self.recent.take(stretch, hits if stretch.hits is batch.hits else self.recent.sort(stretch.hits))
         self._in_the_past = batch.past
+        self._hits_of_pass += len(batch.hits)
         if not batch.past:
             self._hit_rate.add(batch.header.t, len(batch.hits))
             self._readout_rate.add(batch.header.t, batch.step.new_readouts)
@@ -210,11 +213,14 @@ class DetectorState:
         if record.end_ns is not None:
             self._pass_until(record.end_ns)
 
-    def _take_time(self, header: Header, stat: Stat) -> None:
+    def _take_time(self, message: StatMessage) -> None:
         """A detector that has no hits sends none: time goes on all the same."""
+        stat, ledger = message.stat, message.ledger
+        if ledger is not None and stat.run == self._run and self._hits_of_pass >= ledger.hits:
+            self._in_the_past = False  # a board that has fallen silent sends no live hits that would say so
         live = not self._pass and stat.state in ("running", "recovering") and stat.run == self._run
         if live and not self._ended and not self._in_the_past and not stat.publisher.lag_bytes:
-            self._pass_until(header.t - _ON_ITS_WAY_NS)
+            self._pass_until(message.header.t - _ON_ITS_WAY_NS)
 
     def _pass_until(self, now_ns: int) -> None:
         self.series.pass_until(now_ns)

@@ -28,7 +28,7 @@ PUBLISHER_RESTART = CheckInfo(
     "publisher_restart", INFO, "another publisher took over", "nothing to do, unless it happens often: see the log"
 )
 JOINED_LATE = CheckInfo(
-    "joined_late", INFO, "a run that was under way when we joined", "start apx-sanity first to check whole runs"
+    "joined_late", INFO, "a run that was under way when we joined", "apx-sanity --history checks the whole run"
 )
 MALFORMED = CheckInfo(
     "malformed",

@@ -14,6 +14,14 @@ from protocol.ledger import Ledger
 from tests.monitor.publishing import T0_NS, MessageMaker, make_apart, make_hits, run_record
 
 
+def of_the_past(fed: "Fed", frames: list[bytes]) -> None:
+    """Give `fed` a message of hits as if it had been asked for."""
+    received = fed.reader.receive(frames)
+    assert received is not None
+    assert received.body.hits is not None
+    fed.state.feed(fed.reader.past_hits(received.key, received.header, received.body.hits))
+
+
 class Fed:
     """A state behind a reader, with a clock that is set by hand."""
 
@@ -117,6 +125,19 @@ def test_rates_come_from_the_times_of_the_messages_and_fall_when_none_come() -> 
 
 def known(rate: tuple[np.ndarray, np.ndarray]) -> list[float]:
     return [float(each) for each in rate[1] if not np.isnan(each)]
+
+
+def test_time_goes_on_for_who_joined_late_a_board_that_is_silent() -> None:
+    maker, fed = MessageMaker(), Fed()
+    fed(maker.run("begin", run_record(1)))
+    of_the_past(fed, maker.hits(make_hits([(0, 0), (1, 0)], timestamp=[T0_NS, T0_NS + 10**9]), (0, 2)))
+    maker.t = T0_NS + 5 * 10**9
+    fed(maker.stat(ledger=Ledger(hits=3)))
+    assert known(fed.state.series.hit_rate("10min")) == [1]  # there is more to come
+    of_the_past(fed, maker.hits(make_hits([(2, 0)], timestamp=T0_NS + 2 * 10**9), (3, 3)))
+    fed(maker.stat(ledger=Ledger(hits=3)))
+    assert known(fed.state.series.hit_rate("10min")) == [1, 1, 1, 0, 0]
+    assert fed.state.recent.seconds == pytest.approx(4.5)
 
 
 def test_the_series_is_by_the_times_of_the_readouts_and_goes_on_with_the_state() -> None:
