@@ -59,7 +59,11 @@ class DaqSection(Section):
     `default_runtime_dir()`.
     """
 
-    name: str = Field("bench", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: str = Field(
+        "bench",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
+    )
     data_dir: FilePath = Path("data")
     runtime_dir: str = ""
 

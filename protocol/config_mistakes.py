@@ -106,6 +106,8 @@ def _allowed(field: Any) -> str:
     limits = {name: value for rule in getattr(field, "metadata", ()) for name, value in _limits(rule).items()}
     if {"ge", "le"} <= limits.keys():
         limits["range"] = f"{limits.pop('ge')} to {limits.pop('le')}"
+    if "pattern" in limits and field.description:
+        return f"it must be {field.description}"
     words = " and ".join(text.format(limits[name]) for name, text in _LIMITS.items() if name in limits)
     return f"it must be {words}" if words else ""
 

@@ -26,7 +26,11 @@ class Section(BaseModel):
 class SanitySection(Section):
     """`[sanity]`: who this checker is, what it checks with, where it keeps things."""
 
-    name: str = Field("bench", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: str = Field(
+        "bench",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
+    )
     modules: tuple[str, ...] = Field((), strict=False)
     reference: str = ""
     directory: str = ""

@@ -125,7 +125,8 @@ def test_all_mistakes_at_once(folder: Path) -> None:
         """
     assert sorted(mistakes(folder, text)) == sorted(
         [
-            'daq.name: "two words" is not allowed: it must be like ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
+            'daq.name: "two words" is not allowed: it must be 1 to 64 letters, digits, "_", "." or "-", '
+            "the first a letter or a digit",
             "daq.colour: unknown key: known here: name, data_dir, runtime_dir",
             "board.kind: \"geko\" is not known: 'gecco' or 'astep' is",
             "board.chips: 32 is not allowed: it must be 1 to 31",

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 from tests.system.laboratory import Laboratory
 from tests.system.page import Page, chromium, needs_chromium, serve
+from tests.system.programs import Program
 
 HOT = (2, 5, 7)
 ROWS, COLUMNS = 13, 16
@@ -46,7 +47,7 @@ def test_a_hot_pixel_is_found_and_looked_at(laboratory: Laboratory) -> None:
         assert phone.ask("document.documentElement.dataset.theme") == "dark"
         phone.picture(pictures() / "phone.png")
         assert desktop.troubles == phone.troubles == []
-    assert program.end() == 0
+        the_server_ends(desktop, program)
 
 
 def read_the_numbers(page: Page) -> None:
@@ -116,3 +117,19 @@ def freeze_and_reset(page: Page) -> None:
     page.wait_for("nothing since the reset", lambda: sum(page.column("tot", "hits")) == 0)
     page.tab.select_option("#window", "run")
     assert sum(page.column("tot", "hits")) == 20_000
+
+
+def the_server_ends(page: Page, program: Program) -> None:
+    """The page says so at once, and goes on saying so until it is back."""
+    page.tab.evaluate(
+        """() => {
+            const trouble = document.getElementById("trouble");
+            window.said = [];
+            new MutationObserver(() => said.push(trouble.textContent)).observe(trouble, {childList: true});
+        }"""
+    )
+    assert program.end() == 0
+    page.wait_for("vain attempts to connect", lambda: sum("REFUSED" in trouble for trouble in page.troubles) > 2)
+    said = page.ask("said")
+    assert said[0] == "no connection to the monitor: trying again"
+    assert set(said) == {said[0]}

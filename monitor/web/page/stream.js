@@ -34,15 +34,19 @@ export class Stream {
     this._arrived = arrived;
     this._lost = lost;
     this._wish = null;
+    this._open = false;
     this._heard = performance.now();
-    setInterval(() => this._lost(performance.now() - this._heard > SILENT_MS), 1000);
+    setInterval(() => this._lost(!this._open || performance.now() - this._heard > SILENT_MS), 1000);
     this._connect();
   }
 
   _connect() {
     const socket = new WebSocket(new URL("updates", location.href.replace(/^http/, "ws")));
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => { if (this._wish) socket.send(this._wish); };
+    socket.onopen = () => {
+      this._open = true;
+      if (this._wish) socket.send(this._wish);
+    };
     socket.onmessage = (event) => {
       this._heard = performance.now();
       this.updates += 1;
@@ -50,7 +54,11 @@ export class Stream {
       for (const part of parts) this.latest.set(`${part.source}@${part.choice}`, part);
       this._arrived(parts);
     };
-    socket.onclose = () => { this._lost(true); setTimeout(() => this._connect(), AGAIN_MS); };
+    socket.onclose = () => {
+      this._open = false;
+      this._lost(true);
+      setTimeout(() => this._connect(), AGAIN_MS);
+    };
     this._socket = socket;
   }
 
