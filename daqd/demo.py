@@ -99,7 +99,7 @@ class _Demo:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
         sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
         page = self._start_page(log)
-        monitor = self._start("monitor.cli", "watch", "--connect", self._stream)
+        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, "--alarms", self._alarms)
         try:
             self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
@@ -114,7 +114,7 @@ class _Demo:
         return verdict
 
     def _write_sanity_config(self) -> Path:
-        """The checker of the demo keeps its alarms to itself, and tells them to the page."""
+        """The checker of the demo keeps its alarms to itself, and tells them to the page and the monitor."""
         path = self._folder / "sanity.toml"
         path.write_text(
             f'[sanity]\nname = "demo"\ndirectory = {json.dumps(str(self._folder / "sanity"))}\n'

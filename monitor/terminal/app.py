@@ -65,6 +65,7 @@ class WatchApp(App[None]):
         self._map = HitMap(pixels.rows, pixels.columns, name="map")
         self._spectrum = Spectrum("µs", name="spectrum")
         self._plots = Horizontal(id="plots")
+        self._fitted_to = Size(0, 0)
         self._hit_rate = RateGraph(name="hit-rate")
         self._readout_rate = RateGraph(name="readout-rate")
         self._headline = TextLines(name="headline")
@@ -106,7 +107,8 @@ class WatchApp(App[None]):
         self.call_after_refresh(self._fit)
 
     def _fit(self) -> None:
-        width, height = self._plots.size
+        self._fitted_to = self._plots.size
+        width, height = self._fitted_to
         border = 2
         room = Size(int(width * _MAP_SHARE) - border, height - border)
         self._readout_rate.display = self.size.height >= _LINES_FOR_READOUTS
@@ -115,6 +117,9 @@ class WatchApp(App[None]):
 
     def draw(self) -> None:
         """Show the present state; when frozen, only that it is."""
+        if self._plots.size != self._fitted_to:
+            self._fit()  # a smaller screen was told of before the plots had their new size
+            return
         summary = self._receiver.summary()
         receiver = self._receiver
         self._headline.show(

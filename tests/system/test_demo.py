@@ -83,6 +83,10 @@ def test_on_a_terminal(laboratory: Laboratory) -> None:
         demo = laboratory.start_command(terminal.command([program_path("daqd"), "demo"]))
         terminal.wait_for("RUNNING")
         wait_until_taking(laboratory)
+        wait_until(
+            "a checker on the terminal",
+            lambda: re.search(r"alarms\W[^│╭]{0,40}(none|warning|critical)", terminal.drawn),
+        )
         terminal.press(CTRL_C)
         assert demo.wait() == 0
         terminal.wait_until_untouched()

@@ -100,6 +100,18 @@ def send_run(publisher: TestPublisher, chips: int = 4) -> None:
     )
 
 
+def test_a_terminal_that_gets_smaller_still_shows_all(publisher: TestPublisher) -> None:
+    with watching(publisher) as app:
+
+        async def script(pilot: Pilot[None]) -> None:
+            send_run(publisher)
+            await until(pilot, app, "RUNNING", "ToT", "hits per second")
+            await pilot.resize_terminal(80, 24)
+            await until(pilot, app, "ToT", "hits per second")
+
+        play(app, script, size=(180, 50))
+
+
 def test_everything_is_on_a_screen_of_80_by_24(publisher: TestPublisher) -> None:
     with watching(publisher) as app:
 
