@@ -18,7 +18,7 @@ from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.engine import Transition
 from monitor.sanity.findings import Notice
 from monitor.sanity.silence_list import Silenced, SilenceList
-from protocol.alarms import AcknowledgeArgs, SilenceArgs, UnsilenceArgs
+from protocol.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs
 from protocol.run_record import one_line
 
 LOOK_S = 1.0
@@ -29,8 +29,8 @@ _Args = TypeVar("_Args", bound=BaseModel)
 class AlarmService:
     """A context manager: what it needs is had at its begin, `AlarmServiceError` where it cannot be.
 
-    `announce`: told of each transition, for people. `raised`: whether any alarm was raised. `clock`: monotonic seconds;
-    `now_ns`: since the epoch.
+    `announce`: told of each transition, for people. `alarmed`: whether any alarm was on while it ran, also one from
+    before its begin. `clock`: monotonic seconds; `now_ns`: since the epoch.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class AlarmService:
         self._now_ns = now_ns
         self._look_at = clock() + LOOK_S
         self._saved_revision = -1
-        self.raised = False
+        self.alarmed = False
         self.undelivered = 0
 
     def __enter__(self) -> Self:
@@ -99,6 +99,7 @@ class AlarmService:
         self._look_at = max(self._look_at + LOOK_S, now + LOOK_S / 2)
         done = self._watch.look(self._now_ns(), counters, lasting, self._outputs.failures)
         self._settle(done)
+        self.alarmed = self.alarmed or any(alarm.level is not AlarmLevel.OK for alarm in self._watch.engine.alarms())
 
     def _settle(self, done: Iterable[Transition]) -> None:
         """Tell everybody what became of the alarms, and how they are."""
@@ -106,7 +107,6 @@ class AlarmService:
         seen, engine = self._watch.seen, self._watch.engine
         daq = "" if seen is None else seen.daq
         for transition in done:
-            self.raised = self.raised or transition.kind in ("raised", "worse", "again")
             self._announce(transition)
         self._outputs.take(done, daq)
         alarms = engine.alarms()

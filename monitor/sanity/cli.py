@@ -198,8 +198,9 @@ def check_stream(arguments: argparse.Namespace) -> int:
         checked = _follow(arguments, client, report, service, checks)
     if service is not None and service.undelivered:
         print(f"apx-sanity: {service.undelivered} alarms could not be sent before the end", file=sys.stderr)
+    report.alarmed = service is not None and service.alarmed
     report.finish(checked)
-    return report.exit_code or int(service is not None and service.raised)
+    return report.exit_code
 
 
 def _client(arguments: argparse.Namespace, configuration: SanityConfiguration | None) -> StreamClient:

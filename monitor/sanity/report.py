@@ -52,11 +52,13 @@ class Report:
         self._as_json = as_json
         self._live = live
         self._out = out or sys.stdout
+        self.alarmed = False
+        """Whether alarms were on: then all was not well, whatever was found besides."""
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing is worse than info, else 1."""
-        return 1 if self.findings.worst in (Level.WARNING, Level.CRITICAL) else 0
+        """0 where nothing is worse than info and no alarm was on, else 1."""
+        return 1 if self.alarmed or self.findings.worst in (Level.WARNING, Level.CRITICAL) else 0
 
     def note(self, place: Place, notice: Notice, now_ns: int) -> None:
         """Take in what a check noticed; print it where it is new."""
@@ -121,7 +123,7 @@ class Report:
             )
             if number
         )
-        verdict = "all well" if summary.ok else "findings"
+        verdict = "alarms" if self.alarmed else "all well" if summary.ok else "findings"
         self._print(f"{verdict}: {what}" + (f"; {levels}" if levels else ""))
 
     def _print(self, line: str) -> None:

@@ -289,7 +289,9 @@ def test_a_restart_changes_nothing_and_calls_nobody(tmp_path: Path) -> None:
         assert after.told == []
         assert after.alarms == alarms
         assert after.ask("alarms")["silences"] == silences
+        assert not after.service.alarmed  # nothing was looked at yet
         assert after.second("error") == []
+        assert after.service.alarmed, "an alarm from before is still on"
 
 
 def test_a_killed_one_has_kept_the_last_change(tmp_path: Path) -> None:
