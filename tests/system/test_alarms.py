@@ -117,7 +117,7 @@ def test_the_commands_of_the_document(laboratory: Laboratory, checker: Checker) 
     assert said[2].stdout.startswith("tot_* is silenced until 20")
     checker.program.send(signal.SIGINT)
     assert checker.program.wait() == 1
-    assert checker.program.output.splitlines()[-1].startswith("findings: ")
+    assert checker.program.output.splitlines()[-1].startswith("alarms: ")
 
 
 def test_mistakes_of_the_configuration_are_told_and_nothing_is_begun(laboratory: Laboratory, checker: Checker) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 
+from tests.conftest import REPOSITORY
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
 
@@ -42,7 +43,7 @@ def test_each_trouble_is_an_alarm(laboratory: Laboratory) -> None:
         """
     )
     command = [sys.executable, "-m", "tests.system.daemon_with_gates", str(gates), "run", "-c", str(daemon.config_path)]
-    daemon.launch_command(command).wait_until_serving()
+    daemon.launch_command(command, {"PYTHONPATH": str(REPOSITORY)}).wait_until_serving()
     checker = laboratory.start("apx-sanity", "-c", "sanity.toml")
     checker.wait_for_output("alarm raised: warning disk:.* free")
 
