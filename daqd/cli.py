@@ -17,7 +17,6 @@ from daqd.demo import add_demo_arguments, demo_main
 from daqd.descriptors import take_all_descriptors
 from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
 from daqd.emulate import add_emulate_arguments, emulate_main
-from daqd.endpoints import check_stream_endpoint
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
 from daqd.logs import set_up_logging
@@ -27,6 +26,7 @@ from daqd.replayer import Replayer, ReplayOptions
 from daqd.service import Service
 from daqd.signals import ProcessSignals
 from daqd.systemd import ServiceManager
+from protocol.endpoints import check_stream_endpoint
 from protocol.tool.output import drop_output
 from protocol.version import __version__
 

@@ -7,7 +7,6 @@ in the file, what is wrong and what is allowed.
 import getpass
 import os
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Self
 
@@ -32,9 +31,10 @@ from daqd.config_sections import (
     SerialSection,
     StreamSection,
 )
-from daqd.endpoints import check_control_endpoint, check_endpoint, check_stream_endpoint
 from daqd.errors import ConfigError
 from protocol.config_mistakes import describe_mistakes
+from protocol.endpoints import check_control_endpoint, check_endpoint, check_stream_endpoint
+from protocol.toml_file import read_toml
 
 __all__ = [
     "AcquisitionSection",
@@ -168,13 +168,9 @@ def load_config(path: Path | str) -> Config:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"is not UTF-8 text: byte {error.start} is wrong"], str(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"is not valid TOML: {error}"], str(path)) from error
+        values = read_toml(path)
+    except ValueError as error:
+        raise ConfigError([str(error)], str(path)) from error
     try:
         return Config.model_validate(values, context={CONFIG_FOLDER: path.absolute().parent})
     except ValidationError as error:

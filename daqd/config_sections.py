@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from daqd.endpoints import check_endpoint
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chip_kind import CHIP_KINDS, ChipKind
+from protocol.endpoints import check_endpoint
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.stream_bytes import MAX_CHIPS

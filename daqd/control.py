@@ -18,8 +18,8 @@ import zmq.asyncio
 
 from daqd.curve import Gatekeeper, ServerKeys, checked_pair, secure_client, secure_server
 from daqd.endpoint_holder import in_the_way
-from daqd.endpoints import is_tcp
 from daqd.errors import DaqError, RunControlError
+from protocol.endpoints import is_tcp
 from protocol.errors import KeyFileError, MessageError
 from protocol.handshake import HANDSHAKE_EVENTS, Handshakes
 from protocol.key_files import ClientKeys
@@ -226,8 +226,8 @@ class ControlClient:
                 reply = decode_reply(self._socket.recv_multipart()[-1])
             except MessageError as error:
                 raise ControlError(f"{self._endpoint} answers nonsense ({error}); is that a daqd?") from error
-            if reply.id not in (request.id, ""):  # without an id: to a request that could not be read
-                continue  # of a call before that was given up
+            if not reply.answers(request):
+                continue
             if reply.error is not None:
                 raise RunControlError(reply.error.code, reply.error.message)
             return reply.result or {}

@@ -5,7 +5,6 @@ It keeps nothing: killed, another one takes its place, and clients ask on.
 
 import argparse
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import IO, Any
 import zmq
 
 from daqd.child_log import say
-from daqd.curve import load_server_keys
+from daqd.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
 from daqd.errors import ConfigError
 from daqd.history_server import HistoryError, HistoryServer
 from daqd.missing_ledgers import missing_ledgers
@@ -94,25 +93,18 @@ def parse_options(argv: list[str] | None = None) -> HistoryOptions:
     parser.add_argument("--data-dir", type=Path, required=True, help="where the runs are")
     parser.add_argument("--bind", required=True, help="where to answer")
     parser.add_argument("--after-run", type=int, required=True, help="runs up to this one have no writer any more")
-    parser.add_argument("--server-key", type=Path, help="file of the daemon's secret key")
-    parser.add_argument("--client-keys", type=Path, help="directory of the keys that may ask")
+    add_key_options(parser)
     return HistoryOptions(**vars(parser.parse_args(argv)))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the child."""
     options = parse_options(argv)
-    # Terminals and service managers signal the whole group; this process ends with its input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_daemon()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     try:
-        keys = None
-        if options.server_key is not None and options.client_keys is not None:
-            keys = load_server_keys(options.server_key, options.client_keys)
+        keys = keys_of(options.server_key, options.client_keys)
         server = HistoryServer(options.bind, RunStore(options.data_dir), options.after_run, keys)
     except (HistoryError, ConfigError) as error:
         say(str(error), priority=3)

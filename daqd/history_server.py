@@ -12,7 +12,6 @@ import zmq
 from daqd.child_log import say
 from daqd.curve import Gatekeeper, ServerKeys, secure_server
 from daqd.endpoint_holder import bind_alone, in_the_way
-from daqd.endpoints import is_tcp
 from daqd.errors import DaqError
 from daqd.past_run import PastRun, Stretch
 from daqd.record_index import RunIndex
@@ -29,6 +28,7 @@ from protocol.catch_up import (
     encode_refusal,
     encode_runs_reply,
 )
+from protocol.endpoints import is_tcp
 from protocol.errors import MessageError
 from protocol.messages import decode_request
 from protocol.packing import describe

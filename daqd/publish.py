@@ -2,7 +2,6 @@
 
 import argparse
 import queue
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import zmq
 
 from daqd.checkpoint import Checkpoint, CheckpointFile
 from daqd.child_log import say
-from daqd.curve import load_server_keys
+from daqd.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
 from daqd.errors import ConfigError
 from daqd.feed import RunEnded
 from daqd.follower import Follower
@@ -227,24 +226,17 @@ def parse_options(argv: list[str] | None = None) -> PublishOptions:
     parser.add_argument("--after-run", type=int, required=True, help="publish the runs after this one")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file that says where to go on")
     parser.add_argument("--restarts", type=int, default=0, help="how often it died before")
-    parser.add_argument("--server-key", type=Path, help="file of the daemon's secret key")
-    parser.add_argument("--client-keys", type=Path, help="directory of the keys that may read")
+    add_key_options(parser)
     return PublishOptions(**vars(parser.parse_args(argv)))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the child."""
     options = parse_options(argv)
-    # Terminals and service managers signal the whole group; this process ends with its input, after the last hit.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_daemon()
     refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
-        keys = None
-        if options.server_key is not None and options.client_keys is not None:
-            keys = load_server_keys(options.server_key, options.client_keys)
+        keys = keys_of(options.server_key, options.client_keys)
         stream = Stream(options.bind, options.daq, options.high_water, keys=keys, say=refusals.put)
     except (StreamError, ConfigError) as error:
         say(str(error), priority=3)

@@ -10,10 +10,10 @@ import zmq
 
 from daqd.curve import Gatekeeper, ServerKeys, secure_server
 from daqd.endpoint_holder import bind_alone, in_the_way
-from daqd.endpoints import is_tcp
 from daqd.errors import DaqError
 from daqd.patience import Patience
 from daqd.subscriptions import Subscriptions
+from protocol.endpoints import is_tcp
 from protocol.messages import Topic, encode_frames
 
 log = logging.getLogger(__name__)

@@ -67,7 +67,7 @@ async def _result(socket: zmq.asyncio.Socket, request: Request) -> dict[str, Any
             reply = decode_reply((await socket.recv_multipart())[-1])
         except MessageError as error:
             raise ControlRefusal(f"the daemon answers nonsense: {error}") from None
-        if reply.id not in (request.id, ""):
+        if not reply.answers(request):
             continue
         if reply.error is not None:
             raise ControlRefusal(reply.error.message)

@@ -94,7 +94,7 @@ class AstroPix3Hit(AbstractAstroPixHit):
 
         Arrays and scalars are broadcast against each other; each is cut to the bits of its field. Unused bits are 0.
         """
-        values = {
+        values: dict[str, npt.ArrayLike] = {
             "chip_id": chip_id,
             "payload": cls.PAYLOAD,
             "is_column": is_column,
@@ -102,11 +102,7 @@ class AstroPix3Hit(AbstractAstroPixHit):
             "chip_timestamp": chip_timestamp,
             "tot_dec": tot_dec,
         }
-        columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in values.values()))
-        words = np.zeros(columns[0].shape, np.uint64)
-        for name, column_values in zip(values, columns, strict=True):
-            cls.LAYOUT[name].insert(words, column_values)
-        return cls.LAYOUT.wire(words)
+        return cls.LAYOUT.encode(values)
 
 
 class AstroPix3LayerHit(AbstractLayerHit):

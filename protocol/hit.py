@@ -264,7 +264,7 @@ class AstroPix4Hit(AbstractAstroPixHit):
         Arrays and scalars are broadcast against each other; each is cut to the bits of its field (`ts_dec*`: modulo
         2^17).
         """
-        values = {
+        values: dict[str, npt.ArrayLike] = {
             "chip_id": chip_id,
             "payload": cls.PAYLOAD,
             "row": row,
@@ -276,8 +276,4 @@ class AstroPix4Hit(AbstractAstroPixHit):
             "ts_neg2": ts_neg2,
             "ts_tdc2": ts_tdc2,
         }
-        columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in values.values()))
-        words = np.zeros(columns[0].shape, np.uint64)
-        for name, column_values in zip(values, columns, strict=True):
-            cls.LAYOUT[name].insert(words, column_values)
-        return cls.LAYOUT.wire(words)
+        return cls.LAYOUT.encode(values)

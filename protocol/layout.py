@@ -6,7 +6,7 @@ then a shift and a mask away, with its own bits in reverse order, and one table 
 look-up can do more on its way, like turning a Gray code into a number. So no byte is ever reversed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,6 +124,17 @@ class HitLayout:
         shifts = np.array([field.first_bit for field in self.fields], np.uint64)
         masks = np.array([len(table) - 1 for table in tables], np.uint64)
         return shifts[:, None], masks[:, None], begins[:, None], np.concatenate(tables)
+
+    def encode(self, values: Mapping[str, npt.ArrayLike]) -> npt.NDArray[np.uint8]:
+        """Wire bytes of hits, shape (n, size_bytes), from the values of fields by name; bits of other fields are 0.
+
+        Arrays and scalars are broadcast against each other; each is cut to the bits of its field.
+        """
+        columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in values.values()))
+        words = np.zeros(columns[0].shape, np.uint64)
+        for name, column_values in zip(values, columns, strict=True):
+            self[name].insert(words, column_values)
+        return self.wire(words)
 
     def words(self, wire: npt.NDArray[np.uint8]) -> Words:
         """Hits as integers, from their wire bytes: shape (n, size_bytes) → (n,)."""

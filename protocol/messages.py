@@ -274,6 +274,10 @@ class Reply(WireModel):
         """A reply that says no."""
         return cls(id=request_id, ok=False, error=ReplyError(code=code, message=message))
 
+    def answers(self, request: Request) -> bool:
+        """Whether it is to `request`, not to one given up before; without an id: to one that could not be read."""
+        return self.id in (request.id, "")
+
 
 def encode_request(request: Request) -> bytes:
     """One frame."""

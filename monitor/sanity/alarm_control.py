@@ -154,10 +154,11 @@ class AlarmControlClient:
                 raise AlarmServiceError(
                     f"{self._endpoint} answers nonsense ({error}); is that an apx-sanity?"
                 ) from None
+            if not reply.answers(request):
+                continue
             if reply.error is not None:
                 raise RefusedError(reply.error.code, reply.error.message)
-            if reply.id == request.id:
-                return reply.result or {}
+            return reply.result or {}
         raise AlarmServiceError(f"no apx-sanity answers at {self._endpoint} within {self._timeout_s:g} s")
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ import math
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +38,7 @@ from monitor.sanity.reference import Reference
 from monitor.sanity.reference_checks import with_reference
 from protocol.alarms import AlarmLevel
 from protocol.config_mistakes import describe_mistakes
+from protocol.toml_file import read_toml
 
 
 class Configuration(Section):
@@ -170,13 +170,9 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"is not UTF-8 text: byte {error.start} is wrong"], str(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"is not valid TOML: {error}"], str(path)) from error
+        values = read_toml(path)
+    except ValueError as error:
+        raise ConfigError([str(error)], str(path)) from error
     folder = path.absolute().parent
     checks, module_mistakes = with_modules(_modules(values), folder)
     mistakes = [f"sanity.modules[{index}]: {text}" for index, text in module_mistakes.items()]

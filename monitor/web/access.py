@@ -1,7 +1,6 @@
 """Who may look: everybody on this computer; from others, who has the token, over TLS."""
 
 import hmac
-import ipaddress
 import secrets
 import ssl
 from http.cookies import CookieError
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from tornado.web import HTTPError, RequestHandler
 
 from monitor.errors import MisuseError
+from protocol.endpoints import is_loopback
 
 COOKIE: Final = "astropix_monitor"
 _COOKIE_DAYS = 30
@@ -21,16 +21,6 @@ _LEAST_TOKEN = 16
 
 class AccessError(MisuseError):
     """An address that is not to be served like this, a token or a certificate that cannot be used."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach `host` (a name or an address)."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def read_token(path: Path) -> str:

@@ -20,7 +20,7 @@ from monitor.curve import client_keys
 from monitor.detector import Geometry
 from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
-from monitor.web.access import Access, AccessError, is_loopback, needed_token, read_token, tls_context
+from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
 from monitor.web.editions import Editor
 from monitor.web.figures import Figures, PlotError
@@ -30,6 +30,7 @@ from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
 from monitor.web.sheet import Plot
 from monitor.web.snapshot import Snapshot
+from protocol.endpoints import is_loopback
 from protocol.messages import Topic
 
 _GATHER_S = 0.05

@@ -1,4 +1,4 @@
-"""Which ZeroMQ endpoints the daemon may listen on without telling other machines."""
+"""Which addresses a program may listen on without telling other machines."""
 
 import ipaddress
 import re
@@ -33,6 +33,12 @@ def check_endpoint(endpoint: str) -> str:
     return endpoint
 
 
+def only_this_machine(endpoint: str) -> bool:
+    """Whether nobody else can reach `endpoint`; `ValueError` where it cannot be bound."""
+    check_endpoint(endpoint)
+    return not is_tcp(endpoint) or is_loopback(_tcp_host(endpoint))
+
+
 def check_stream_endpoint(
     endpoint: str, insecure: bool, consent: str = "write insecure = true in [stream] if that is meant", *, keys: bool
 ) -> None:
@@ -40,8 +46,7 @@ def check_stream_endpoint(
 
     `consent`: how to say that others may reach it.
     """
-    check_endpoint(endpoint)
-    if is_tcp(endpoint) and not keys and not insecure and not is_loopback(_tcp_host(endpoint)):
+    if not only_this_machine(endpoint) and not keys and not insecure:
         raise ValueError(
             f'"{endpoint}" lets every machine on the network read the stream: make keys (daqctl keygen), '
             f"use tcp://127.0.0.1:PORT, or {consent}"
@@ -71,7 +76,7 @@ def _check_ipc(endpoint: str) -> None:
     if not 1 <= length <= MAX_IPC_PATH_BYTES:
         raise ValueError(
             f'"{endpoint}": the path of an ipc socket is 1 to {MAX_IPC_PATH_BYTES} bytes long, this one has {length}: '
-            "a shorter runtime_dir in [daq] helps"
+            "a shorter directory helps (runtime_dir in [daq])"
         )
 
 
