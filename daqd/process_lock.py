@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from daqd.errors import BoardError, DaqError
-from protocol import file_lock
+from protocol.storage import file_lock
 
 
 class ProcessLock:

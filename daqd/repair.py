@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from daqd.run_store import RunStore
-from protocol.run_repair import plan_run_repair
+from protocol.storage.run_repair import plan_run_repair
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from daqd.errors import DiskError
 from daqd.lost_file import bring_back, is_in_place
 from daqd.run_store import RunStore
 from protocol.apx import FileHeader
-from protocol.durable import sync_directory
 from protocol.readout import AbstractAstroPixReadout
 from protocol.run_record import FileRecord
+from protocol.storage.durable import sync_directory
 
 _MOST_AT_ONCE_BYTES = 1 << 20
 """Of one write: on a slow disk it shall be seen that it goes on."""

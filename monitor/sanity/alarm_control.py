@@ -13,7 +13,6 @@ from typing import IO, Any, Self
 import zmq
 
 from monitor.errors import AlarmServiceError
-from protocol import file_lock
 from protocol.errors import MessageError
 from protocol.messages import (
     MAX_CONTROL_BYTES,
@@ -24,6 +23,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
+from protocol.storage import file_lock
 
 _MOST_AT_ONCE = 20
 

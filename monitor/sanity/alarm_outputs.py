@@ -14,8 +14,8 @@ from monitor.sanity.configuration_sections import CallSection
 from monitor.sanity.delivery import Delivery
 from monitor.sanity.engine import Transition
 from monitor.sanity.webhook import Webhook
-from protocol import file_lock
 from protocol.alarms import AlarmLevel
+from protocol.storage import file_lock
 
 LOG_NAME = "alarms.jsonl"
 STATE_NAME = "state.json"

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from monitor.sanity.silence_list import Silenced
 from protocol.alarms import Alarm
-from protocol.durable import replace_text
 from protocol.run_record import one_line
+from protocol.storage.durable import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from monitor.detector import ChipPlace, HitKind
 from monitor.sanity.check import CheckInput, HitCounts
 from monitor.sanity.pixels_seen import slots_of
-from protocol.durable import replace_text
 from protocol.run_record import one_line
+from protocol.storage.durable import replace_text
 
 Counts = npt.NDArray[np.int64]
 

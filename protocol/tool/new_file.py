@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from protocol.durable import sync_directory
+from protocol.storage.durable import sync_directory
 from protocol.tool.errors import MisuseError, ToolError
 
 

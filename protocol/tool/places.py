@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from protocol import file_lock
-from protocol.run_directory import run_directory_of, run_number
+from protocol.storage import file_lock
+from protocol.storage.run_directory import run_directory_of, run_number
 from protocol.tool.errors import ToolError
 
 _LOCK = ".lock"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.file_repair import FileRepair, plan_file_repair
-from protocol.run_repair import plan_run_repair
+from protocol.storage.file_repair import FileRepair, plan_file_repair
+from protocol.storage.run_repair import plan_run_repair
 from protocol.tool.options import add_parser
 from protocol.tool.places import held, places_of, run_directory
 from protocol.tool.recording import for_each

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from protocol.run_verdict import RunJudge
+from protocol.storage.run_verdict import RunJudge
+from protocol.storage.verdict import Verdict, judge_file
 from protocol.tool.options import add_parser
 from protocol.tool.places import may_be_taken, places_of, run_directory
 from protocol.tool.recording import for_each
 from protocol.tool.terminal import one_line, progress, styled, wants_colour
-from protocol.verdict import Verdict, judge_file
 
 _COLOURS = {"ok": "green", "warning": "yellow", "bad": "bold red"}
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from daqd import run_store
 from daqd.errors import DiskError
 from daqd.run_store import RunStore
-from protocol.durable import replace_text
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord
+from protocol.storage.durable import replace_text
 from tests.daqd.waiting import DEADLINE_S
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocol.readout import RECORD_MARKER
 from protocol.run_record import Cut, Gap
-from protocol.run_repair import RunRepair, plan_run_repair
+from protocol.storage.run_repair import RunRepair, plan_run_repair
 from tests.protocol.run_left_open import (
     BEGIN_NS,
     RunLeftOpen,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protocol.apx import FileHeader
 from protocol.errors import ApxFormatError
 from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
-from protocol.survey import Stretch, Survey, survey, survey_path
+from protocol.storage.survey import Stretch, Survey, survey, survey_path
 
 HEADER = FileHeader(AstroPix4Readout, {"run": 1}).to_bytes()
 
@@ -228,7 +228,7 @@ def test_it_does_not_look_beyond_the_size_it_was_given() -> None:
 
 
 def test_a_file_that_is_nothing_but_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocol.survey.MOST_STRETCHES", 100)
+    monkeypatch.setattr("protocol.storage.survey.MOST_STRETCHES", 100)
     path = tmp_path / "holes.apx"
     path.write_bytes(HEADER + b"".join(piece + b"?" for piece in records([b"x"] * 99)))
     assert len(survey_path(path).cuts) == 99

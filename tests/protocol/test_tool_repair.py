@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from protocol.file_lock import holder, sign, try_lock
+from protocol.storage.file_lock import holder, sign, try_lock
 from protocol.tool.cli import main
 from tests.protocol.run_left_open import RunLeftOpen, killed_at, record_bytes, records
 
@@ -153,8 +153,8 @@ def test_no_daemon_begins_while_it_works(run: RunLeftOpen, monkeypatch: pytest.M
     lock = run.directory.parent / ".lock"
     lock.touch()
     seen: list[str] = []
-    monkeypatch.setattr("protocol.durable.truncate", lambda *_: seen.append(holder(lock)))
-    monkeypatch.setattr("protocol.durable.rename", lambda *_: None)
+    monkeypatch.setattr("protocol.storage.durable.truncate", lambda *_: seen.append(holder(lock)))
+    monkeypatch.setattr("protocol.storage.durable.rename", lambda *_: None)
     repair(run.directory)
     assert seen == [f"process {os.getpid()}"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from protocol.file_lock import sign, try_lock
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.storage.file_lock import sign, try_lock
+from protocol.storage.verdict import judge_file
 from protocol.tool.cli import main
-from protocol.verdict import judge_file
 from tests.protocol.run_left_open import BEGIN_NS, RunLeftOpen, record_bytes, records
 
 Capture = pytest.CaptureFixture[str]

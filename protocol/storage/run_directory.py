@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from protocol.durable import DRAFT_SUFFIX
 from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, RunRecord, file_name, run_name
+from protocol.storage.durable import DRAFT_SUFFIX
 
 _RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _FILE = re.compile(rf"(run_\d{{6,}})_(\d{{4,}})\.apx({re.escape(PART_SUFFIX)})?")

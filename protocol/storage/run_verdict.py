@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from protocol.file_repair import Watch, unwatched
-from protocol.run_directory import RunDirectory
 from protocol.run_record import PART_SUFFIX, RunRecord
-from protocol.survey import Survey
-from protocol.verdict import Expectation, Verdict, judge_file
+from protocol.storage.file_repair import Watch, unwatched
+from protocol.storage.run_directory import RunDirectory
+from protocol.storage.survey import Survey
+from protocol.storage.verdict import Expectation, Verdict, judge_file
 from protocol.words import counted
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from protocol.apx import HEADER_LENGTH, MAGIC, FileHeader
-from protocol.file_repair import FileRepair
 from protocol.readout import RECORD_HEAD
-from protocol.run_directory import RunDirectory
 from protocol.run_record import Counts, Cut, FileRecord, RunRecord
+from protocol.storage.file_repair import FileRepair
+from protocol.storage.run_directory import RunDirectory
 from protocol.words import counted
 
 _CHUNK_BYTES = 1 << 20

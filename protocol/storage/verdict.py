@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from protocol.errors import ApxFormatError
-from protocol.file_repair import Watch, unwatched
 from protocol.run_record import PART_SUFFIX, Cut, FileRecord
-from protocol.survey import Survey, survey_path
+from protocol.storage.file_repair import Watch, unwatched
+from protocol.storage.survey import Survey, survey_path
 from protocol.words import counted
 
 Level = Literal["note", "warning", "error"]

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol import durable
-from protocol.file_repair import FileRepair, Watch, plan_file_repair, unwatched
 from protocol.readout import uid_to_readout_class
-from protocol.run_completion import Completion, record_from_header
-from protocol.run_directory import RunDirectory
 from protocol.run_record import RunRecord
+from protocol.storage import durable
+from protocol.storage.file_repair import FileRepair, Watch, plan_file_repair, unwatched
+from protocol.storage.run_completion import Completion, record_from_header
+from protocol.storage.run_directory import RunDirectory
 from protocol.words import counted
 
 

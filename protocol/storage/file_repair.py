@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol import durable
 from protocol.errors import ApxFormatError
 from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, Cut
-from protocol.survey import Advance, Stretch, Survey, survey_path
+from protocol.storage import durable
+from protocol.storage.survey import Advance, Stretch, Survey, survey_path
 from protocol.words import counted
 
 _CHUNK_BYTES = 1 << 20
