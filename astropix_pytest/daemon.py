@@ -11,8 +11,8 @@ from astropix_pytest.recording import Recording
 from astropix_pytest.settings import write_config
 from astropix_pytest.source import DEADLINE_S, Source
 from daqd.control import ControlClient
-from protocol.messages import Stat
 from protocol.run_record import RunRecord, run_name
+from protocol.wire.messages import Stat
 
 T = TypeVar("T")
 

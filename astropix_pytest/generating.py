@@ -6,7 +6,7 @@ from typing import Any
 
 from astropix_pytest.recording import Recording
 from astropix_pytest.settings import write_config
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import ConfigError
 from protocol.apx import FileHeader, apx_open

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daqd.config import Config, load_config
+from daqd.configuration.config import Config, load_config
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Sections of a configuration, `{"emulator": {"tot_mean_us": 100.0}}`; a key with a dot is a section below."""

@@ -9,26 +9,26 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from daqd.chip_setup import load_chip_setup
-from daqd.config import Config, LogSection, load_config
-from daqd.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
-from daqd.curve import ServerKeys, load_server_keys
-from daqd.demo import add_demo_arguments, demo_main
-from daqd.descriptors import take_all_descriptors
-from daqd.emulate import EXAMPLES as EMULATE_EXAMPLES
-from daqd.emulate import add_emulate_arguments, emulate_main
+from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
+from daqd.commands.demo import add_demo_arguments, demo_main
+from daqd.commands.emulate import EXAMPLES as EMULATE_EXAMPLES
+from daqd.commands.emulate import add_emulate_arguments, emulate_main
+from daqd.commands.probe import EXAMPLES as PROBE_EXAMPLES
+from daqd.commands.probe import add_probe_arguments, probe_main
+from daqd.commands.replayer import Replayer, ReplayOptions
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config, LogSection, load_config
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
-from daqd.logs import set_up_logging
-from daqd.probe import EXAMPLES as PROBE_EXAMPLES
-from daqd.probe import add_probe_arguments, probe_main
-from daqd.replayer import Replayer, ReplayOptions
+from daqd.process.descriptors import take_all_descriptors
+from daqd.process.logs import set_up_logging
+from daqd.process.signals import ProcessSignals
+from daqd.process.systemd import ServiceManager
 from daqd.service import Service
-from daqd.signals import ProcessSignals
-from daqd.systemd import ServiceManager
-from protocol.endpoints import check_stream_endpoint
+from daqd.sockets.curve import ServerKeys, load_server_keys
 from protocol.tool.output import drop_output
 from protocol.version import __version__
+from protocol.wire.endpoints import check_stream_endpoint
 
 log = logging.getLogger(__name__)
 

@@ -16,14 +16,14 @@ from typing import IO, Any, Self
 import zmq
 import zmq.asyncio
 
-from daqd.curve import Gatekeeper, ServerKeys, checked_pair, secure_client, secure_server
-from daqd.endpoint_holder import in_the_way
 from daqd.errors import DaqError, RunControlError
-from protocol.endpoints import is_tcp
+from daqd.sockets.curve import Gatekeeper, ServerKeys, checked_pair, secure_client, secure_server
+from daqd.sockets.endpoint_holder import in_the_way
 from protocol.errors import KeyFileError, MessageError
-from protocol.handshake import HANDSHAKE_EVENTS, Handshakes
-from protocol.key_files import ClientKeys
-from protocol.messages import (
+from protocol.wire.endpoints import is_tcp
+from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
+from protocol.wire.key_files import ClientKeys
+from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Reply,
     Request,

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from daqd.chip_arguments import add_chip_arguments, chip_overrides
-from daqd.config import default_runtime_dir, load_config
+from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
+from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
+from daqd.commands.keygen import add_keygen_arguments, keygen_main
+from daqd.configuration.config import default_runtime_dir, load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
-from daqd.keygen import EXAMPLES as KEYGEN_EXAMPLES
-from daqd.keygen import add_keygen_arguments, keygen_main
-from protocol.endpoints import connectable, is_tcp
 from protocol.errors import KeyFileError
-from protocol.key_files import ClientKeys, read_client_keys
-from protocol.messages import Stat
 from protocol.tool.output import drop_output
 from protocol.version import __version__
+from protocol.wire.endpoints import connectable, is_tcp
+from protocol.wire.key_files import ClientKeys, read_client_keys
+from protocol.wire.messages import Stat
 from protocol.words import counted
 
 _EXAMPLES = """examples:

@@ -13,17 +13,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from daqd.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
 from daqd.boards.board import Board
-from daqd.chip_setup import load_chip_setup
-from daqd.config import Config
+from daqd.children.notices import Report
+from daqd.children.publisher_handle import PublisherHandle
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config
 from daqd.errors import BoardError, BoardLost, ConfigError, DaqError, RunControlError
-from daqd.notices import Report
-from daqd.publisher_handle import PublisherHandle
-from daqd.run_store import RunStore
+from daqd.process.watchdog import Watchdog
+from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
-from daqd.watchdog import Watchdog
-from protocol.chip_setup import ChipSetup
+from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
 from protocol.words import counted
 

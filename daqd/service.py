@@ -8,26 +8,26 @@ import platform
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
+from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
-from daqd.config import Config
+from daqd.children.history_handle import HistoryHandle
+from daqd.children.publisher_handle import PublisherHandle
+from daqd.configuration.config import Config
 from daqd.control import ControlServer
-from daqd.curve import ServerKeys, load_server_keys
-from daqd.disk_watch import DiskWatch
 from daqd.errors import ConfigError, DaqError, RunControlError
-from daqd.history_handle import HistoryHandle
-from daqd.logs import OperatorLog
-from daqd.process_lock import ProcessLock
-from daqd.publisher_handle import PublisherHandle
-from daqd.repair import repair_runs
+from daqd.process.logs import OperatorLog
+from daqd.process.process_lock import ProcessLock
+from daqd.process.signals import ProcessSignals
+from daqd.process.supervision import Supervision
+from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
-from daqd.run_store import RunStore
-from daqd.signals import ProcessSignals
+from daqd.runs.repair import repair_runs
+from daqd.runs.run_store import RunStore
+from daqd.sockets.curve import ServerKeys, load_server_keys
 from daqd.status import StatusBoard
-from daqd.supervision import Supervision
-from daqd.systemd import ServiceManager
-from protocol.messages import LogLine
 from protocol.version import __version__
+from protocol.wire.messages import LogLine
 
 log = logging.getLogger(__name__)
 

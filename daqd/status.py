@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from daqd.active_run import ActiveRun
+from daqd.acquisition.active_run import ActiveRun
+from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
-from daqd.disk_watch import DiskWatch
-from daqd.notices import Report
-from protocol import messages
-from protocol.messages import PublisherStat, Queue, Rates, Stat
+from daqd.children.notices import Report
 from protocol.run_record import Counts
+from protocol.wire import messages
+from protocol.wire.messages import PublisherStat, Queue, Rates, Stat
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.client import StreamClient
 from monitor.events import AlarmMessage
-from protocol.alarms import Alarm
+from protocol.wire.alarms import Alarm
 
 _TURN_S = 1.0
 _JOIN_S = 5.0

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClient
-from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
-from monitor.state import DetectorState
+from monitor.receiving.curve import add_key_arguments
+from monitor.state.detector_state import DetectorState
 from monitor.terminal.alarm_lines import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments
-from protocol.messages import Topic
 from protocol.tool.output import drop_output
+from protocol.wire.messages import Topic
 
 _EXAMPLES = """\
 examples:

@@ -14,15 +14,15 @@ from typing import Self
 import zmq
 
 from monitor.continuity import HitArray
-from monitor.curve import HandshakeWatch, client_keys, secure_client
 from monitor.errors import EndpointError
 from monitor.events import Event, HitBatch
-from monitor.history import run_hits
-from monitor.history_link import HistoryLink, catch_up_endpoint
-from monitor.joining import HistoryJoin
-from monitor.reader import StreamCounters, StreamReader
-from protocol.key_files import ClientKeys, KeyPair, PublicKey
-from protocol.messages import Topic
+from monitor.receiving.curve import HandshakeWatch, client_keys, secure_client
+from monitor.receiving.history import run_hits
+from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
+from monitor.receiving.joining import HistoryJoin
+from monitor.receiving.reader import StreamCounters, StreamReader
+from protocol.wire.key_files import ClientKeys, KeyPair, PublicKey
+from protocol.wire.messages import Topic
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class StreamClient:
         return self._join is not None and self._join.fetching
 
     def history(self, run: int, first: int = 0, last: int | None = None, timeout_s: float = 10.0) -> Iterator[HitArray]:
-        """The hits of any run that the daemon has on disk, beside the stream; see `monitor.history.run_hits`."""
+        """The hits of any run that the daemon has on disk, beside the stream; see `run_hits`."""
         endpoint = self._catch_up or self._link.endpoint or catch_up_endpoint(self.endpoint, None)
         return run_hits(endpoint, run, first, last, timeout_s=timeout_s, keys=self._keys)
 

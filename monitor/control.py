@@ -9,11 +9,11 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
-from monitor.curve import secure_client
 from monitor.errors import MonitorError
+from monitor.receiving.curve import secure_client
 from protocol.errors import MessageError
-from protocol.key_files import ClientKeys
-from protocol.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
+from protocol.wire.key_files import ClientKeys
+from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
 
 _TIMEOUT_S = 65.0
 """`stop` takes as long as what was read needs to reach the disk."""

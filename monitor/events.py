@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from monitor.continuity import HitArray, HitsStep, SequenceStep
-from protocol.alarms import Alarm
 from protocol.ledger import Ledger
-from protocol.messages import Header, LogLine, RunEvent, Stat, Topic
+from protocol.wire.alarms import Alarm
+from protocol.wire.messages import Header, LogLine, RunEvent, Stat, Topic
 
 
 @dataclass(frozen=True, slots=True, eq=False)

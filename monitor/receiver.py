@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from monitor.client import StreamClient
 from monitor.detector import ChipPlace, Geometry
-from monitor.reader import StreamCounters
-from monitor.state import DetectorState, MonitorSummary
-from monitor.time_series import Rate, Span
+from monitor.receiving.reader import StreamCounters
+from monitor.state.detector_state import DetectorState, MonitorSummary
+from monitor.state.time_series import Rate, Span
 
 _TURN_S = 1.0
 _JOIN_S = 5.0

@@ -9,13 +9,16 @@ from typing import TypeVar
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
-from protocol.astep import REQUEST_FILLER
-from protocol.astep_chip import configure_board, make_safe, start_injection
-from protocol.astep_registers import register_name
-from protocol.astep_sequence import (
+from protocol.chips.chip_setup import ChipSetup
+from protocol.errors import AstepError
+from protocol.readout_description import ReadoutDescription
+from protocol.registers.astep import REQUEST_FILLER
+from protocol.registers.astep_chip import configure_board, make_safe, start_injection
+from protocol.registers.astep_registers import register_name
+from protocol.registers.astep_sequence import (
     AstepSettings,
     Firmware,
     Step,
@@ -26,9 +29,6 @@ from protocol.astep_sequence import (
     set_up,
     start_readout,
 )
-from protocol.chip_setup import ChipSetup
-from protocol.errors import AstepError
-from protocol.readout_description import ReadoutDescription
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)

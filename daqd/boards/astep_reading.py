@@ -7,9 +7,10 @@ from contextlib import suppress
 from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
-from protocol.astep import MAX_LENGTH, RegisterRead, read_register
-from protocol.astep_registers import Register
-from protocol.astep_sequence import (
+from protocol.layer_scan import MAX_FRAME_BYTES
+from protocol.registers.astep import MAX_LENGTH, RegisterRead, read_register
+from protocol.registers.astep_registers import Register
+from protocol.registers.astep_sequence import (
     COUNTER_KINDS,
     check_firmware,
     counters_of,
@@ -18,7 +19,6 @@ from protocol.astep_sequence import (
     xadc_temperature_c,
     xadc_voltage_v,
 )
-from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.stream_bytes import PADDING_BYTE
 
 SETTLE_TIMEOUT_S = 0.1

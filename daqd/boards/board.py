@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from protocol.chip_setup import ChipSetup
+from protocol.chips.chip_setup import ChipSetup
 from protocol.readout import AbstractAstroPixReadout
 from protocol.readout_description import ReadoutDescription
 

@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
-from protocol.astep_sequence import AstepAnswerError
-from protocol.gecco_sequence import Pause, UnexpectedAnswerError
+from protocol.registers.astep_sequence import AstepAnswerError
+from protocol.registers.gecco_sequence import Pause, UnexpectedAnswerError
 
 Result = TypeVar("Result")
 

@@ -3,7 +3,7 @@
 from daqd.boards.astep import AstepBoard
 from daqd.boards.board import Board
 from daqd.boards.gecco import GeccoBoard
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
 

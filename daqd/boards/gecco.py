@@ -9,13 +9,14 @@ from contextlib import suppress
 from daqd.boards.board import Board, BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
 from daqd.boards.gecco_polling import ReadoutPoller
-from daqd.config import BoardSection
+from daqd.configuration.config import BoardSection
 from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
-from protocol.chip_setup import ChipSetup
-from protocol.gecco import REQUEST_FILLER, register_name
-from protocol.gecco_chip import configure_board, make_safe, start_board, stop_injection
-from protocol.gecco_sequence import (
+from protocol.chips.chip_setup import ChipSetup
+from protocol.readout_description import ReadoutDescription
+from protocol.registers.gecco import REQUEST_FILLER, register_name
+from protocol.registers.gecco_chip import configure_board, make_safe, start_board, stop_injection
+from protocol.registers.gecco_sequence import (
     Steps,
     check_scratch,
     disable_spi,
@@ -24,7 +25,6 @@ from protocol.gecco_sequence import (
     reset_chip,
     reset_fifos,
 )
-from protocol.readout_description import ReadoutDescription
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
-from protocol.gecco import MAX_LENGTH, ReadRequest, Register, SpiConfig, encode_requests
-from protocol.gecco_sequence import check_scratch
+from protocol.registers.gecco import MAX_LENGTH, ReadRequest, Register, SpiConfig, encode_requests
+from protocol.registers.gecco_sequence import check_scratch
 from protocol.stream_bytes import PADDING_BYTE
 
 SETTLE_TIMEOUT_S = 0.1

@@ -13,8 +13,10 @@ from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
 from daqd.emulator.seeded_frames import NS_PER_TICK
-from protocol.astep import RegisterRead, RegisterWrite, RequestParser
-from protocol.astep_registers import (
+from protocol.layer_scan import FrameLayout
+from protocol.readout_description import TimestampOrder
+from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
+from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
     LAYER_MOSI_SIZE,
@@ -27,8 +29,6 @@ from protocol.astep_registers import (
     Register,
     TimestampCtrl,
 )
-from protocol.layer_scan import FrameLayout
-from protocol.readout_description import TimestampOrder
 
 FIRMWARE_ID: Final = 0xAC03
 FIRMWARE_VERSION: Final = 0x2025_1101

@@ -4,8 +4,15 @@ They take whatever is written, in any pieces, and can be asked what they have be
 """
 
 from daqd.emulator.gecco_ports import ChipRegisters
-from protocol.astep_registers import LAYER_LOAD, LAYER_TDAC_LOAD, MAX_LAYERS, MOSI_FIFO_BYTES, InjectionCtrl, Register
-from protocol.gecco import ChipPort
+from protocol.registers.astep_registers import (
+    LAYER_LOAD,
+    LAYER_TDAC_LOAD,
+    MAX_LAYERS,
+    MOSI_FIFO_BYTES,
+    InjectionCtrl,
+    Register,
+)
+from protocol.registers.gecco import ChipPort
 
 _CLOCKS_AND_DATA = ChipPort.CK1 | ChipPort.CK2 | ChipPort.SIN
 

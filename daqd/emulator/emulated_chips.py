@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from daqd.errors import ConfigError
 from protocol.astropix3_hit import AstroPix3Hit, AstroPix3LayerHit
-from protocol.chip_kind import ASTROPIX3, ASTROPIX4, ChipKind
+from protocol.chips.chip_kind import ASTROPIX3, ASTROPIX4, ChipKind
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable
 from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit, in_order
 

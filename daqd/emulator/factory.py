@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource

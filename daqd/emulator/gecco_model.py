@@ -7,7 +7,8 @@ from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.gecco_ports import CardRegisters, ChipRegisters, PatternGenerator
 from daqd.emulator.read_fifo import ReadFifo
-from protocol.gecco import (
+from protocol.hit import reverse_bit_order
+from protocol.registers.gecco import (
     SPI_WRITE_FIFO_BYTES,
     ChipPort,
     ReadbackConfig,
@@ -17,8 +18,7 @@ from protocol.gecco import (
     SpiConfig,
     WriteRequest,
 )
-from protocol.gecco_sequence import ROUTING_COMMAND
-from protocol.hit import reverse_bit_order
+from protocol.registers.gecco_sequence import ROUTING_COMMAND
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 
 # Plain numbers: operations on flags are slow, and these are looked at with every request.

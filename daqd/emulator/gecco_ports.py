@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protocol.chip_kind import CHIP_KINDS, ChipValue
-from protocol.chip_vector import Bits, read_configuration_bits, read_tdac_row_bits
-from protocol.gecco import ChipPort, Register
-from protocol.gecco_chip import CARD_CLOCK, CARD_DATA, CARD_LOAD
+from protocol.chips.chip_kind import CHIP_KINDS, ChipValue
+from protocol.chips.chip_vector import Bits, read_configuration_bits, read_tdac_row_bits
+from protocol.registers.gecco import ChipPort, Register
+from protocol.registers.gecco_chip import CARD_CLOCK, CARD_DATA, CARD_LOAD
 
 _MAX_BITS = 1 << 16
 _CK1, _CK2, _SIN = int(ChipPort.CK1), int(ChipPort.CK2), int(ChipPort.SIN)

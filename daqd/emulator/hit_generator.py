@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.emulated_chips import Particles, emulated_chips
 from daqd.errors import ConfigError
 from protocol.hit import HitTable

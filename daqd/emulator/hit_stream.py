@@ -6,7 +6,7 @@ from enum import IntFlag
 import numpy as np
 import numpy.typing as npt
 
-from daqd.config import MisbehaveSection
+from daqd.configuration.config import MisbehaveSection
 from daqd.emulator.hit_generator import HitBatch
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 

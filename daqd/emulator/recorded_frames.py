@@ -7,10 +7,10 @@ import numpy as np
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.recorded_readouts import RecordedReadouts
-from protocol.astep_registers import MAX_LAYERS
 from protocol.block import ReadoutBlock
 from protocol.layer_scan import FrameLayout
 from protocol.readout_decoder import ReadoutDecoder
+from protocol.registers.astep_registers import MAX_LAYERS
 
 _FIRST_LAYER_ID = 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from daqd.config import EmulatorSection, MisbehaveSection
+from daqd.configuration.config import EmulatorSection, MisbehaveSection
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator

@@ -1,6 +1,6 @@
 """From the configuration to the link that reaches the board."""
 
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.factory import emulated_board, emulated_cable
 from daqd.emulator.ft2232h import EmulatedFt2232h
 from daqd.emulator.pty_device import PtyDevice

@@ -10,7 +10,7 @@ import usb.backend.libusb1
 import usb.core
 import usb.util
 
-from daqd.config import FtdiSection
+from daqd.configuration.config import FtdiSection
 from daqd.errors import BoardError, BoardLost
 
 VENDOR, PRODUCT = 0x0403, 0x6010

@@ -10,9 +10,9 @@ from typing import Any
 
 import serial
 
-from daqd.config import SerialSection
+from daqd.configuration.config import SerialSection
 from daqd.errors import BoardError, BoardLost
-from daqd.process_lock import DeviceLock
+from daqd.process.process_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
 
 QUIET_S = 0.05

@@ -29,14 +29,14 @@ import numpy.typing as npt
 
 from monitor.continuity import HitArray
 from monitor.detector import ChipPlace, Geometry, HitKind
-from monitor.histograms import HitHistograms
-from monitor.reader import StreamCounters
-from monitor.time_series import RunSeries
-from monitor.tot_binning import TotBinning
-from protocol.alarms import AlarmLevel
+from monitor.receiving.reader import StreamCounters
+from monitor.state.histograms import HitHistograms
+from monitor.state.time_series import RunSeries
+from monitor.state.tot_binning import TotBinning
 from protocol.ledger import Ledger
-from protocol.messages import Stat
 from protocol.run_record import RunRecord
+from protocol.wire.alarms import AlarmLevel
+from protocol.wire.messages import Stat
 
 Counts = npt.NDArray[np.int64]
 

@@ -9,22 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
-from monitor.curve import add_key_arguments
 from monitor.detector import Geometry
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
-from monitor.sanity import catalogue, once
-from monitor.sanity.alarm_commands import COMMANDS, command_main
-from monitor.sanity.alarm_service import AlarmService
-from monitor.sanity.check_table import CheckEntry
+from monitor.receiving.curve import add_key_arguments
+from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
+from monitor.sanity.alarms.alarm_service import AlarmService
+from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.check_table import CheckEntry
+from monitor.sanity.checks.event_checks import with_limits
+from monitor.sanity.checks.findings import CheckInfo, Notice, Place
+from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
 from monitor.sanity.configuration_sections import StreamSection
-from monitor.sanity.event_checks import with_limits
-from monitor.sanity.findings import CheckInfo, Notice, Place
-from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
-from monitor.sanity.recorded import MOST_CHIPS
-from monitor.sanity.report import Report
+from monitor.sanity.recorded import once
+from monitor.sanity.recorded.recorded_files import MOST_CHIPS
+from monitor.sanity.recorded.report import Report
 from protocol.tool.output import drop_output
 
 _EXAMPLES = """\

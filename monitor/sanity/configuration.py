@@ -17,9 +17,12 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
-from monitor.sanity.addresses import check_control_address
+from monitor.sanity.alarms.addresses import check_control_address
+from monitor.sanity.alarms.engine import Rule
 from monitor.sanity.check import Check
-from monitor.sanity.check_table import CheckEntry, entries, with_modules
+from monitor.sanity.checks.check_table import CheckEntry, entries, with_modules
+from monitor.sanity.checks.reference import Reference
+from monitor.sanity.checks.reference_checks import with_reference
 from monitor.sanity.configuration_sections import (
     CheckSettings,
     CommandSection,
@@ -33,12 +36,9 @@ from monitor.sanity.configuration_sections import (
     StreamSection,
     WebhookSection,
 )
-from monitor.sanity.engine import Rule
-from monitor.sanity.reference import Reference
-from monitor.sanity.reference_checks import with_reference
-from protocol.alarms import AlarmLevel
 from protocol.config_mistakes import describe_mistakes
 from protocol.toml_file import read_toml
+from protocol.wire.alarms import AlarmLevel
 
 
 class Configuration(Section):

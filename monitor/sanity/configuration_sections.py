@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.detector import CHIPS
-from monitor.sanity.addresses import check_control_address, check_publish_address
-from monitor.sanity.silence_list import Silenced
+from monitor.sanity.alarms.addresses import check_control_address, check_publish_address
+from monitor.sanity.alarms.silence_list import Silenced
 
 _Level = Literal["warning", "critical"]
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.sanity import catalogue
-from monitor.sanity.checks import HitTally, check_ledger
-from monitor.sanity.findings import Level, Notice, Place
-from monitor.sanity.limits import Limits
-from monitor.sanity.order import ReadoutOrder
-from monitor.sanity.silence import Silence
-from protocol.messages import Header
+from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.findings import Level, Notice, Place
+from monitor.sanity.checks.hit_checks import HitTally, check_ledger
+from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.order import ReadoutOrder
+from monitor.sanity.checks.silence import Silence
+from protocol.wire.messages import Header
 
 _LOG_LEVELS = {"warning": Level.INFO, "error": Level.WARNING, "critical": Level.CRITICAL}
 

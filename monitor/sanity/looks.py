@@ -13,13 +13,13 @@ import numpy as np
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, RunMessage, StatMessage
-from monitor.rates import NS_PER_S
-from monitor.reader import StreamCounters
+from monitor.receiving.reader import StreamCounters
 from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts
-from monitor.state import DetectorState
-from protocol.alarms import AlarmLevel
+from monitor.state.detector_state import DetectorState
+from monitor.state.rates import NS_PER_S
 from protocol.hit import HIT_DTYPE, join_tables
 from protocol.ledger import Ledger
+from protocol.wire.alarms import AlarmLevel
 
 MOST_HITS = 100_000
 """Hits since the last look that are kept one by one."""

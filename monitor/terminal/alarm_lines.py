@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from protocol.alarms import Alarm, AlarmLevel
+from protocol.wire.alarms import Alarm, AlarmLevel
 
 _STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
 

@@ -12,6 +12,7 @@ from textual.widgets import Footer
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.detector import ChipPlace, HitKind
 from monitor.receiver import Receiver
+from monitor.state.time_series import SPANS, Span
 from monitor.terminal import status_lines
 from monitor.terminal.alarm_lines import alarm_lines
 from monitor.terminal.figures import grouped
@@ -19,7 +20,6 @@ from monitor.terminal.hit_map import HitMap
 from monitor.terminal.rate_graph import RateGraph
 from monitor.terminal.spectrum import Spectrum
 from monitor.terminal.text_lines import TextLines
-from monitor.time_series import SPANS, Span
 
 _REDRAW_S = 0.3
 _MAP_SHARE = 0.6

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tornado.web import HTTPError, RequestHandler
 
 from monitor.errors import MisuseError
-from protocol.endpoints import is_loopback
+from protocol.wire.endpoints import is_loopback
 
 COOKIE: Final = "astropix_monitor"
 _COOKIE_DAYS = 30

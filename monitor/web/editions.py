@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from monitor.receiver import Receiver
-from monitor.state import DetectorState
+from monitor.state.detector_state import DetectorState
 from monitor.web.encoding import encode_part
 from monitor.web.facts import facts
 from monitor.web.sheet import Source

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from monitor.state import MonitorSummary
+from monitor.state.detector_state import MonitorSummary
 from monitor.terminal.figures import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
-from protocol.messages import Stat
+from protocol.wire.messages import Stat
 
 STALE_S = 3.0
 """The state comes once a second: three seconds without any message are worth a shout."""

@@ -7,9 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from monitor.receiver import Receiver
-from monitor.state import MonitorSummary
-from protocol.alarms import Alarm, AlarmLevel
-from protocol.messages import Stat
+from monitor.state.detector_state import MonitorSummary
+from protocol.wire.alarms import Alarm, AlarmLevel
+from protocol.wire.messages import Stat
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "astropix_"

@@ -16,10 +16,10 @@ from tornado.httpserver import HTTPServer
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.control import Controller
-from monitor.curve import client_keys
 from monitor.detector import Geometry
 from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
+from monitor.receiving.curve import client_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
 from monitor.web.editions import Editor
@@ -30,8 +30,8 @@ from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
 from monitor.web.sheet import Plot
 from monitor.web.snapshot import Snapshot
-from protocol.endpoints import is_loopback
-from protocol.messages import Topic
+from protocol.wire.endpoints import is_loopback
+from protocol.wire.messages import Topic
 
 _GATHER_S = 0.05
 _END_WITHIN_S = 10

@@ -19,7 +19,7 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256, Viridis256
 
-from monitor.state import DetectorState
+from monitor.state.detector_state import DetectorState
 from monitor.web.theme import Colours, colours
 from monitor.web.view import View, Views
 

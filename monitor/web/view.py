@@ -6,10 +6,10 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.detector import ChipPlace
-from monitor.histograms import HitHistograms
-from monitor.rates import NS_PER_S
-from monitor.state import DetectorState
-from monitor.time_series import SPANS, Span
+from monitor.state.detector_state import DetectorState
+from monitor.state.histograms import HitHistograms
+from monitor.state.rates import NS_PER_S
+from monitor.state.time_series import SPANS, Span
 
 Window = Literal["run", "minute"]
 WINDOWS: Final[tuple[Window, ...]] = ("run", "minute")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astropix_pytest.generating import BEGIN_NS, generate
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import ConfigError
 from protocol.astropix3_hit import AstroPix3Hit

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.control import ControlClient
 from daqd.transports.factory import make_link
 from protocol.apx import ApxReader

@@ -6,10 +6,10 @@ import numpy as np
 
 from monitor.continuity import RunPass, RunTracker, SequenceStep
 from monitor.events import HitBatch
-from monitor.state import DetectorState
-from monitor.time_series import SPANS
+from monitor.state.detector_state import DetectorState
+from monitor.state.time_series import SPANS
 from protocol.hit import HIT_DTYPE, HitTable
-from protocol.messages import Header
+from protocol.wire.messages import Header
 from tests.bench.figures import Effort, Figure
 
 NS_PER_S = 1_000_000_000

@@ -9,7 +9,7 @@ import sys
 import time
 
 from monitor.client import StreamClient
-from monitor.history import run_hits
+from monitor.receiving.history import run_hits
 
 
 def join(endpoint: str, wanted: int) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
-from daqd.config import load_config
+from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.emulator.factory import emulated_board
 from daqd.transports.emulated import EmulatedLink

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import zmq
 
-from protocol.catch_up import CatchUpReply, HitsReply, Refusal, decode_catch_up_reply
-from protocol.messages import Request, encode_request
+from protocol.wire.catch_up import CatchUpReply, HitsReply, Refusal, decode_catch_up_reply
+from protocol.wire.messages import Request, encode_request
 from tests.daqd.waiting import DEADLINE_S
 
 _numbers = itertools.count()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daqd.boards.astep import AstepBoard
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.astep_model import FIRMWARE_ID, AstepModel
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames

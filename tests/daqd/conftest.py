@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from tests.daqd.waiting import DEADLINE_S
 from tests.daqd.writing import Write, Writing
 from tests.leaks import nothing_left_behind

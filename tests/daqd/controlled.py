@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
-from daqd.config import Config
-from daqd.disk_watch import DiskWatch
+from daqd.configuration.config import Config
 from daqd.errors import RunControlError
 from daqd.run_control import RunControl
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.run_record import RunRecord
 from tests.daqd.fake_board import FakeBoard

@@ -3,7 +3,7 @@
 from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.gecco_model import GeccoModel
 from daqd.emulator.read_fifo import FifoRecord

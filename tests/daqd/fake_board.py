@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
-from protocol.chip_setup import ChipSetup
+from protocol.chips.chip_setup import ChipSetup
 from protocol.readout import AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import zmq
 
-from protocol.messages import Message, Topic, decode_message
+from protocol.wire.messages import Message, Topic, decode_message
 from tests.daqd.waiting import DEADLINE_S
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from daqd.stream import Stream
+from daqd.publishing.stream import Stream
 from protocol.hit import HIT_DTYPE, HitTable
-from protocol.messages import Header, Message, RunEvent, Topic
+from protocol.wire.messages import Header, Message, RunEvent, Topic
 
 
 class Sent(Stream):

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from daqd.notices import Notice, Report, decode_report, encode_line
-from daqd.run_store import RunStore
+from daqd.children.notices import Notice, Report, decode_report, encode_line
+from daqd.runs.run_store import RunStore
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
 
 class PublisherChild:
-    """`python -m daqd.publish` for the runs of `store`; a context manager that kills what has not ended."""
+    """`python -m daqd.publishing.publish` for the runs of `store`; a context manager that kills what has not ended."""
 
     def __init__(self, store: RunStore, bind: str = "tcp://127.0.0.1:*", **options: Any) -> None:
         given = {
@@ -30,7 +30,15 @@ class PublisherChild:
         }
         raw = given.pop("raw", False)
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-        command = [sys.executable, "-W", "error", "-m", "daqd.publish", *arguments, *(["--raw"] if raw else [])]
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "daqd.publishing.publish",
+            *arguments,
+            *(["--raw"] if raw else []),
+        ]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path.cwd()
         )

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from daqd.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
-from daqd.run_store import RunStore
+from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
+from daqd.runs.run_store import RunStore
 from protocol.run_record import RunRecord, RunState
 from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.made_readouts import CHIPS

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from daqd.acquisition import Reader, ReaderEnd
+from daqd.acquisition.reader import Reader, ReaderEnd
+from daqd.acquisition.readout_queue import READOUT_COST_BYTES, ReadoutQueue
 from daqd.boards import open_board
 from daqd.boards.board import Board
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import BoardError, BoardLost
-from daqd.readout_queue import READOUT_COST_BYTES, ReadoutQueue
 from tests.daqd.fake_board import T0_NS, FakeBoard
 from tests.daqd.waiting import DEADLINE_S, wait_until
 

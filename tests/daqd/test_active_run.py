@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from daqd.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
 from daqd.boards import open_board
 from daqd.boards.board import Board
-from daqd.chip_setup import load_chip_setup
-from daqd.config import Config
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config
 from daqd.errors import BoardError, BoardLost, DiskError
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from protocol.apx import FileHeader, apx_open
 from protocol.readout import AstroPix4Readout
 from protocol.run_record import Gap, RunRecord
@@ -345,7 +345,7 @@ def test_a_record_that_cannot_be_closed_is_an_error(
     taking = take(FakeBoard([b"a"]), wish=RunWish(readouts=1))
     assert taking.ended.wait(DEADLINE_S)
     with monkeypatch.context() as patch:
-        patch.setattr("daqd.run_store.replace_text", _refuse_text)
+        patch.setattr("daqd.runs.run_store.replace_text", _refuse_text)
         with pytest.raises(DiskError, match="cannot write the record of run 1"):
             taking.active.close_record()
     assert json.loads(store.record_path(1).read_text())["state"] == "running"

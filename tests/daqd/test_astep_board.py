@@ -8,16 +8,16 @@ import pytest
 from daqd.boards import open_board
 from daqd.boards.astep import AstepBoard
 from daqd.boards.board import Board
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.astep_model import AstepModel
 from daqd.errors import BoardAnswerError, BoardError, BoardLost, ConfigError
-from protocol.astep import RegisterRead
-from protocol.astep_chip import configuration_frame, routing_frame
-from protocol.astep_registers import LAYER_CTRL, Register
-from protocol.chip_setup import ChipSetup, Injection
-from protocol.chip_vector import configuration_bits, tdac_row_bits
-from protocol.chip_yaml import usual_chip_file
+from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_vector import configuration_bits, tdac_row_bits
+from protocol.chips.chip_yaml import usual_chip_file
 from protocol.layer_readout import AstroPix4LayerReadout
+from protocol.registers.astep import RegisterRead
+from protocol.registers.astep_chip import configuration_frame, routing_frame
+from protocol.registers.astep_registers import LAYER_CTRL, Register
 from tests.daqd.astep_bench import AstepBench
 
 SAFE = [0x15, 0x14, 0x14]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.seeded_frames import SeededFrames
 from protocol.layer_scan import FrameLayout

@@ -10,8 +10,8 @@ import pytest
 
 from daqd.boards import open_board
 from daqd.boards.board import Board
-from daqd.chip_setup import load_chip_setup
-from daqd.config import Config
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.cable import Cable
 from daqd.emulator.factory import emulated_board

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daqd.checkpoint import OVERLAP_S, Checkpoint, CheckpointFile
-from daqd.follower import Position
+from daqd.following.follower import Position
+from daqd.publishing.checkpoint import OVERLAP_S, Checkpoint, CheckpointFile
 from protocol.decode import StreamDecoder
 
 COUNTS = st.integers(0, (1 << 63) - 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daqd.child_input import ChildInput
+from daqd.children.child_input import ChildInput
 from tests.daqd.waiting import DEADLINE_S
 
 

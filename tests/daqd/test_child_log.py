@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from daqd.child_log import relay
+from daqd.children.child_log import relay
 
 
 async def listen_to(program: str) -> int:
@@ -28,7 +28,7 @@ def logged(program: str, caplog: pytest.LogCaptureFixture) -> list[tuple[str, st
 def test_priorities_and_lines_of_others(caplog: pytest.LogCaptureFixture) -> None:
     program = """
 import sys
-from daqd.child_log import say
+from daqd.children.child_log import say
 say("wrong", 3); say("two\\nlines"); say("fine", 6); say("detail", 7)
 print("Assertion failed: (zmq)", file=sys.stderr)
 print("\\n<9>odd\\n<3", file=sys.stderr)
@@ -55,7 +55,8 @@ def test_a_line_without_end_is_cut(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_child_whose_daemon_was_killed_can_speak() -> None:
     program = (
-        "import sys; sys.stdin.read()\nfrom daqd.child_log import say\nsay('more'); say('and more'); print('alive')"
+        "import sys; from daqd.children.child_log import say\n"
+        "sys.stdin.read(); say('more'); say('and more'); print('alive')"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],

@@ -8,13 +8,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.chip_settings import ChipSettings
-from daqd.chip_setup import build_chip_setup, load_chip_setup
-from daqd.config import load_config
-from daqd.config_sections import BoardSection
+from daqd.configuration.chip_settings import ChipSettings
+from daqd.configuration.chip_setup import build_chip_setup, load_chip_setup
+from daqd.configuration.config import load_config
+from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
-from protocol.chip_setup import ChipSetup
-from protocol.chip_yaml import ChipFile, parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_setup import ChipSetup
+from protocol.chips.chip_yaml import ChipFile, parse_chip_yaml, usual_chip_file
 
 OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"
 GECCO = {"transport": "emulated"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from daqd.config import Config, EmulatorSection, default_runtime_dir, load_config
+from daqd.configuration.config import Config, EmulatorSection, default_runtime_dir, load_config
 from daqd.errors import ConfigError
-from protocol.endpoints import check_control_endpoint, check_stream_endpoint, connectable, is_loopback
+from protocol.wire.endpoints import check_control_endpoint, check_stream_endpoint, connectable, is_loopback
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
 BOARD = '[board]\ntransport = "emulated"\n'

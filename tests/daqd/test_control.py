@@ -16,9 +16,9 @@ import pytest
 import zmq
 
 from daqd.control import ControlClient, ControlError, ControlServer
-from daqd.curve import ServerKeys
 from daqd.errors import RunControlError
-from protocol.messages import MAX_CONTROL_BYTES, Reply, Request, decode_reply, encode_request
+from daqd.sockets.curve import ServerKeys
+from protocol.wire.messages import MAX_CONTROL_BYTES, Reply, Request, decode_reply, encode_request
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing
 

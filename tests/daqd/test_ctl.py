@@ -11,9 +11,9 @@ import pytest
 from daqd.ctl import COMMANDS, build_parser, endpoint_of, main
 from daqd.errors import RunControlError
 from protocol.ledger import Ledger
-from protocol.messages import Board, Disk, PublisherStat, Queue, Rates, Stat
 from protocol.run_record import Counts, FileRecord, RunRecord
 from protocol.version import __version__
+from protocol.wire.messages import Board, Disk, PublisherStat, Queue, Rates, Stat
 from tests.daqd.test_control import Serving
 
 FILE = FileRecord(name="run_000007_0000.apx", index=0, size_bytes=4321, sha256="", readouts=5, begin_ns=1, end_ns=2)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daqd.curve import AllowedClients, load_server_keys, secure_client
 from daqd.errors import ConfigError
-from daqd.refusals import Refusals
-from daqd.stream import Stream
-from protocol.key_files import ClientKeys
-from protocol.messages import LogLine, Topic, encode_body
+from daqd.publishing.stream import Stream
+from daqd.sockets.curve import AllowedClients, load_server_keys, secure_client
+from daqd.sockets.refusals import Refusals
+from protocol.wire.key_files import ClientKeys
+from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from daqd.config_sections import DiskSection
-from daqd.disk_space import DiskLimits, WriteRate
+from daqd.acquisition.disk_space import DiskLimits, WriteRate
+from daqd.configuration.config_sections import DiskSection
 
 MB = 1_000_000
 HOUR_S = 3600.0

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from daqd.acquisition.disk_watch import DiskWatch
+from daqd.acquisition.readout_queue import READOUT_COST_BYTES, ReadoutQueue
 from daqd.boards.board import RawReadout
-from daqd.config_sections import DiskSection
-from daqd.disk_watch import DiskWatch
-from daqd.readout_queue import READOUT_COST_BYTES, ReadoutQueue
-from protocol.messages import Disk
+from daqd.configuration.config_sections import DiskSection
+from protocol.wire.messages import Disk
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
@@ -144,7 +144,7 @@ def test_a_disk_that_cannot_be_asked(watched: Watched, caplog: pytest.LogCapture
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks more often than once a second."""
-    monkeypatch.setattr("daqd.disk_watch._INTERVAL_S", 0.01)
+    monkeypatch.setattr("daqd.acquisition.disk_watch._INTERVAL_S", 0.01)
 
 
 @pytest.mark.usefixtures("quick")

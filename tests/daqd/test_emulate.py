@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from daqd.config import SerialSection
+from daqd.commands.firmware import firmware_on
+from daqd.configuration.config import SerialSection
 from daqd.errors import BoardLost
-from daqd.firmware import firmware_on
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.test_serial_link import reopen
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.hit_stream import HitFault
 from daqd.emulator.seeded_hits import SeededHits, whole_hits
 from daqd.errors import ConfigError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from daqd.boards import open_board
-from daqd.config import AstepSection, Config
+from daqd.configuration.config import AstepSection, Config
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.recorded_readouts import RecordedReadouts
 from daqd.errors import ConfigError

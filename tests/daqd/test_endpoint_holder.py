@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daqd.endpoint_holder import bind_alone, holder_of, in_the_way
+from daqd.sockets.endpoint_holder import bind_alone, holder_of, in_the_way
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens")
 
@@ -56,8 +56,8 @@ def test_a_foreign_program_at_a_port(family: str, address: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["daqd.publish", "--daq=first"], "the publisher of the daemon 'first'"),
-        (["daqd.history"], "the catch-up service of another daemon"),
+        (["daqd.publishing.publish", "--daq=first"], "the publisher of the daemon 'first'"),
+        (["daqd.catching_up.history"], "the catch-up service of another daemon"),
     ],
 )
 def test_ours(argv: list[str], expected: str) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from daqd.boards import open_board
 from daqd.boards.board import Board
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardLost, LinkTimeout
-from protocol.gecco import REQUEST_FILLER, ReadRequest, Register
 from protocol.readout import AstroPix4Readout
+from protocol.registers.gecco import REQUEST_FILLER, ReadRequest, Register
 from tests.daqd.emulated_bench import EmulatedBench, ScriptedSource
 
 CHIP_OUT_OF_RESET, CHIP_IN_RESET = 0x00, 0x10

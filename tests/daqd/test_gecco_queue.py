@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqd.errors import BoardAnswerError
-from protocol.gecco import ReadRequest, Register
+from protocol.registers.gecco import ReadRequest, Register
 from tests.daqd.emulated_bench import EmulatedBench, ScriptedSource
 
 FULL = bytes(range(64))

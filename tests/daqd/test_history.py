@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daqd.child_process import ChildError
-from daqd.history import parse_options
-from daqd.history_handle import HistoryHandle
-from daqd.run_store import RunStore
+from daqd.catching_up.history import parse_options
+from daqd.children.child_process import ChildError
+from daqd.children.history_handle import HistoryHandle
+from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from tests.daqd.asking import Asking
 from tests.daqd.made_readouts import make_readouts
@@ -131,7 +131,15 @@ def test_an_address_that_is_taken(store: RunStore, caplog: pytest.LogCaptureFixt
 
 def test_it_goes_with_the_daemon(store: RunStore) -> None:
     """Its input ends when the daemon is gone, however that went."""
-    command = [sys.executable, "-W", "error", "-m", "daqd.history", f"--data-dir={store.data_dir}", "--after-run=0"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "daqd.catching_up.history",
+        f"--data-dir={store.data_dir}",
+        "--after-run=0",
+    ]
     with subprocess.Popen(
         [*command, "--bind=tcp://127.0.0.1:*"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()
     ) as process:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import zmq
 
-from daqd.history_server import HistoryError, HistoryServer
-from daqd.run_store import RunStore
-from protocol.catch_up import MAX_CATCH_UP_BYTES, HitsReply, Refusal, RunsReply
-from protocol.messages import Request, encode_request
+from daqd.catching_up.history_server import HistoryError, HistoryServer
+from daqd.runs.run_store import RunStore
+from protocol.wire.catch_up import MAX_CATCH_UP_BYTES, HitsReply, Refusal, RunsReply
+from protocol.wire.messages import Request, encode_request
 from tests.daqd.asking import Asking
 from tests.daqd.made_readouts import make_readouts
 from tests.daqd.run_on_disk import RunOnDisk, number_readouts
@@ -108,7 +108,7 @@ def test_a_client_goes_on_where_it_was(run: RunOnDisk, monkeypatch: pytest.Monke
         client.ask("hits", run=3, first=following, max_hits=20)
         ((_, again),) = server._sessions.values()
         assert again is past
-        monkeypatch.setattr("daqd.history_server._SESSION_S", 0.0)
+        monkeypatch.setattr("daqd.catching_up.history_server._SESSION_S", 0.0)
         server.forget(1e12)
         assert not server._sessions
         replies = client.hits(3, following, max_hits=20)
@@ -124,9 +124,9 @@ def test_what_is_remembered_is_bounded(run: RunOnDisk) -> None:
 
 def test_work_takes_turns_and_ends_in_time(run: RunOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no time at all, each request gets some work done and its client a reply, and the run comes all the same."""
-    monkeypatch.setattr("daqd.history_server._TURN_S", 0.0)
-    monkeypatch.setattr("daqd.history_server._REPLY_S", 0.0)
-    monkeypatch.setattr("daqd.follower._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("daqd.catching_up.history_server._TURN_S", 0.0)
+    monkeypatch.setattr("daqd.catching_up.history_server._REPLY_S", 0.0)
+    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 1000)
     with serving(run.store) as server, Asking(server.endpoint) as client:
         replies = client.hits(3)
     assert any(reply.header.readouts is None for reply in replies)

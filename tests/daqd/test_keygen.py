@@ -9,8 +9,8 @@ import pytest
 import zmq.auth
 
 from daqd import ctl
-from daqd.keygen import KeygenError, KeyNameError, default_key_dir, make_keys
-from protocol.key_files import PublicKey, read_key_pair, read_public_key
+from daqd.commands.keygen import KeygenError, KeyNameError, default_key_dir, make_keys
+from protocol.wire.key_files import PublicKey, read_key_pair, read_public_key
 
 
 def mode(path: Path) -> int:

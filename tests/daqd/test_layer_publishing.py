@@ -5,21 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from daqd.checkpoint import Checkpoint
-from daqd.feed import ReadoutsRead, RunBegan, RunEnded
-from daqd.follower import Position
-from daqd.run_publisher import RunPublisher
+from daqd.following.feed import ReadoutsRead, RunBegan, RunEnded
+from daqd.following.follower import Position
+from daqd.publishing.checkpoint import Checkpoint
+from daqd.publishing.run_publisher import RunPublisher
 from monitor.events import HitBatch
-from monitor.histograms import HitHistograms
-from monitor.reader import StreamReader
+from monitor.receiving.reader import StreamReader
+from monitor.state.histograms import HitHistograms
 from protocol.block import ReadoutBlock
 from protocol.layer_frames import LayerFrameDecoder, encode_frames
 from protocol.layer_hit import LAYER_HIT_DTYPE, AstroPix4LayerHit
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.layer_scan import FrameLayout
-from protocol.messages import Topic, encode_message
 from protocol.readout import uid_to_readout_class
 from protocol.run_record import RunRecord
+from protocol.wire.messages import Topic, encode_message
 from tests.daqd.published import Sent
 
 LAYOUT = FrameLayout(64, "big")

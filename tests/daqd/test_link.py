@@ -7,7 +7,7 @@ import pytest
 from daqd.emulator.gecco_model import GeccoModel
 from daqd.errors import BoardLost, LinkTimeout
 from daqd.transports.emulated import EmulatedLink
-from protocol.gecco import ReadRequest, WriteRequest, encode_requests
+from protocol.registers.gecco import ReadRequest, WriteRequest, encode_requests
 from tests.daqd.emulated_bench import HandClock, ScriptedSource
 
 ECHO = encode_requests(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from daqd.errors import DiskError
-from daqd.lost_file import bring_back, is_in_place
-from daqd.run_files import create_file
+from daqd.runs.lost_file import bring_back, is_in_place
+from daqd.runs.run_files import create_file
 from tests.daqd.refusing_disk import file_size_limit
 
 CONTENT = os.urandom(3_000_000)
@@ -73,7 +73,7 @@ def test_what_was_moved_to_nobody_knows_where_is_written_once_more(
     opened: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the system does not tell the place of an open file."""
-    monkeypatch.setattr("daqd.lost_file._place_of", lambda _: "")
+    monkeypatch.setattr("daqd.runs.lost_file._place_of", lambda _: "")
     path.rename(path.with_name("elsewhere"))
     assert bring_back(opened, path) == "file was moved; what had been written was written once more"
     assert path.read_bytes() == CONTENT

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from daqd.notice_pipe import NoticePipe
-from daqd.notices import Notice
-from protocol.messages import LogLine
+from daqd.children.notice_pipe import NoticePipe
+from daqd.children.notices import Notice
+from protocol.wire.messages import LogLine
 
 
 class Pipe:

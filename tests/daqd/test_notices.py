@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.notices import Notice, Report, decode_notice, decode_report, encode_line
+from daqd.children.notices import Notice, Report, decode_notice, decode_report, encode_line
 from protocol.ledger import Ledger
-from protocol.messages import Board, LogLine, PublisherStat, Stat
+from protocol.wire.messages import Board, LogLine, PublisherStat, Stat
 
 BOARD = Board(counters={"polls": 3, "name": "x", "t": 1.5})
 STAT = Stat(state="running", run=7, pass_=2, reason="é\n\u2028", board=BOARD)

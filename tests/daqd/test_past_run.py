@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daqd.past_run import PastRun, Stretch
-from daqd.record_index import RunIndex
-from daqd.run_store import RunStore
+from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.record_index import RunIndex
+from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable
 from protocol.run_record import RunRecord
@@ -25,10 +25,10 @@ NO_LIMIT = 1 << 16
 @pytest.fixture(autouse=True)
 def _dense_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that runs of some hundred bytes are long ones."""
-    monkeypatch.setattr("daqd.record_index._SPACING_BYTES", 100)
-    monkeypatch.setattr("daqd.record_index._CHUNK_BYTES", 150)
-    monkeypatch.setattr("daqd.past_run._BACK_BYTES", 40)
-    monkeypatch.setattr("daqd.follower._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
+    monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
+    monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)
+    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 200)
 
 
 def put_on_disk(store: RunStore, files: list[list[Readout]], **record: object) -> RunRecord:

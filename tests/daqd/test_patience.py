@@ -2,7 +2,7 @@
 
 import pytest
 
-from daqd.patience import Patience
+from daqd.publishing.patience import Patience
 from tests.daqd.emulated_bench import HandClock
 
 

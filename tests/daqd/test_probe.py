@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import usb.backend.libusb1
 
-from daqd.config import Config
+from daqd.commands.firmware import firmware_on
+from daqd.commands.probe import add_probe_arguments, probe_ftdi, probe_main, probe_serial
+from daqd.configuration.config import Config
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.ft2232h import EmulatedFt2232h
-from daqd.firmware import firmware_on
-from daqd.probe import add_probe_arguments, probe_ftdi, probe_main, probe_serial
 from daqd.transports.emulated import EmulatedLink
 from tests.daqd.usb_bench import CountingBoard, UsbBench
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from daqd.errors import BoardError
-from daqd.process_lock import DeviceLock
+from daqd.process.process_lock import DeviceLock
 
 HOLD = """
 import sys
 from pathlib import Path
-from daqd.process_lock import DeviceLock
+from daqd.process.process_lock import DeviceLock
 DeviceLock(Path(sys.argv[1]), "FTDI device 1").acquire()
 print("held", flush=True)
 sys.stdin.read()

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from daqd.acquisition import Reader
-from daqd.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.reader import Reader
+from daqd.acquisition.readout_queue import ReadoutQueue
+from daqd.acquisition.recovery import Recovery
+from daqd.acquisition.writer import Writer
 from daqd.boards.board import RawReadout
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import BoardLost
-from daqd.readout_queue import ReadoutQueue
-from daqd.recovery import Recovery
-from daqd.run_files import RunFiles
-from daqd.run_store import RunStore
-from daqd.writer import Writer
+from daqd.runs.run_files import RunFiles
+from daqd.runs.run_store import RunStore
 from protocol.readout import AstroPix4Readout
 from tests.daqd.controlled import Controlled
 from tests.daqd.fake_board import FakeBoard
@@ -85,7 +85,7 @@ def test_a_reader_without_data_goes_round(board: FakeBoard) -> None:
 
 
 def test_a_reader_goes_round_more_than_once_in_a_long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.recovery._PAUSES_S", (1e6,))
+    monkeypatch.setattr("daqd.acquisition.recovery._PAUSES_S", (1e6,))
     reader = reader_of(AwayBoard())
     reader.start()
     check_grows(lambda: reader.progress)

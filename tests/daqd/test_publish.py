@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daqd.checkpoint import CheckpointFile
-from daqd.notices import Notice
-from daqd.publish import parse_options
-from daqd.run_store import RunStore
+from daqd.children.notices import Notice
+from daqd.publishing.checkpoint import CheckpointFile
+from daqd.publishing.publish import parse_options
+from daqd.runs.run_store import RunStore
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
 from protocol.ledger import Ledger
-from protocol.messages import LogLine, Message, Rates, Stat, Topic
 from protocol.readout import AstroPix4Readout
+from protocol.wire.messages import LogLine, Message, Rates, Stat, Topic
 from tests.daqd.file_bytes import record_bytes
 from tests.daqd.listener import Collector, Listener
 from tests.daqd.made_readouts import CHIPS, make_readouts
@@ -200,7 +200,7 @@ def test_it_ends_when_the_daemon_is_gone(store: RunStore) -> None:
     command = [
         sys.executable,
         "-m",
-        "daqd.publish",
+        "daqd.publishing.publish",
         f"--data-dir={store.data_dir}",
         "--daq=b",
         "--bind=tcp://127.0.0.1:*",

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from daqd.child_process import ChildError
-from daqd.config import StreamSection
-from daqd.notices import Report
-from daqd.publisher_handle import PublisherHandle
-from daqd.run_store import RunStore
-from daqd.stream import Stream
-from protocol.messages import LogLine, Stat, Topic
+from daqd.children.child_process import ChildError
+from daqd.children.notices import Report
+from daqd.children.publisher_handle import PublisherHandle
+from daqd.configuration.config import StreamSection
+from daqd.publishing.stream import Stream
+from daqd.runs.run_store import RunStore
+from protocol.wire.messages import LogLine, Stat, Topic
 from tests.daqd.listener import Collector
 from tests.daqd.published import Published
 from tests.daqd.run_on_disk import RunOnDisk
@@ -101,7 +101,7 @@ def test_a_killed_publisher_is_replaced_at_the_same_address(store: RunStore, cap
 
 
 def test_stop_while_the_next_one_is_awaited(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.child_process._BACKOFF_S", (1000.0,))
+    monkeypatch.setattr("daqd.children.child_process._BACKOFF_S", (1000.0,))
 
     async def use() -> None:
         async with Handled(store) as handle:
@@ -175,7 +175,7 @@ def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> N
 def test_a_publisher_that_does_not_end_is_ended(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("daqd.child_process._STOP_S", 0.2)
+    monkeypatch.setattr("daqd.children.child_process._STOP_S", 0.2)
 
     async def use() -> None:
         async with Handled(store) as handle:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daqd.acquisition.readout_queue import READOUT_COST_BYTES, ReadoutQueue, cost_bytes
 from daqd.boards.board import RawReadout
-from daqd.readout_queue import READOUT_COST_BYTES, ReadoutQueue, cost_bytes
 from tests.daqd.waiting import DEADLINE_S
 
 

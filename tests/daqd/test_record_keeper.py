@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from daqd.errors import DiskError
-from daqd.record_keeper import RecordKeeper
-from daqd.run_store import RunStore
+from daqd.runs.record_keeper import RecordKeeper
+from daqd.runs.run_store import RunStore
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord, file_name
 from tests.daqd.waiting import DEADLINE_S, wait_until
 

@@ -1,9 +1,9 @@
 """A board that is lost in the middle of a run comes back, and the gap is known."""
 
-from daqd.acquisition import Reader, ReaderEnd
+from daqd.acquisition.reader import Reader, ReaderEnd
+from daqd.acquisition.readout_queue import ReadoutQueue
+from daqd.acquisition.recovery import Recovery
 from daqd.errors import BoardAnswerError, BoardError, BoardLost
-from daqd.readout_queue import ReadoutQueue
-from daqd.recovery import Recovery
 from protocol.run_record import Gap
 from tests.daqd.fake_board import FakeBoard
 from tests.daqd.waiting import DEADLINE_S, wait_until

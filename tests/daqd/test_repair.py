@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from daqd.feed import Complaint
-from daqd.follower import Follower
-from daqd.repair import repair_runs
-from daqd.run_store import RunStore
+from daqd.following.feed import Complaint
+from daqd.following.follower import Follower
+from daqd.runs.repair import repair_runs
+from daqd.runs.run_store import RunStore
 from protocol.run_record import RunRecord
 from tests.daqd.run_on_disk import RunOnDisk, kinds, number_readouts, poll_all, readouts_of
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daqd.feed import Complaint, Feed, FeedEvent, RunBegan, RunEnded
-from daqd.follower import Follower
-from daqd.replay import Replay, ReplayError, Speed, recorded_runs
-from daqd.run_publisher import RunPublisher
-from daqd.run_store import RunStore
+from daqd.following.feed import Complaint, Feed, FeedEvent, RunBegan, RunEnded
+from daqd.following.follower import Follower
+from daqd.publishing.replay import Replay, ReplayError, Speed, recorded_runs
+from daqd.publishing.run_publisher import RunPublisher
+from daqd.runs.run_store import RunStore
 from protocol.apx import ApxReader
-from protocol.messages import encode_body
+from protocol.wire.messages import encode_body
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.made_readouts import CHIPS, make_readouts
@@ -55,7 +55,7 @@ def replay() -> Iterator[MakeReplay]:
 
 def read_in_chunks(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
     """So many bytes of a file at a time."""
-    monkeypatch.setattr("daqd.follower._CHUNK_BYTES", size_bytes)
+    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", size_bytes)
     monkeypatch.setattr(ApxReader.blocks, "__defaults__", (size_bytes,))
 
 

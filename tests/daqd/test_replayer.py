@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daqd.replay import ReplayError
-from daqd.replayer import Replayer, ReplayOptions
-from daqd.stream import Stream, StreamError
+from daqd.commands.replayer import Replayer, ReplayOptions
+from daqd.publishing.replay import ReplayError
+from daqd.publishing.stream import Stream, StreamError
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
-from protocol.messages import Message, Topic
 from protocol.readout import AstroPix4Readout
+from protocol.wire.messages import Message, Topic
 from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.listener import Collector
 from tests.daqd.made_readouts import CHIPS, make_readouts
@@ -130,7 +130,7 @@ def test_a_slow_subscriber_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             go_on.set()  # the replay has begun to wait for it
             sleep(seconds)
 
-        monkeypatch.setattr("daqd.stream.time.sleep", waiting)
+        monkeypatch.setattr("daqd.publishing.stream.time.sleep", waiting)
         assert Replayer(options(tmp_path, path, max_hits=200)).run() == 0
         messages = collector.wait_for(lambda messages: sum(message.header.n or 0 for message in messages) == 400_000)
     assert len([message for message in messages if message.topic is Topic.HITS]) == 2000

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from daqd.boards import open_board
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import RunControlError
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from protocol.apx import apx_open
 from protocol.run_record import RunRecord
 from tests.daqd.controlled import Controlled, record_of, run

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.errors import BoardError, BoardLost
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.fake_board import FakeBoard
 

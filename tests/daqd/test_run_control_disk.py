@@ -2,10 +2,10 @@
 
 import pytest
 
-from daqd.config import Config
+from daqd.children.notices import Report
+from daqd.configuration.config import Config
 from daqd.errors import DiskError
-from daqd.notices import Report
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from daqd.notices import Report
-from daqd.readout_queue import READOUT_COST_BYTES
-from daqd.run_store import RunStore
+from daqd.acquisition.readout_queue import READOUT_COST_BYTES
+from daqd.children.notices import Report
+from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.fake_board import FakeBoard

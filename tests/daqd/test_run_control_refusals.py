@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from daqd.run_store import RunStore
+from daqd.runs.run_store import RunStore
 from tests.daqd.controlled import Controlled, run
 
 BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daqd.errors import DiskError
-from daqd.run_files import RunFiles, create_file
-from daqd.run_store import RunStore
+from daqd.runs.run_files import RunFiles, create_file
+from daqd.runs.run_store import RunStore
 from protocol.apx import apx_open
 from protocol.readout import AstroPix4Readout
 from tests.daqd.emulated_bench import HandClock

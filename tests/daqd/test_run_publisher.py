@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daqd.feed import Complaint, ReadoutsRead, RunBegan, RunEnded
-from daqd.run_publisher import RunPublisher
+from daqd.following.feed import Complaint, ReadoutsRead, RunBegan, RunEnded
+from daqd.publishing.run_publisher import RunPublisher
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
 from protocol.ledger import Ledger
-from protocol.messages import Message, Topic
 from protocol.readout import AstroPix4Readout
 from protocol.run_record import RunRecord
+from protocol.wire.messages import Message, Topic
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.file_bytes import record_bytes
 from tests.daqd.made_readouts import CHIPS, make_readouts

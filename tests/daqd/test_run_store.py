@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daqd import run_store
 from daqd.errors import DiskError
-from daqd.run_store import RunStore
+from daqd.runs import run_store
+from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord
 from protocol.storage.durable import replace_text

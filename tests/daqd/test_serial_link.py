@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daqd.config import SerialSection
+from daqd.configuration.config import SerialSection
 from daqd.emulator.cable import Cable
 from daqd.emulator.pty_device import PtyDevice
 from daqd.emulator.stream_device import StreamDevice

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from daqd.active_run import ActiveRun, RunHooks, RunWish
-from daqd.config import Config
-from daqd.disk_watch import DiskWatch
-from daqd.notices import Report
-from daqd.run_store import RunStore
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.disk_watch import DiskWatch
+from daqd.children.notices import Report
+from daqd.configuration.config import Config
+from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.ledger import Ledger
-from protocol.messages import PublisherStat
+from protocol.wire.messages import PublisherStat
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.fake_board import FakeBoard
 from tests.daqd.waiting import DEADLINE_S, wait_until

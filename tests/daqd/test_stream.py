@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daqd.patience import Patience
-from daqd.stream import Stream, StreamError
-from protocol.messages import LogLine, Topic, encode_body
+from daqd.publishing.patience import Patience
+from daqd.publishing.stream import Stream, StreamError
+from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.listener import Collector, Listener
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
@@ -232,8 +232,8 @@ def test_patience_has_an_end_and_nobody_waits_from_then_on(monkeypatch: pytest.M
         now = itertools.count(step=0.001)
         waits: list[int] = []
         with monkeypatch.context() as patch:
-            patch.setattr("daqd.stream.time.monotonic", lambda: next(now))
-            patch.setattr("daqd.stream.time.sleep", lambda _: slept.append(None))
+            patch.setattr("daqd.publishing.stream.time.monotonic", lambda: next(now))
+            patch.setattr("daqd.publishing.stream.time.sleep", lambda _: slept.append(None))
             # Until all buffers on the way are full, which take some messages more for a while.
             while not any(waits) or any(waits[-100:]):
                 slept: list[None] = []

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.subscriptions import Subscriptions
+from daqd.publishing.subscriptions import Subscriptions
 
 PREFIXES = (b"", b"h", b"hits")
 

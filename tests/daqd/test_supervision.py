@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daqd import supervision
-from daqd.supervision import Supervision, describe
-from daqd.systemd import ServiceManager
-from protocol.messages import Rates, Stat
+from daqd.process import supervision
+from daqd.process.supervision import Supervision, describe
+from daqd.process.systemd import ServiceManager
+from protocol.wire.messages import Rates, Stat
 from tests.daqd.waiting import DEADLINE_S
 from tests.system.service_manager import PlayedManager
 

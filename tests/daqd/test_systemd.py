@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daqd.systemd import ServiceManager
+from daqd.process.systemd import ServiceManager
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from daqd.errors import BoardLost, LinkTimeout
-from daqd.trace import TracingLink
 from daqd.transports.link import Link
-from protocol.gecco import RequestParser
+from daqd.transports.trace import TracingLink
+from protocol.registers.gecco import RequestParser
 
 
 class ScriptedLink(Link):

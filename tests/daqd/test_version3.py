@@ -9,14 +9,14 @@ import pytest
 
 from daqd.boards import open_board
 from daqd.cli import main
-from daqd.config import BoardSection, Config, EmulatorSection
+from daqd.configuration.config import BoardSection, Config, EmulatorSection
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits, whole_hits
 from daqd.errors import ConfigError
 from protocol import AstroPix3Hit, AstroPix3LayerReadout, AstroPix3Readout, StreamDecoder
-from protocol.chip_setup import ChipSetup
-from protocol.chip_yaml import usual_chip_file
+from protocol.chips.chip_setup import ChipSetup
+from protocol.chips.chip_yaml import usual_chip_file
 from protocol.hit import reverse_bit_order
 from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import EmulatedBench

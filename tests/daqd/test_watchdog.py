@@ -1,6 +1,6 @@
 """Who is stuck, and since when."""
 
-from daqd.watchdog import Watchdog
+from daqd.process.watchdog import Watchdog
 
 
 class Clock:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from daqd.acquisition.readout_queue import ReadoutQueue, cost_bytes
+from daqd.acquisition.writer import WriterEnd
 from daqd.boards.board import RawReadout
-from daqd.readout_queue import ReadoutQueue, cost_bytes
-from daqd.run_files import create_file
-from daqd.writer import WriterEnd
+from daqd.runs.run_files import create_file
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.file_bytes import record_bytes
 from tests.daqd.refusing_disk import file_size_limit
@@ -286,7 +286,7 @@ def test_an_error_nobody_expected_stops_the_reader_and_is_told(
 
 def test_what_is_taken_from_the_queue_at_once_is_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a queue could fill once more while what it held is being written."""
-    monkeypatch.setattr("daqd.writer._BATCH_BYTES", 10_000)
+    monkeypatch.setattr("daqd.acquisition.writer._BATCH_BYTES", 10_000)
     disk = SlowDisk(monkeypatch)
     writing = write()
     readouts = raws(*[bytes(1000)] * 100)

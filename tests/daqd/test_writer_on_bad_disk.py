@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daqd.writer import WriterEnd
+from daqd.acquisition.writer import WriterEnd
 from protocol.apx import apx_open
 from tests.daqd.file_bytes import record_bytes
 from tests.daqd.waiting import wait_until
@@ -24,7 +24,7 @@ PART, FINAL = "run_000001_0000.apx.part", "run_000001_0000.apx"
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """After each batch, and not once a second."""
-    monkeypatch.setattr("daqd.writer._CHECK_S", 0.0)
+    monkeypatch.setattr("daqd.acquisition.writer._CHECK_S", 0.0)
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, number: int, *calls: str) -> None:
@@ -137,7 +137,7 @@ def test_a_directory_that_cannot_be_synced(write: Write, monkeypatch: pytest.Mon
         raise OSError(errno.EIO, "Input/output error")
 
     writing = begin(write)
-    monkeypatch.setattr("daqd.run_files.sync_directory", fail)
+    monkeypatch.setattr("daqd.runs.run_files.sync_directory", fail)
     assert writing.end() == WriterEnd(f"cannot write {writing.files.directory}: Input/output error", 0)
     check_first_are_there(writing, FINAL)
     assert [record.readouts for record in writing.files.finished] == [2]
@@ -154,7 +154,7 @@ def test_a_directory_that_cannot_be_synced_gets_no_new_file(write: Write, monkey
         if synced == 2:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("daqd.run_files.sync_directory", fail)
+    monkeypatch.setattr("daqd.runs.run_files.sync_directory", fail)
     writing.put(LATER)
     wait_until("the writer refuses", lambda: writing.queue.refusing)
     assert writing.end() == WriterEnd(f"cannot write {writing.files.directory}: Input/output error", len(LATER))
@@ -178,7 +178,7 @@ def _remove_data(part: Path) -> None:
 def test_what_is_removed_while_it_is_written_comes_back(
     write: Write, damage: Callable[[Path], None], when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daqd.writer._CHECK_S", 1e9)  # else the writer is quicker than who removes
+    monkeypatch.setattr("daqd.acquisition.writer._CHECK_S", 1e9)  # else the writer is quicker than who removes
     writing = begin(write)
     part = writing.files.current
     assert part is not None
@@ -188,7 +188,7 @@ def test_what_is_removed_while_it_is_written_comes_back(
         accepted += LATER
     damage(part)
     if when != "at the end":
-        monkeypatch.setattr("daqd.writer._CHECK_S", 0.0)
+        monkeypatch.setattr("daqd.acquisition.writer._CHECK_S", 0.0)
         wait_until("the writer refuses", lambda: writing.queue.refusing)
     end = writing.end()
     assert end.failure == f"{PART} was removed; what had been written was written once more"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daqd.config import FtdiSection
+from daqd.configuration.config import FtdiSection
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.cable import Cable
 from daqd.emulator.ft2232h import EmulatedFt2232h

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from daqd.acquisition.readout_queue import ReadoutQueue
+from daqd.acquisition.writer import Writer, WriterEnd
 from daqd.boards.board import RawReadout
-from daqd.readout_queue import ReadoutQueue
-from daqd.run_files import RunFiles
-from daqd.run_store import RunStore
-from daqd.writer import Writer, WriterEnd
+from daqd.runs.run_files import RunFiles
+from daqd.runs.run_store import RunStore
 from protocol.readout import AstroPix4Readout
 from protocol.run_record import FileRecord
 from tests.daqd.file_bytes import header_bytes, record_bytes

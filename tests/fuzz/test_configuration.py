@@ -9,13 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.chip_settings import ChipSettings
-from daqd.chip_setup import build_chip_setup
-from daqd.config import Config, load_config
-from daqd.config_sections import BoardSection
+from daqd.configuration.chip_settings import ChipSettings
+from daqd.configuration.chip_setup import build_chip_setup
+from daqd.configuration.config import Config, load_config
+from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
-from protocol.chip_config import ChipConfigError
-from protocol.chip_yaml import parse_chip_yaml
+from protocol.chips.chip_config import ChipConfigError
+from protocol.chips.chip_yaml import parse_chip_yaml
 from tests.conftest import REPOSITORY
 from tests.fuzz.damage import ODD_VALUES, damaged, damaged_tree, fuzzed
 

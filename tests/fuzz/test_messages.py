@@ -9,18 +9,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.checkpoint import Checkpoint
-from daqd.notices import Notice, Report, decode_notice, decode_report, encode_line
+from daqd.children.notices import Notice, Report, decode_notice, decode_report, encode_line
+from daqd.publishing.checkpoint import Checkpoint
 from daqd.run_control import StartArgs
-from monitor.reader import StreamReader
-from monitor.sanity.limits import Limits
+from monitor.receiving.reader import StreamReader
+from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
-from monitor.state import DetectorState
+from monitor.state.detector_state import DetectorState
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger
-from protocol.alarms import Alarm, Alarms
 from protocol.errors import MessageError
 from protocol.layer_readout import AstroPix4LayerReadout
-from protocol.messages import (
+from protocol.readout import uid_to_readout_class
+from protocol.run_record import RunRecord
+from protocol.wire.alarms import Alarm, Alarms
+from protocol.wire.messages import (
     Header,
     LogLine,
     Message,
@@ -37,9 +39,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
-from protocol.packing import describe
-from protocol.readout import uid_to_readout_class
-from protocol.run_record import RunRecord
+from protocol.wire.packing import describe
 from tests.fuzz.damage import damaged, damaged_tree, fuzzed
 
 _RECORD = RunRecord(

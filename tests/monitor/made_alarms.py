@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from monitor.sanity.engine import Transition, TransitionKind
-from protocol.alarms import Alarm
+from monitor.sanity.alarms.engine import Transition, TransitionKind
+from protocol.wire.alarms import Alarm
 
 
 def made_alarm(**values: Any) -> Alarm:

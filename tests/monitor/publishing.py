@@ -11,7 +11,8 @@ import zmq
 from protocol.astropix3_hit import ASTROPIX3_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
-from protocol.messages import (
+from protocol.run_record import RunRecord
+from protocol.wire.messages import (
     Header,
     LogLine,
     Message,
@@ -21,8 +22,7 @@ from protocol.messages import (
     encode_body,
     encode_message,
 )
-from protocol.packing import describe
-from protocol.run_record import RunRecord
+from protocol.wire.packing import describe
 
 T0_NS = 1_700_000_000_000_000_000
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.cli import main
-from monitor.state import MonitorState
+from monitor.state.detector_state import MonitorState
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 
 PATIENCE_S = 30.0

@@ -8,10 +8,10 @@ import zmq
 
 from monitor.client import StreamClient
 from monitor.errors import HistoryError
-from monitor.history import run_hits, runs_on_disk
-from monitor.history_link import HistoryLink, catch_up_endpoint
-from protocol.catch_up import HitsArgs, Refusal, RunOnDisk, RunsOnDisk, encode_refusal, encode_runs_reply
-from protocol.messages import decode_request
+from monitor.receiving.history import run_hits, runs_on_disk
+from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
+from protocol.wire.catch_up import HitsArgs, Refusal, RunOnDisk, RunsOnDisk, encode_refusal, encode_runs_reply
+from protocol.wire.messages import decode_request
 
 
 @pytest.mark.parametrize(

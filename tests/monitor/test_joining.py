@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.joining import HistoryJoin
-from monitor.reader import StreamReader
-from protocol.catch_up import HitsArgs, HitsHeader, HitsReply, Refusal
+from monitor.receiving.joining import HistoryJoin
+from monitor.receiving.reader import StreamReader
 from protocol.ledger import Ledger
-from protocol.packing import HIT_DESCRIPTION
+from protocol.wire.catch_up import HitsArgs, HitsHeader, HitsReply, Refusal
+from protocol.wire.packing import HIT_DESCRIPTION
 from tests.monitor.publishing import MessageMaker, make_hits, run_record
 
 HITS = [3, 1, 0, 2, 0, 0, 1, 4, 1, 0, 2, 1]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from daqd.stream import Stream
+from daqd.publishing.stream import Stream
 from monitor import cli
 from monitor.client import StreamClient
 from monitor.errors import EndpointError, KeysError
 from monitor.sanity import cli as sanity_cli
-from protocol.messages import LogLine, Topic, encode_body
+from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.key_ring import KeyRing
 
 DEADLINE_S = 60.0

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.continuity import RunPass, RunTracker
-from monitor.readout_times import LONGEST_S, NS_PER_S, ReadoutTimes
-from monitor.time_series import SPANS, RunSeries
+from monitor.state.readout_times import LONGEST_S, NS_PER_S, ReadoutTimes
+from monitor.state.time_series import SPANS, RunSeries
 from protocol.run_record import Gap
 from tests.monitor.publishing import make_hits
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.alarms import MAX_ID_LETTERS, AlarmLevel, alarm_id
+from protocol.wire.alarms import MAX_ID_LETTERS, AlarmLevel, alarm_id
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.astep import (
+from protocol.errors import AstepError
+from protocol.registers.astep import (
     MAX_LENGTH,
     RegisterRead,
     RegisterWrite,
@@ -14,7 +15,7 @@ from protocol.astep import (
     read_register,
     write_register,
 )
-from protocol.astep_registers import (
+from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
     LAYER_MOSI_SIZE,
@@ -24,7 +25,6 @@ from protocol.astep_registers import (
     spi_divider,
     timestamp_ctrl,
 )
-from protocol.errors import AstepError
 
 # address, size, as the register map of the firmware has them
 TABLE = {

@@ -6,8 +6,11 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from protocol.astep import RegisterRead
-from protocol.astep_chip import (
+from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_yaml import usual_chip_file
+from protocol.errors import AstepError
+from protocol.registers.astep import RegisterRead
+from protocol.registers.astep_chip import (
     configuration_frame,
     configure_board,
     routing_frame,
@@ -15,8 +18,8 @@ from protocol.astep_chip import (
     shift_bytes,
     start_injection,
 )
-from protocol.astep_registers import ShiftPort
-from protocol.astep_sequence import (
+from protocol.registers.astep_registers import ShiftPort
+from protocol.registers.astep_sequence import (
     AstepAnswerError,
     AstepSettings,
     Firmware,
@@ -31,10 +34,7 @@ from protocol.astep_sequence import (
     xadc_temperature_c,
     xadc_voltage_v,
 )
-from protocol.chip_setup import ChipSetup, Injection
-from protocol.chip_yaml import usual_chip_file
-from protocol.errors import AstepError
-from protocol.gecco_sequence import Pause
+from protocol.registers.gecco_sequence import Pause
 
 Result = TypeVar("Result")
 Answers = dict[int, list[int]]

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from protocol.astep import MAX_LENGTH, RegisterRead, RegisterWrite
-from protocol.astep_chip import configure_layer
-from protocol.astep_registers import Register
-from protocol.astep_sequence import AstepSettings, set_up
-from protocol.chip_config import ChipConfig, ChipConfigError
-from protocol.chip_kind import ASTROPIX3
-from protocol.chip_setup import ChipSetup
-from protocol.chip_vector import configuration_bits, read_configuration_bits
-from protocol.chip_yaml import parse_chip_yaml, usual_chip_file
-from protocol.gecco import ReadRequest, WriteRequest
-from protocol.gecco_chip import configure_chips, start_board
+from protocol.chips.chip_config import ChipConfig, ChipConfigError
+from protocol.chips.chip_kind import ASTROPIX3
+from protocol.chips.chip_setup import ChipSetup
+from protocol.chips.chip_vector import configuration_bits, read_configuration_bits
+from protocol.chips.chip_yaml import parse_chip_yaml, usual_chip_file
+from protocol.registers.astep import MAX_LENGTH, RegisterRead, RegisterWrite
+from protocol.registers.astep_chip import configure_layer
+from protocol.registers.astep_registers import Register
+from protocol.registers.astep_sequence import AstepSettings, set_up
+from protocol.registers.gecco import ReadRequest, WriteRequest
+from protocol.registers.gecco_chip import configure_chips, start_board
 from tests.protocol import chip_by_hand as by_hand
 from tests.protocol.test_gecco_chip import shifted
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import HIT_DTYPE
-from protocol.catch_up import (
+from protocol.errors import MessageError
+from protocol.run_record import FileRecord, RunRecord, RunState
+from protocol.wire.catch_up import (
     HitsArgs,
     HitsHeader,
     HitsReply,
@@ -23,10 +25,8 @@ from protocol.catch_up import (
     hits_request,
     runs_request,
 )
-from protocol.errors import MessageError
-from protocol.messages import Reply, Request, decode_request, encode_reply, encode_request
-from protocol.packing import HIT_DESCRIPTION
-from protocol.run_record import FileRecord, RunRecord, RunState
+from protocol.wire.messages import Reply, Request, decode_request, encode_reply, encode_request
+from protocol.wire.packing import HIT_DESCRIPTION
 
 HEADER = HitsHeader(
     daq="bench", run=3, begin_ns=7, readouts=(2, 9), more=True, over=False, n=2, dtype=HIT_DESCRIPTION

@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.chip_config import ChipConfigError
-from protocol.chip_kind import ASTROPIX4
-from protocol.chip_yaml import parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_config import ChipConfigError
+from protocol.chips.chip_kind import ASTROPIX4
+from protocol.chips.chip_yaml import parse_chip_yaml, usual_chip_file
 from tests.protocol.chip_by_hand import values_of
 
 OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from protocol import LAYER_HIT_DTYPE, AstroPix4LayerReadout, LayerFrameDecoder
-from protocol.astep import RegisterRead, RegisterWrite, Request, RequestParser
-from protocol.astep_registers import Register
+from protocol.registers.astep import RegisterRead, RegisterWrite, Request, RequestParser
+from protocol.registers.astep_registers import Register
 from tests.protocol.test_formats_document import code, numbers, section, table, tables
 
 F = "0d01070a42c06004eb8078563412"

@@ -9,10 +9,10 @@ import pytest
 from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
-from protocol.gecco import ReadRequest, Request, RequestParser, WriteRequest
 from protocol.hit import HIT_DTYPE, AstroPix4Hit, reverse_bit_order
 from protocol.ledger import Ledger
 from protocol.readout import RECORD_HEAD, AstroPix4Readout
+from protocol.registers.gecco import ReadRequest, Request, RequestParser, WriteRequest
 from protocol.run_record import RunRecord
 from protocol.tool.cli import main
 

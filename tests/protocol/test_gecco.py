@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import GeccoError
-from protocol.gecco import (
+from protocol.registers.gecco import (
     ReadRequest,
     Register,
     Request,

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqd.emulator.gecco_ports import CardRegisters, ChipRegisters, PatternGenerator
-from protocol.chip_config import ChipConfig, ChipConfigError
-from protocol.chip_kind import ASTROPIX4
-from protocol.chip_setup import ChipSetup, Injection
-from protocol.chip_vector import configuration_bits, read_configuration_bits, tdac_row_bits
-from protocol.chip_yaml import parse_chip_yaml
-from protocol.gecco import WriteRequest
-from protocol.gecco_cards import GeccoCards
-from protocol.gecco_chip import (
+from protocol.chips.chip_config import ChipConfig, ChipConfigError
+from protocol.chips.chip_kind import ASTROPIX4
+from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_vector import configuration_bits, read_configuration_bits, tdac_row_bits
+from protocol.chips.chip_yaml import parse_chip_yaml
+from protocol.registers.gecco import WriteRequest
+from protocol.registers.gecco_cards import GeccoCards
+from protocol.registers.gecco_chip import (
     configure_board,
     configure_chips,
     make_safe,
@@ -28,7 +28,7 @@ from protocol.gecco_chip import (
     stop_injection,
     write_tdac_row,
 )
-from protocol.gecco_sequence import Step, Steps
+from protocol.registers.gecco_sequence import Step, Steps
 from tests.protocol import chip_by_hand as by_hand
 from tests.protocol.test_gecco_sequence import carry_out
 

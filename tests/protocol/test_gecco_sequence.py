@@ -3,8 +3,8 @@
 import pytest
 
 from protocol.errors import GeccoError
-from protocol.gecco import ReadRequest
-from protocol.gecco_sequence import (
+from protocol.registers.gecco import ReadRequest
+from protocol.registers.gecco_sequence import (
     Pause,
     Steps,
     UnexpectedAnswerError,

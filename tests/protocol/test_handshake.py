@@ -5,8 +5,8 @@ import struct
 import pytest
 import zmq
 
-from protocol import handshake
-from protocol.handshake import Handshakes
+from protocol.wire import handshake
+from protocol.wire.handshake import Handshakes
 
 
 def fed(keyed: bool, *events: tuple[int, int]) -> Handshakes:

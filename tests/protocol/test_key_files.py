@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zmq.utils import z85
 
 from protocol.errors import KeyFileError
-from protocol.key_files import (
+from protocol.wire.key_files import (
     MAX_KEY_FILE_BYTES,
     KeyPair,
     PublicKey,

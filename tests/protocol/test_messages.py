@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger, MessageError, StreamDecoder
-from protocol.alarms import Alarm, Alarms
-from protocol.messages import (
+from protocol.run_record import RunRecord
+from protocol.wire.alarms import Alarm, Alarms
+from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Header,
     LogLine,
@@ -32,8 +33,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
-from protocol.packing import HIT_DESCRIPTION, MAX_COLUMNS
-from protocol.run_record import RunRecord
+from protocol.wire.packing import HIT_DESCRIPTION, MAX_COLUMNS
 from tests.protocol.golden import A, B
 
 Frames = list[bytes]

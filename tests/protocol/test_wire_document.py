@@ -13,8 +13,9 @@ import zmq
 from pydantic import BaseModel
 
 from protocol import HIT_DTYPE, AstroPix4Readout, StreamDecoder
-from protocol.alarms import Alarm, AlarmLevel, Alarms
-from protocol.catch_up import (
+from protocol.run_record import RunRecord
+from protocol.wire.alarms import Alarm, AlarmLevel, Alarms
+from protocol.wire.catch_up import (
     HitsArgs,
     HitsHeader,
     HitsReply,
@@ -24,7 +25,7 @@ from protocol.catch_up import (
     decode_catch_up_reply,
     encode_hits_reply,
 )
-from protocol.messages import (
+from protocol.wire.messages import (
     Header,
     LogLine,
     Message,
@@ -42,8 +43,7 @@ from protocol.messages import (
     encode_reply,
     encode_request,
 )
-from protocol.packing import HIT_DESCRIPTION
-from protocol.run_record import RunRecord
+from protocol.wire.packing import HIT_DESCRIPTION
 from tests.protocol.golden import A, B
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def test_keys_of_catch_up(title: str, models: list[type[BaseModel]]) -> None:
 
 
 def test_refusals_of_catch_up_are_all_there() -> None:
-    source = (REPOSITORY / "daqd" / "history_server.py").read_text()
+    source = (REPOSITORY / "daqd" / "catching_up" / "history_server.py").read_text()
     codes = set(re.findall(r'(?:RefusedError\(|_give_up\(waiting, )"(\w+)"', source)) | {"bad_request", "bad_arguments"}
     assert len(codes) > 5
     assert {row[0] for row in table("Refusals")} == codes
@@ -150,7 +150,8 @@ def test_levels_of_alarms() -> None:
 
 def test_commands_to_the_checker_and_refusals_are_all_there() -> None:
     source = "".join(
-        (REPOSITORY / "monitor" / "sanity" / f"alarm_{name}.py").read_text() for name in ("service", "control")
+        (REPOSITORY / "monitor" / "sanity" / "alarms" / f"alarm_{name}.py").read_text()
+        for name in ("service", "control")
     )
     rows = [row[0] for row in table("Commands to the checker")]
     at = rows.index("code")

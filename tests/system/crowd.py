@@ -7,7 +7,7 @@ from typing import Self
 
 import zmq
 
-from protocol.messages import Topic, decode_message
+from protocol.wire.messages import Topic, decode_message
 from tests.system.processes import DEADLINE_S
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from daqd import cli
 from daqd.boards.gecco import GeccoBoard
-from daqd.run_files import RunFiles
+from daqd.runs.run_files import RunFiles
 
 _POLL_S = 0.02
 

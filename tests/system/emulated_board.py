@@ -1,6 +1,6 @@
 """What the emulated board of a daemon had to say, made here once more from its seed."""
 
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.seeded_hits import SeededHits
 
 _FOREVER_S = 1e9

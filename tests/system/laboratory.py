@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daqd.config import Config, load_config
+from daqd.configuration.config import Config, load_config
 from daqd.control import ControlClient
-from protocol.messages import Stat
+from protocol.wire.messages import Stat
 from tests.system.processes import DEADLINE_S, MARK, Process, end_at_once, marked, wait_until
 from tests.system.programs import Finished, Program, program_path
 from tests.system.subscriber import Subscriber
@@ -160,12 +160,12 @@ class Daemon:
     @property
     def publisher(self) -> Process:
         """The child that publishes."""
-        return self.program.child("daqd.publish")
+        return self.program.child("daqd.publishing.publish")
 
     @property
     def history(self) -> Process:
         """The child that answers for the past."""
-        return self.program.child("daqd.history")
+        return self.program.child("daqd.catching_up.history")
 
     @property
     def catch_up(self) -> str:

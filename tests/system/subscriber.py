@@ -9,11 +9,11 @@ import numpy as np
 
 from monitor.client import StreamClient
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.reader import StreamCounters
+from monitor.receiving.reader import StreamCounters
 from protocol.hit import HIT_DTYPE, HitTable
 from protocol.ledger import Ledger
-from protocol.messages import Stat
 from protocol.run_record import RunRecord
+from protocol.wire.messages import Stat
 from tests.system.processes import DEADLINE_S
 
 

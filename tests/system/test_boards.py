@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daqd.config import Config
+from daqd.configuration.config import Config
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits

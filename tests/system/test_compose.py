@@ -19,10 +19,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from daqd.cli import build_parser as daqd_parser
-from daqd.config import load_config
+from daqd.configuration.config import load_config
 from daqd.ctl import build_parser as daqctl_parser
 from monitor.cli import build_parser as monitor_parser
-from monitor.sanity.alarm_commands import build_parser as alarms_parser
+from monitor.sanity.alarms.alarm_commands import build_parser as alarms_parser
 from monitor.sanity.cli import build_parser as sanity_parser
 from monitor.sanity.configuration import load_configuration
 from tests.conftest import REPOSITORY

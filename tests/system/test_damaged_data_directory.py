@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.messages import Stat
+from protocol.wire.messages import Stat
 from tests.system.laboratory import Daemon, Laboratory
 from tests.system.programs import program_path
 from tests.system.subscriber import Subscriber

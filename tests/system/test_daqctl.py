@@ -5,7 +5,7 @@ import re
 import pytest
 
 from daqd.errors import RunControlError
-from protocol.messages import Stat
+from protocol.wire.messages import Stat
 from tests.system.laboratory import Daemon, Laboratory, Settings
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daqd.acquisition.readout_queue import READOUT_COST_BYTES
 from daqd.errors import RunControlError
-from daqd.readout_queue import READOUT_COST_BYTES
-from protocol.messages import Stat
 from protocol.run_record import RunRecord
+from protocol.wire.messages import Stat
 from tests.system.emulated_board import sent_by_board
 from tests.system.laboratory import Daemon, Laboratory
 from tests.system.processes import wait_until

@@ -65,7 +65,7 @@ def test_while_idle(laboratory: Laboratory, number: signal.Signals) -> None:
 def test_while_starting(laboratory: Laboratory, number: signal.Signals) -> None:
     """The publisher is a process already, and has not told yet that it publishes."""
     daemon = laboratory.configure().launch("--autostart")
-    daemon.program.child("daqd.publish")
+    daemon.program.child("daqd.publishing.publish")
     daemon.program.send_to_group(number)
     assert daemon.program.wait() == 0
     laboratory.wait_until_empty()

@@ -10,9 +10,9 @@ import zmq
 
 from monitor.errors import HistoryError
 from monitor.events import HitBatch, RunMessage
-from monitor.history import run_hits, runs_on_disk
+from monitor.receiving.history import run_hits, runs_on_disk
 from protocol.hit import HIT_DTYPE
-from protocol.messages import Request, encode_request
+from protocol.wire.messages import Request, encode_request
 from tests.system.laboratory import Daemon, Laboratory, Settings
 from tests.system.processes import DEADLINE_S, end_at_once, wait_until_gone
 from tests.system.subscriber import Subscriber

@@ -12,9 +12,9 @@ import pytest
 import zmq
 
 from daqd.control import ControlClient, ControlError
-from daqd.curve import secure_client
-from monitor.history import run_hits
-from protocol.messages import Request, Stat, decode_reply, encode_request
+from daqd.sockets.curve import secure_client
+from monitor.receiving.history import run_hits
+from protocol.wire.messages import Request, Stat, decode_reply, encode_request
 from tests.key_ring import KeyRing
 from tests.system.laboratory import Daemon, Laboratory, Settings
 from tests.system.processes import DEADLINE_S, wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daqd.config import load_config
+from daqd.configuration.config import load_config
 from tests.system.free_ports import free_ports
 from tests.system.laboratory import Laboratory
 from tests.system.programs import program_path

@@ -23,7 +23,7 @@ def publisher_of(daemon: Daemon) -> Process:
 
 
 def _publishers(daemon: Daemon) -> list[Process]:
-    return [child for child in daemon.program.children() if "daqd.publish" in child.command]
+    return [child for child in daemon.program.children() if "daqd.publishing.publish" in child.command]
 
 
 @pytest.mark.soak

@@ -3,9 +3,9 @@
 from typing import Any
 
 from monitor.events import Event
-from monitor.reader import StreamCounters
-from monitor.state import DetectorState
-from monitor.time_series import SPANS
+from monitor.receiving.reader import StreamCounters
+from monitor.state.detector_state import DetectorState
+from monitor.state.time_series import SPANS
 from tests.system.laboratory import Laboratory, Settings
 from tests.system.subscriber import Subscriber
 

@@ -75,13 +75,13 @@ def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(laboratory: Laboratory,
         again = manager.wait_for_key("STATUS", "STUCK: ", stuck + 1)
         assert "WATCHDOG" not in {key for message in manager.messages[stuck : again + 1] for key in message}
         log = daemon.program.output
-        assert re.search(f"ERROR daqd.supervision: the {thread} of run 1 has not moved for .* restart", log)
+        assert re.search(f"ERROR daqd.process.supervision: the {thread} of run 1 has not moved for .* restart", log)
         assert daemon.status().state == "running"  # whoever can still answer does
 
         (laboratory.folder / gate).unlink()
         fed = manager.wait_for_key("WATCHDOG", "1", again)
         manager.wait_for("that all is well", lambda said: said.get("STATUS", "STUCK").startswith("running"), fed - 1)
-        assert f"WARNING daqd.supervision: the {thread} of run 1 moves again" in daemon.program.output
+        assert f"WARNING daqd.process.supervision: the {thread} of run 1 moves again" in daemon.program.output
     assert daemon.end() == 0
     daemon.run(1).check_closed()
 
@@ -126,7 +126,7 @@ def test_a_socket_that_nobody_reads_and_a_watchdog_that_bites(laboratory: Labora
     daemon.program.send(signal.SIGABRT)
     assert daemon.program.wait() == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in daemon.program.output
-    assert re.search(r"File .*acquisition\.py", daemon.program.output)
+    assert re.search(r"File .*acquisition/reader\.py", daemon.program.output)
     assert re.search(r"File .*writer\.py", daemon.program.output)
     laboratory.wait_until_empty()  # the children end by themselves
 

@@ -13,7 +13,7 @@ import pytest
 
 from monitor.client import StreamClient
 from monitor.events import HitBatch, RunMessage
-from monitor.state import DetectorState
+from monitor.state.detector_state import DetectorState
 from protocol.ledger import Ledger
 from protocol.run_record import file_name
 from tests.system.laboratory import Daemon, Laboratory

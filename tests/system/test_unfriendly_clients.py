@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zmq
 
-from protocol.messages import MAX_CONTROL_BYTES, decode_reply
+from protocol.wire.messages import MAX_CONTROL_BYTES, decode_reply
 from tests.system.crowd import Crowd
 from tests.system.laboratory import Laboratory, Settings
 from tests.system.processes import DEADLINE_S, open_files, wait_until

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bokeh.models import DataRange1d, Model
 
-from monitor.time_series import Rate
+from monitor.state.time_series import Rate
 from monitor.web.sheet import Columns, Sheet, floats
 from monitor.web.view import View
 

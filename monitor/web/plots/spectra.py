@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.models import Model
 
-from monitor.tot_binning import TotBinning
+from monitor.state.tot_binning import TotBinning
 from monitor.web.sheet import Columns, Sheet, floats
 from monitor.web.view import View
 

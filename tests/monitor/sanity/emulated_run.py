@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from daqd.config import EmulatorSection
+from daqd.configuration.config import EmulatorSection
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
 from monitor.sanity.check import Check, CheckResult
-from monitor.sanity.detector_checks import CHECKS
-from monitor.sanity.recorded_looks import RecordedLooks
+from monitor.sanity.checks.detector_checks import CHECKS
+from monitor.sanity.recorded.recorded_looks import RecordedLooks
 from protocol.apx import FileHeader, apx_open
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.block import ReadoutBlock

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
-from protocol.alarms import AlarmLevel
+from protocol.wire.alarms import AlarmLevel
 
 
 def _too_many(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.sanity.alarm_log import AlarmLog
-from monitor.sanity.alarm_state import AlarmState, StateFile
-from monitor.sanity.silence_list import Silenced
+from monitor.sanity.alarms.alarm_log import AlarmLog
+from monitor.sanity.alarms.alarm_state import AlarmState, StateFile
+from monitor.sanity.alarms.silence_list import Silenced
 from tests.monitor.made_alarms import made_alarm, made_transition
 
 

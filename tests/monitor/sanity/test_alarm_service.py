@@ -12,16 +12,16 @@ import pytest
 from monitor.client import StreamClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
-from monitor.reader import StreamReader
-from monitor.sanity.alarm_control import AlarmControlClient, RefusedError
-from monitor.sanity.alarm_service import AlarmService
+from monitor.receiving.reader import StreamReader
+from monitor.sanity.alarms.alarm_control import AlarmControlClient, RefusedError
+from monitor.sanity.alarms.alarm_service import AlarmService
+from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.checks.event_checks import with_limits
+from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import load_configuration
-from monitor.sanity.engine import Transition
-from monitor.sanity.event_checks import with_limits
-from monitor.sanity.limits import Limits
 from monitor.sanity.live import LiveChecks
-from protocol.alarms import Alarm
-from protocol.messages import Topic
+from protocol.wire.alarms import Alarm
+from protocol.wire.messages import Topic
 from tests.monitor.publishing import T0_NS, MessageMaker, make_hits
 
 S = 1_000_000_000

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from monitor.detector import Geometry
-from monitor.sanity import catalogue
-from monitor.sanity.checks import HitTally, check_ledger
-from monitor.sanity.findings import Level, Notice
-from monitor.sanity.limits import Limits
-from monitor.sanity.order import ReadoutOrder
+from monitor.sanity.checks.findings import Level, Notice
+from monitor.sanity.checks.hit_checks import HitTally, catalogue, check_ledger
+from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.order import ReadoutOrder
 from protocol.ledger import Ledger
 from tests.monitor.publishing import make_apart, make_hits
 

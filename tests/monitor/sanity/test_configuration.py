@@ -9,7 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from monitor.errors import ConfigError
-from monitor.sanity.check_table import BUILT_IN
+from monitor.sanity.checks.check_table import BUILT_IN
+from monitor.sanity.checks.event_checks import EVENT_CHECKS, with_limits
+from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import (
     Configuration,
     SanityConfiguration,
@@ -17,9 +19,7 @@ from monitor.sanity.configuration import (
     default_control_endpoint,
     load_configuration,
 )
-from monitor.sanity.event_checks import EVENT_CHECKS, with_limits
-from monitor.sanity.limits import Limits
-from protocol.alarms import AlarmLevel
+from protocol.wire.alarms import AlarmLevel
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "config" / "sanity.toml"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.daemon_checks import BOARD_TEMPERATURE, CLOCK_DRIFT, DATA_AGE, DISK, QUEUE_DEPTH
-from protocol.alarms import AlarmLevel
+from monitor.sanity.checks.daemon_checks import BOARD_TEMPERATURE, CLOCK_DRIFT, DATA_AGE, DISK, QUEUE_DEPTH
 from protocol.hit import HIT_DTYPE
-from protocol.messages import Board, Disk, Queue, Stat
+from protocol.wire.alarms import AlarmLevel
+from protocol.wire.messages import Board, Disk, Queue, Stat
 from tests.monitor.sanity.made_inputs import T0_NS, made_input
 
 S = 1_000_000_000

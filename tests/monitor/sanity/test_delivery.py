@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.sanity.command import Command
-from monitor.sanity.delivery import Delivery, DeliveryError
-from monitor.sanity.webhook import Webhook
+from monitor.sanity.alarms.command import Command
+from monitor.sanity.alarms.delivery import Delivery, DeliveryError
+from monitor.sanity.alarms.webhook import Webhook
 
 PATIENCE_S = 20.0
 

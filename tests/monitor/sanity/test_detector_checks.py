@@ -6,15 +6,15 @@ import pytest
 
 from daqd.emulator.emulated_chips import emulated_chips
 from monitor.sanity.check import Check
-from monitor.sanity.daemon_checks import CLOCK_DRIFT
-from monitor.sanity.dead_pixels import DEAD_CHIP, DEAD_COLUMN, DEAD_PIXEL
-from monitor.sanity.noisy_pixels import NOISY_PIXEL
-from monitor.sanity.rate_checks import RATE_DROP, RATE_JUMP
-from monitor.sanity.tot_checks import TOT_SATURATION, TOT_SHIFT
-from protocol.alarms import AlarmLevel
-from protocol.chip_config import ChipConfig
-from protocol.chip_setup import ChipSetup, Injection
+from monitor.sanity.checks.daemon_checks import CLOCK_DRIFT
+from monitor.sanity.checks.dead_pixels import DEAD_CHIP, DEAD_COLUMN, DEAD_PIXEL
+from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
+from monitor.sanity.checks.rate_checks import RATE_DROP, RATE_JUMP
+from monitor.sanity.checks.tot_checks import TOT_SATURATION, TOT_SHIFT
+from protocol.chips.chip_config import ChipConfig
+from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.stream_bytes import IDLE_BYTE
+from protocol.wire.alarms import AlarmLevel
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.emulated_run import T0_NS, changes_at, emulated, found, run_checks
 

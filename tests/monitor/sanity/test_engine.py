@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.sanity.alarms.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, Rule, Transition
+from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.check import CheckResult
-from monitor.sanity.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, Rule, Transition
-from monitor.sanity.silence_list import Silenced, SilenceList
-from protocol.alarms import Alarm, AlarmLevel
+from protocol.wire.alarms import Alarm, AlarmLevel
 
 OK, WARNING, CRITICAL = AlarmLevel
 S = 1_000_000_000

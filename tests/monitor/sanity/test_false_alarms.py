@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, HitCounts
-from monitor.sanity.dead_pixels import DEAD_PIXEL
-from monitor.sanity.noisy_pixels import NOISY_PIXEL
-from monitor.sanity.tot_checks import TOT_SHIFT
+from monitor.sanity.checks.dead_pixels import DEAD_PIXEL
+from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
+from monitor.sanity.checks.tot_checks import TOT_SHIFT
 from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map
 
 PER_HOUR = 1.0

@@ -1,7 +1,7 @@
 """Findings: the first occurrence and a count, and no flood."""
 
-from monitor.sanity import catalogue
-from monitor.sanity.findings import Findings, Level, Notice, Place
+from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.findings import Findings, Level, Notice, Place
 
 RUN = Place(run=3)
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from monitor.reader import StreamReader
-from monitor.sanity.findings import Findings, Level
-from monitor.sanity.limits import Limits
+from monitor.receiving.reader import StreamReader
+from monitor.sanity.checks.findings import Findings, Level
+from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
 from protocol.ledger import Ledger
 from protocol.run_record import Gap

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from monitor.sanity.check import CheckInput
-from monitor.sanity.recorded_looks import RecordedLooks
-from monitor.sanity.reference import Reference
-from monitor.sanity.reference_checks import reference_checks
+from monitor.sanity.checks.reference import Reference
+from monitor.sanity.checks.reference_checks import reference_checks
+from monitor.sanity.recorded.recorded_looks import RecordedLooks
 from protocol.readout import AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 from tests.monitor.sanity.emulated_run import Board, blocks, emulated, found, run_checks

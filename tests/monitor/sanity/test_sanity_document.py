@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.sanity import catalogue
 from monitor.sanity.check import Limit
-from monitor.sanity.check_table import BUILT_IN
+from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.check_table import BUILT_IN
+from monitor.sanity.checks.event_checks import EVENT_CHECKS, IN_A_ROW
 from monitor.sanity.cli import main
-from monitor.sanity.event_checks import EVENT_CHECKS, IN_A_ROW
 from tests.monitor.sanity.emulated_run import emulated, write_file
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sanity.md"

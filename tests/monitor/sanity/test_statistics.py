@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from monitor.sanity.statistics import (
+from monitor.sanity.checks.statistics import (
     binned_quantiles,
     chi2_at_least,
     gamma_tails,

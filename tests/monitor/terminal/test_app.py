@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from daqd.stream import Stream
+from daqd.publishing.stream import Stream
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.detector import Geometry
@@ -16,10 +16,10 @@ from monitor.receiver import Receiver
 from monitor.terminal.app import WatchApp
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.spectrum import Spectrum
-from protocol.alarms import Alarm, Alarms
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
-from protocol.messages import Header, Message, Topic, encode_body, encode_message
+from protocol.wire.alarms import Alarm, Alarms
+from protocol.wire.messages import Header, Message, Topic, encode_body, encode_message
 from tests.key_ring import KeyRing
 from tests.monitor.conftest import Bind
 from tests.monitor.made_alarms import made_alarm

@@ -23,7 +23,7 @@ from monitor.web.operator import Operator
 from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
 from monitor.web.snapshot import Snapshot
-from protocol.alarms import Alarm
+from protocol.wire.alarms import Alarm
 from tests.monitor.publishing import TestPublisher
 from tests.monitor.web.reading import Part, parts
 

@@ -5,9 +5,9 @@ import time
 
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
-from protocol.alarms import Alarm, AlarmLevel, Alarms
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
-from protocol.messages import Topic, encode_body
+from protocol.wire.alarms import Alarm, AlarmLevel, Alarms
+from protocol.wire.messages import Topic, encode_body
 from tests.monitor.publishing import TestPublisher, make_apart, make_hits
 from tests.monitor.web.reading import parts
 from tests.monitor.web.serving import PATIENCE_S, run, serving

@@ -10,10 +10,10 @@ from monitor.web.figures import Figures, PlotError
 from monitor.web.plots import PLOTS
 from monitor.web.program import own_plots
 from monitor.web.sheet import Plot, Sheet
-from protocol.alarms import Alarm, AlarmLevel
 from protocol.ledger import Ledger
-from protocol.messages import Disk
 from protocol.run_record import Counts
+from protocol.wire.alarms import Alarm, AlarmLevel
+from protocol.wire.messages import Disk
 from tests.conftest import REPOSITORY
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 from tests.monitor.web.serving import run, serving

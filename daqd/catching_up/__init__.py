@@ -1,0 +1,1 @@
+"""The past, from the files of the runs: the process `daqd-history`."""

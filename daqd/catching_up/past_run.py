@@ -1,0 +1,199 @@
+"""Hits of a run from its files, from any readout on, exactly as the publisher has decoded them."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from daqd.catching_up.record_index import RunIndex
+from daqd.following.feed import ReadoutsRead, RunEnded
+from daqd.following.follower import Follower, Position
+from daqd.runs.run_store import RunStore
+from protocol.block import ReadoutBlock
+from protocol.hit import HitTable, join_tables
+from protocol.readout_decoder import ReadoutDecoder
+from protocol.run_record import RunRecord
+from protocol.settling import settle
+
+_BACK_BYTES = 1 << 15
+_FURTHER_BACK = 8
+_SETTLING_READOUTS = 64
+"""What is not settled by then may never be: rather try from further back."""
+_WAITING_BYTES = 1 << 23
+"""Decoded hits that may wait to be taken; what one chunk of a file brings comes on top."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The hits of readouts `first` to `last`, whole; `last` < `first` where none is covered.
+
+    `more`: others follow in the files now. `over`: nothing of the run follows, ever.
+    """
+
+    hits: HitTable
+    first: int
+    last: int
+    more: bool
+    over: bool
+
+
+class PastRun:
+    """Reads the run of `record` from readout `first` on. `work` does a bounded piece; `take` gives what is there.
+
+    Runs up to `settled_run` have no writer any more. `ledger`: of what was decoded, complete where that began with
+    readout 0 and the run is over. `ValueError` where nobody knows the kind of its readouts; `OSError` from `work` as
+    the disk gives it.
+    """
+
+    def __init__(self, store: RunStore, index: RunIndex, record: RunRecord, first: int, settled_run: int) -> None:
+        self._store = store
+        self._index = index
+        self._settled_run = settled_run
+        self._record = record
+        self._decoder: ReadoutDecoder = record.decoder()
+        self._dtype = self._decoder.hit_class.DTYPE
+        self._follower: Follower | None = None
+        self._first = first
+        self._waiting: list[HitTable] = []
+        self._waiting_hits = 0
+        self._read_to = first - 1
+        self._beyond = -1
+        self._ended = False
+        self._exhausted = False
+        self._found = False
+        self._finding = self._find()
+        self.next_readout = first
+
+    @property
+    def run(self) -> int:
+        """Number of the run."""
+        return self._record.run
+
+    @property
+    def decoder(self) -> ReadoutDecoder:
+        """What decodes it."""
+        return self._decoder
+
+    @property
+    def over(self) -> bool:
+        """Whether all of the run has been read, and nothing will be added to it."""
+        return self._ended
+
+    def work(self) -> None:
+        """Look for the place, or read and decode some more."""
+        if self._found:
+            self._read()
+            return
+        try:
+            next(self._finding)
+        except StopIteration:
+            self._found = True
+
+    def look_again(self) -> None:
+        """The files may have grown since they were read to their end."""
+        self._exhausted = False
+
+    def ready(self, last: int | None, max_hits: int) -> bool:
+        """Whether `take` with the same arguments would give no more after more work."""
+        if not self._found:
+            return False
+        if self._ended or self._exhausted:
+            return True
+        if last is not None and self._read_to >= last:
+            return self._beyond > last  # else `last` may be the one to which the end of the run adds a hit
+        return self._waiting_hits >= max_hits or self._waiting_hits * self._dtype.itemsize >= _WAITING_BYTES
+
+    def take(self, last: int | None, max_hits: int) -> Stretch:
+        """What was decoded up to readout `last`: at most `max_hits` hits, but whole readouts, at least one."""
+        hits = join_tables(self._waiting, self._dtype)
+        ids = hits["readout_id"]
+        covered = self._read_to if last is None else min(last, self._read_to)
+        stop = int(np.searchsorted(ids, covered, side="right"))
+        if stop > max_hits:
+            stop = int(np.searchsorted(ids, ids[max_hits])) or int(np.searchsorted(ids, ids[0], side="right"))
+            covered = min(covered, int(ids[stop]) - 1) if stop < len(hits) else covered
+        given, kept = hits[:stop], hits[stop:]
+        self._waiting, self._waiting_hits = ([kept] if len(kept) else []), len(kept)
+        first, self.next_readout = self.next_readout, max(self.next_readout, covered + 1)
+        rest = bool(len(kept)) or covered < self._read_to or not (self._ended or self._exhausted)
+        wanted = last is None or covered < last
+        if len(given) and ids[0] < first:
+            # The end of the run has settled one more hit, of a readout that was covered before.
+            first = int(ids[0])
+            covered = max(covered, first)
+        return Stretch(given, first, covered, rest and wanted, self._ended and not rest)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._follower is not None:
+            self._follower.close()
+
+    def _find(self) -> Generator[None, None, None]:
+        """Open the files at or before the first readout, with the decoder of one who began with the run."""
+        back_bytes = _BACK_BYTES
+        while self._first > 0:
+            place = yield from self._index.place(self._first, back_bytes)
+            if (place.file, place.offset) == (0, 0):
+                break
+            self._open(place)
+            if (yield from self._settle()):
+                return
+            back_bytes *= _FURTHER_BACK
+        self._decoder = self._record.decoder()
+        self._open(Position(self._record.run, 0, 0))
+
+    def _open(self, place: Position) -> None:
+        self.close()
+        before = self._record.run - 1
+        self._follower = Follower(self._store, after_run=before, settled_run=self._settled_run, position=place)
+        self._ended = self._exhausted = False
+
+    def _settle(self) -> Generator[None, None, bool]:
+        """Read on until the state of the decoder is certain; false where that would be beyond the first readout."""
+        assert self._follower is not None  # noqa: S101 - it was just opened
+        fresh = self._record.decoder()
+        while True:
+            events = self._follower.poll()
+            for event in events:
+                if isinstance(event, RunEnded):
+                    self._ended = True
+                    return True  # before the readout that was asked for
+                if isinstance(event, ReadoutsRead):
+                    before = int(np.searchsorted(event.block.readout_id, self._first))
+                    settled = settle(fresh, event.block[: min(before, _SETTLING_READOUTS)])
+                    if settled is not None:
+                        self._decoder, used = settled
+                        self._decode(event.block[used:])
+                        return True
+                    if before < len(event.block):
+                        return False
+            if not events and self._follower.wait_s() is None:
+                return False
+            yield
+
+    def _read(self) -> None:
+        assert self._follower is not None  # noqa: S101 - opened when the place was found
+        if self._ended:
+            return
+        events = self._follower.poll()
+        for event in events:
+            if isinstance(event, ReadoutsRead):
+                self._decode(event.block)
+            elif isinstance(event, RunEnded):
+                self._keep(self._decoder.flush())
+                self._ended = True
+        self._exhausted = not events and self._follower.wait_s() is None
+
+    def _decode(self, block: ReadoutBlock) -> None:
+        self._keep(self._decoder.decode(block))
+        if len(block):
+            self._read_to = max(self._read_to, int(block.readout_id[-1]))
+        if block.data:  # without bytes, a readout does not tell that the one before it was not the last
+            self._beyond = int(block.readout_id[np.searchsorted(block.offsets, len(block.data)) - 1])
+
+    def _keep(self, hits: HitTable) -> None:
+        if len(hits) and int(hits["readout_id"][0]) < self._first:
+            hits = hits[int(np.searchsorted(hits["readout_id"], self._first)) :]
+        if len(hits):
+            self._waiting.append(hits)
+            self._waiting_hits += len(hits)

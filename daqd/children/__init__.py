@@ -1,0 +1,1 @@
+"""The processes of the daemon beside itself: started, told, listened to, started again."""

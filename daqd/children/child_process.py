@@ -1,0 +1,173 @@
+"""The daemon's side of a child: starts it, starts another when it dies, reads what it reports, ends it."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from daqd.children.child_input import ChildInput
+from daqd.children.child_log import relay
+from daqd.children.notices import Notice, Report, decode_report, encode_line
+from daqd.configuration.config import SecuritySection
+from daqd.errors import DaqError
+
+log = logging.getLogger(__name__)
+
+_READY_S = 20.0
+_STOP_S = 10.0
+_BACKOFF_S = (0.05, 0.5, 1.0)
+_STABLE_S = 30.0
+
+
+class ChildError(DaqError):
+    """A child does not start."""
+
+
+class ChildProcess(ABC):
+    """One program of ours, alive as long as the daemon wants it. A subclass says which, and with what arguments.
+
+    The end of its input tells it that nothing more will come; what it reports comes out of its output, a line each.
+    `on_report` is called in the event loop for every report. `bind`: where it is to listen; `endpoint`: where it does,
+    another one takes the same. `restarts`: how often it died.
+    """
+
+    NAME: ClassVar[str]
+    MODULE: ClassVar[str]
+
+    def __init__(
+        self,
+        bind: str,
+        data_dir: Path,
+        after_run: int,
+        on_report: Callable[[Report], None],
+        security: SecuritySection | None = None,
+    ) -> None:
+        self._bind = bind
+        self._security = security or SecuritySection()
+        self._data_dir = data_dir
+        self._after_run = after_run
+        self._on_report = on_report
+        self._process: asyncio.subprocess.Process | None = None
+        self._input: ChildInput | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self.restarts = 0
+        self.endpoint = ""
+
+    @abstractmethod
+    def arguments(self) -> list[str]:
+        """What its command line has beside `--data-dir`, `--bind`, `--after-run` and the keys."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child that runs now."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the child and wait until it is ready; `ChildError` where it cannot be."""
+        await self._spawn()
+        self._watcher = asyncio.create_task(self._watch(), name=self.NAME)
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.is_set():
+            ready.cancel()
+            await self.stop()
+            raise ChildError(f"the {self.NAME} did not start at {self._bind}; its message is above")
+
+    def tell(self, notice: Notice) -> None:
+        """Send a line to the child, from any thread. One that does not read its input misses some."""
+        if self._input is not None:
+            self._input.send(encode_line(notice))
+
+    async def stop(self) -> None:
+        """Let it do what is left, and end; kill it where it does not in time."""
+        self._stop_asked.set()
+        self._close_pipe()
+        if self._watcher is None:
+            return
+        done, _ = await asyncio.wait({self._watcher}, timeout=_STOP_S)
+        if not done and self._process is not None:
+            log.warning("the %s had more to do after %.0f s and was ended", self.NAME, _STOP_S)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await asyncio.gather(self._watcher, return_exceptions=True)
+
+    def _close_pipe(self) -> None:
+        """Tell the child that nothing more will come."""
+        if self._input is not None:
+            self._input.close()
+
+    async def _spawn(self) -> None:
+        self._input = ChildInput()
+        try:
+            self._process = await self._launch(self._input.reading)
+        except BaseException:
+            self._input.close()
+            raise
+        finally:
+            self._input.hand_over()
+
+    async def _launch(self, stdin: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            self.MODULE,
+            f"--data-dir={self._data_dir}",
+            f"--bind={self.endpoint or self._bind}",  # the same port again where any was allowed
+            f"--after-run={self._after_run}",
+            *self._security.arguments(),
+            *self.arguments(),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal is for the daemon alone: it ends its children in order
+        )
+
+    async def _watch(self) -> None:
+        """Read the child's reports; when it dies, start another."""
+        quick_deaths = 0
+        while True:
+            process, started = self._process, time.monotonic()
+            assert process is not None and process.stdout is not None  # noqa: S101 - made with pipes
+            assert process.stderr is not None  # noqa: S101 - made with pipes
+            name = f"daqd-{self.MODULE.rpartition('.')[2]}"
+            listening = asyncio.create_task(relay(process.stderr, name), name=f"log of {name}")
+            while line := await process.stdout.readline():
+                report = decode_report(line)
+                if report is not None:
+                    self._take(report)
+            await process.wait()
+            await listening
+            if not self._goes_on():
+                return
+            quick_deaths = 0 if time.monotonic() - started > _STABLE_S else quick_deaths + 1
+            pause_s = _BACKOFF_S[min(quick_deaths, len(_BACKOFF_S)) - 1]
+            log.warning("the %s died (%s); another one starts in %g s", self.NAME, _death(process.returncode), pause_s)
+            self.restarts += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), pause_s)
+            self._close_pipe()
+            await self._spawn()  # also where `stop` has come meanwhile: what is left is done before the end
+            if self._stop_asked.is_set():
+                self._close_pipe()
+
+    def _goes_on(self) -> bool:
+        return self._ready.is_set() and not self._stop_asked.is_set()
+
+    def _take(self, report: Report) -> None:
+        if report.kind == "ready":
+            self.endpoint = report.endpoint
+            self._ready.set()
+        self._on_report(report)
+
+
+def _death(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        return f"signal {-returncode}"
+    return f"exit code {returncode}"

@@ -1,0 +1,1 @@
+"""The commands of `daqd` and `daqctl` that are not the daemon itself."""

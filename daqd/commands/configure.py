@@ -1,0 +1,182 @@
+"""`daqd configure`: bring a board from power-up to where it sends data, say what was done, and trace it."""
+
+import argparse
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Self, TextIO
+
+from daqd.boards.factory import open_board
+from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config, EmulatorSection, load_config
+from daqd.emulator.factory import emulated_board
+from daqd.errors import BoardError, ConfigError, DaqError
+from daqd.transports.emulated import EmulatedLink
+from daqd.transports.factory import make_link
+from daqd.transports.link import Link
+from daqd.transports.trace import Parser, TracingLink
+from protocol.chips.chip_setup import ChipSetup
+from protocol.registers import astep, gecco
+from protocol.registers.gecco_cards import shown_voltages
+
+OK, FAILED = 0, 1
+
+CONFIGURE_EXAMPLES: Final = """examples:
+  daqd configure -c config/gecco.toml
+  daqd configure -c config/gecco.toml --threshold 40 --inject 1,9 --vinj 300 --analog 9
+  daqd configure -c config/gecco.toml --chip-file config_v4_none.yml --dry-run --trace transfers.jsonl
+"""
+
+_PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
+
+# As good as silent: what a dry run says must not depend on when a hit came.
+_NO_HITS = EmulatorSection(rate_hz=0.001)
+
+
+def add_configure_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `daqd configure`."""
+    parser.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
+    parser.add_argument("--chip-file", type=Path, metavar="FILE", help="chip configuration (YAML) instead of chip.file")
+    add_chip_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="touch no board; answers are those of a healthy one")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write every transfer, a JSON object a line")
+    parser.add_argument(
+        "--stop", action="store_true", help="then stop: injection off, chips held in reset (else they go on)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def configure_main(args: argparse.Namespace) -> int:
+    """Do it. `DaqError` where the configuration or the board is not as it should be."""
+    try:
+        result, setup = _configure(args)
+    except DaqError as error:
+        if not args.json:
+            raise
+        mistakes = list(error.mistakes) if isinstance(error, ConfigError) else [str(error)]
+        print(json.dumps({"ok": False, "mistakes": mistakes}, indent=2))
+        return FAILED
+    if args.json:
+        print(json.dumps({"ok": True, **result, "setup": setup.describe()}, indent=2))
+    else:
+        _tell(result, setup)
+    return OK
+
+
+def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
+    config = load_config(args.config)
+    settings = config.chip.overridden(chip_overrides(args))
+    if args.chip_file is not None:
+        settings = settings.model_copy(update={"file": str(args.chip_file)})
+    setup = load_chip_setup(settings, config.board)
+    with _trace_file(args.trace) as out, _EndBySignal() as end:
+        bare_link = _dry_link(config) if args.dry_run else make_link(config)
+        link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
+        _bring_up(config, link, setup, end, stop=args.stop)
+    return {
+        "board": config.board.kind,
+        "transport": link.name,
+        "dry_run": args.dry_run,
+        "stopped": args.stop,
+        "transfers": link.transfers,
+        "bytes": link.bytes,
+        "trace": None if args.trace is None else str(args.trace),
+    }, setup
+
+
+class _EndBySignal:
+    """SIGINT, SIGTERM and SIGHUP, as long as this is entered: the board gets out of what it is in, safe, between two
+    transfers. In the middle of one, it would take what comes next for the rest of it.
+    """
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._armed = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def arm(self) -> None:
+        """From now on there is something to make safe."""
+        self._armed = True
+
+    def raise_once(self) -> None:
+        """`BoardError` if a signal has come, and `arm` before; never again, for the board is made safe then."""
+        if self._name and self._armed:
+            self._armed = False
+            raise BoardError(f"ended by {self._name}: injection is off, the chips are held in reset")
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._name = self._name or signal.Signals(number).name
+
+    def __enter__(self) -> Self:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if (number := getattr(signal, name, None)) is not None:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> None:
+    board = open_board(config, link)
+    try:
+        board.open()
+        end.arm()
+        board.configure(setup)
+        board.start()
+        end.raise_once()
+        if not stop:
+            # Only the link: the board goes on with what it was told.
+            link.close()
+    finally:
+        board.close()
+
+
+def _dry_link(config: Config) -> Link:
+    link = EmulatedLink(emulated_board(config.model_copy(update={"emulator": _NO_HITS})))
+    link.name = "dry run"
+    return link
+
+
+@contextmanager
+def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with file:
+        yield file
+
+
+def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
+    told = setup.describe()
+    chips = f"{len(setup.chips)} chip{'s' if len(setup.chips) > 1 else ''}, AstroPix {setup.version}"
+    print(f"board      {result['board']} over {result['transport']}, {chips}")
+    print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
+    on_chips = ", ".join(f"{value:.1f}" for value in told["threshold_mv"]["chips"])
+    print(f"threshold  {told['threshold_mv']['card']:g} mV on the card, {on_chips} mV on the chip")
+    print(f"pixels on  {', '.join(str(chip['pixels_on']) for chip in told['chips'])}")
+    injection = setup.injection
+    if injection is None:
+        print("injection  off")
+    else:
+        print(
+            f"injection  chip {injection.chip}, row {injection.row}, column {injection.column}: "
+            f"{injection.amplitude_mv:g} mV from the {injection.output}"
+        )
+    for line in (*setup.defaulted, *setup.notes):
+        print(f"note       {line}")
+    state = "injection off, chips held in reset" if result["stopped"] else "the chips send data"
+    if result["dry_run"]:
+        state = "nothing was touched"
+    print(f"done       {result['transfers']} transfers, {result['bytes']} bytes: {state}")
+    if result["trace"]:
+        print(f"trace      {result['trace']}")

@@ -1,0 +1,217 @@
+"""`daqd demo`: the whole chain on an emulated board, for a first look."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import IO, Any
+
+from daqd.configuration.config import load_config
+from daqd.control import ControlClient, ControlError
+from protocol.wire.messages import Stat
+
+_START_S = 30.0
+_STOP_S = 20.0
+_ASK_S = 0.1
+_DEFAULT_PORT = 5556
+_PAGE_PORT = 8050
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `daqd demo`."""
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where the runs go (default ./data)")
+    parser.add_argument(
+        "--rate", type=float, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
+    )
+    parser.add_argument("--chips", type=int, default=4, help="chips in the chain (default %(default)d)")
+    parser.add_argument("--duration", type=float, metavar="S", help="end by itself after so many seconds")
+
+
+def demo_main(args: argparse.Namespace) -> int:
+    """Start daemon, sanity checker, page and monitor; end them in reverse when the monitor ends or Ctrl-C comes."""
+    with tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder, _signals_restored():
+        return _Demo(args, Path(folder)).run()
+
+
+class _Demo:
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self._args = args
+        self._folder = folder
+        self._interrupted = False
+        self._began = False
+        self._alarms = f"ipc://{folder}/alarms.ipc"
+        self._config = folder / "demo.toml"
+        self._configure(_DEFAULT_PORT)
+
+    def _configure(self, port: int) -> None:
+        """Write the configuration; a wrong --rate or --chips is told before anything starts."""
+        args, folder = self._args, self._folder
+        self._stream = f"tcp://127.0.0.1:{port}"
+        template = (package_files("daqd.commands") / "demo.toml").read_text()
+        self._config.write_text(
+            template.format(
+                runtime_dir=json.dumps(str(folder)),
+                data_dir=json.dumps(str(args.data_dir.absolute())),
+                bind=json.dumps(self._stream),
+                rate_hz=float(args.rate),
+                chips=args.chips,
+            )
+        )
+        self._endpoint = load_config(self._config).control_endpoint
+
+    def run(self) -> int:
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._interrupt)
+        log_path = self._args.data_dir.absolute() / "demo.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("a") as log:
+            daemon = self._start_daemon(log)
+            if daemon is None:
+                print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
+                return 1
+            try:
+                verdict = 0 if self._interrupted else self._take_run(daemon, log)
+            finally:
+                code = self._stop(daemon)
+        self._say_goodbye(verdict, log_path)
+        return code if self._began else 0  # ended before it could do anything in order
+
+    def _start_daemon(self, log: IO[str]) -> subprocess.Popen[bytes] | None:
+        """The daemon, at the usual port of the stream or, where that is taken, at another; None where it fails."""
+        for port in (_DEFAULT_PORT, _free_port(), _free_port()):
+            self._configure(port)
+            daemon = self._start("daqd.cli", "run", "-c", str(self._config), log=log)
+            if self._wait_for_stat(daemon, lambda _: True):
+                return daemon
+            self._stop(daemon)
+        return None
+
+    def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
+        """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
+        sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
+        page = self._start_page(log)
+        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, "--alarms", self._alarms)
+        try:
+            self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
+            if not self._interrupted:
+                self._command("start", comment="demo")
+                self._began = True
+                self._wait_for(monitor, daemon)
+                self._command("stop")
+        finally:
+            self._stop(monitor)
+            verdict = self._stop(sanity)
+            self._stop(page)
+        return verdict
+
+    def _write_sanity_config(self) -> Path:
+        """The checker of the demo keeps its alarms to itself, and tells them to the page and the monitor."""
+        path = self._folder / "sanity.toml"
+        path.write_text(
+            f'[sanity]\nname = "demo"\ndirectory = {json.dumps(str(self._folder / "sanity"))}\n'
+            f"[stream]\nconnect = {json.dumps(self._stream)}\n"
+            f"[publish]\nbind = {json.dumps(self._alarms)}\n"
+            f"[control]\nendpoint = {json.dumps(f'ipc://{self._folder}/sanity.ipc')}\n"
+        )
+        return path
+
+    def _start_page(self, log: IO[str]) -> subprocess.Popen[bytes]:
+        """The page, at its usual port or, where that is taken, at another; its address is told first of all."""
+        port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
+        print(f"The page is at http://127.0.0.1:{port}/", flush=True)
+        where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
+        return self._start("monitor.cli", "serve", *where, log=log)
+
+    def _command(self, command: str, **args: Any) -> None:
+        with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
+            client.call(command, **args)
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+
+    def _start(self, module: str, *arguments: str, log: IO[str] | None = None) -> subprocess.Popen[bytes]:
+        """A program in a process group of its own where it has no business with the terminal."""
+        quiet = log is not None
+        if not quiet:
+            # Ctrl-C reaches what shares our terminal, too: it is not to find a program that is still being imported.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL if quiet else None,
+                stdout=log,
+                stderr=subprocess.STDOUT if quiet else None,
+                start_new_session=quiet,
+            )
+        finally:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
+        """Wait until the daemon says so; False where it does not."""
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and daemon.poll() is None and not self._interrupted:
+            with contextlib.suppress(ControlError), ControlClient(self._endpoint, timeout_s=1.0) as client:
+                if good(Stat.model_validate(client.call("status")["status"])):
+                    return True
+            time.sleep(_ASK_S)  # between two questions to another process
+        return self._interrupted
+
+    def _wait_for(self, monitor: subprocess.Popen[bytes], daemon: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + self._args.duration if self._args.duration else None
+        while not self._interrupted and daemon.poll() is None and (end is None or time.monotonic() < end):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                monitor.wait(0.2)
+                return
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> int:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            return process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _say_goodbye(self, verdict: int, log_path: Path) -> None:
+        runs = sorted(self._args.data_dir.glob("run_*"))
+        if not self._began or not runs:
+            print(f"Ended before a run began. (log: {os.path.relpath(log_path)})")
+            return
+        files = sorted(runs[-1].glob("*.apx"))
+        where = os.path.relpath(files[0]) if files else str(self._args.data_dir)
+        content = {0: "is content", 1: "has findings"}.get(verdict, f"ended with {verdict}")
+        print(f"The run is in {os.path.relpath(runs[-1])}; the sanity checker {content}.")
+        print(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _free_port() -> int:
+    """A port that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Put signal handlers back as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""`[chip]` of the configuration file, and what a run may say otherwise: what the chips are set to."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW, MAX_LAYERS, Section
+from daqd.errors import ConfigError
+from protocol.config_mistakes import describe_mistakes
+from protocol.stream_bytes import MAX_CHIPS
+
+_NO_OVERRIDE = ("file", "method")
+"""Keys that belong to the bench, and not to a run."""
+
+
+class PixelChoice(Section):
+    """`[row, column]` of a pixel of every chip (of chip 0 for an injection), or `[chip, row, column]` of one chip.
+
+    Chips count along the chain from 0; those of a second layer go on where the first one ends.
+    """
+
+    chip: int | None = Field(None, ge=0, lt=MAX_CHIPS * MAX_LAYERS)
+    row: int = Field(ge=0, le=MAX_CHIP_ROW)
+    column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        if isinstance(value, dict | cls):
+            return value
+        if not isinstance(value, list | tuple) or len(value) not in (2, 3):
+            raise ValueError(f"{value!r} should be [row, column] or [chip, row, column]")
+        names = ("chip", "row", "column")
+        return dict(zip(names[-len(value) :], value, strict=True))
+
+
+PixelChoices = Annotated[tuple[PixelChoice, ...], Field(strict=False)]
+
+
+class MaskSection(Section):
+    """`[chip.mask]`: which pixels are on. First `all` ("" leaves what the file says), then `enable`, then `disable`."""
+
+    all: Literal["", "on", "off"] = ""
+    enable: PixelChoices = ()
+    disable: PixelChoices = ()
+
+
+class ChipSettings(Section):
+    """`[chip]`: what the chips and the cards are set to; what is not given is as the chip's own file says.
+
+    `file` is relative to the configuration file; empty stands for the usual values. `threshold_mv` is above the
+    baseline (`BL` of the voltage card, or `blpix` of the chip, as `threshold_output` says). `inject` switches the
+    pattern generator on, with `vinj_mv` (None: as in the chip's file).
+    """
+
+    file: str = ""
+    method: Literal["shift-register", "spi"] = "shift-register"
+    threshold_mv: float | None = Field(None, ge=0, le=1500, allow_inf_nan=False)
+    threshold_output: Literal["card", "chip"] = "card"
+    mask: MaskSection = MaskSection()
+    inject: PixelChoice | None = None
+    vinj_mv: float | None = Field(None, ge=0, le=1800, allow_inf_nan=False)
+    inject_output: Literal["chip", "card"] = "chip"
+    inject_period: int = Field(100, ge=0, le=0xFF)
+    inject_divider: int = Field(300, ge=0, le=0xFFFF)
+    inject_delay: int = Field(100, ge=0, le=0xFFFF)
+    inject_cycle: int = Field(0, ge=0, le=0xFFFF)
+    inject_pulses: int = Field(1, ge=0, le=0xFF)
+    analog_column: int | None = Field(None, ge=0, le=MAX_CHIP_COLUMN)
+    vcal: float = Field(0.989, ge=0.9, le=1.1)
+    vsupply: float = Field(2.7, ge=2.7, le=3.3)
+
+    @field_validator("file")
+    @classmethod
+    def _file_is_there(cls, file: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get(CONFIG_FOLDER)
+        if not file or folder is None:
+            return file
+        path = folder / Path(file).expanduser()
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return str(path)
+
+    def overridden(self, overrides: dict[str, Any]) -> Self:
+        """These settings with what a run wants otherwise: keys as in `[chip]`, but for `file` and `method`.
+
+        Keys of `mask` not given stay; None for a key takes its default. Raises `ConfigError` with every mistake.
+        """
+        forbidden = [f"{key}: cannot be changed for a run" for key in _NO_OVERRIDE if key in overrides]
+        if forbidden:
+            raise ConfigError(forbidden)
+        values = self.model_dump()
+        for key, value in overrides.items():
+            if value is None and key in type(self).model_fields:
+                values[key] = type(self).model_fields[key].default
+            elif key == "mask" and isinstance(value, dict):
+                values[key] = {**values[key], **value}
+            else:
+                values[key] = value
+        try:
+            return type(self).model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(describe_mistakes(error, type(self))) from None

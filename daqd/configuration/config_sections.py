@@ -1,0 +1,303 @@
+"""The tables of the configuration file, each a model with its limits; `daqd.configuration.config` puts them together.
+
+`config/emulated.toml` has every key with its meaning.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
+from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
+from protocol.layer_readout import AstroPix4LayerReadout
+from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.stream_bytes import MAX_CHIPS
+from protocol.wire.endpoints import check_endpoint
+
+MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
+MAX_CHIP_COLUMN = max(kind.columns for kind in CHIP_KINDS.values()) - 1
+"""Of any version of the chip; what `board.chip_version` has is looked at where pixels meet it."""
+
+MAX_LAYERS = 3
+
+CONFIG_FOLDER = "config_folder"
+"""Key of the validation context: the folder that relative paths of `emulator.file` and `chip.file` start from."""
+
+
+def _number_or_max(value: Any) -> Any:
+    if value == "max":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError('it must be a number above 0, or "max"')
+    return float(value)
+
+
+FilePath = Annotated[Path, Field(strict=False)]
+Pace = Annotated[float | Literal["max"], BeforeValidator(_number_or_max)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys refused, values never converted from another type, frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class DaqSection(Section):
+    """`[daq]`: who this daemon is and where it keeps things.
+
+    `data_dir` is relative to the working directory of the daemon. An empty `runtime_dir` stands for
+    `default_runtime_dir()`.
+    """
+
+    name: str = Field(
+        "bench",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
+    )
+    data_dir: FilePath = Path("data")
+    runtime_dir: str = ""
+
+
+_USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+_READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
+    ("gecco", 3): AstroPix3Readout,
+    ("gecco", 4): AstroPix4Readout,
+    ("astep", 3): AstroPix3LayerReadout,
+    ("astep", 4): AstroPix4LayerReadout,
+}
+
+
+class BoardSection(Section):
+    """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO.
+
+    `spi_divider` None: what is usual for `chip_version`.
+    """
+
+    kind: Literal["gecco", "astep"] = "gecco"
+    transport: Literal["emulated", "ftdi", "serial", "emulated-usb", "emulated-pty"]
+    chip_version: Literal[3, 4] = 4
+    chips: int = Field(1, ge=1, le=MAX_CHIPS)
+    layers: int = Field(1, ge=1, le=MAX_LAYERS)
+    readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
+    spi_divider: int | None = Field(None, ge=1, le=255)
+    spi_hz: float = Field(1e6, ge=156_250, le=2e7)
+    poll_interval_ms: float = Field(3.0, ge=0, le=1000)
+    queue_ahead: int = Field(32, ge=0, le=64)
+
+    @property
+    def chip_kind(self) -> ChipKind:
+        """The chips of `chip_version`."""
+        return CHIP_KINDS[self.chip_version]
+
+    @property
+    def readout_class(self) -> type[AbstractAstroPixReadout]:
+        """How the readouts of this board and these chips are written to files and decoded."""
+        return _READOUT_CLASSES[self.kind, self.chip_version]
+
+    @property
+    def gecco_spi_divider(self) -> int:
+        """`spi_divider`, or what is usual."""
+        return _USUAL_SPI_DIVIDERS[self.chip_version] if self.spi_divider is None else self.spi_divider
+
+
+class FtdiSection(Section):
+    """`[ftdi]`: which FTDI device, and how it is set up. `serial` and `description`: how theirs begin."""
+
+    serial: str = Field("", max_length=64)
+    description: str = Field("Digilent USB Device", max_length=128)
+    latency_ms: int = Field(2, ge=1, le=255)
+    chunk_bytes: int = Field(16384, ge=512, le=16384)
+    timeout_ms: int = Field(1000, ge=10, le=60_000)
+
+
+class SerialSection(Section):
+    """`[serial]`: where the serial port is: a device path, `socket://HOST:PORT` or `rfc2217://HOST:PORT`."""
+
+    url: str = Field("", max_length=1024)
+    baud: int = Field(921_600, ge=1200, le=12_000_000)
+
+
+class AstepSection(Section):
+    """`[astep]`: how the A-STEP firmware stamps and frames what the layers send."""
+
+    timestamp_bits: Literal[16, 32, 48, 64] = 32
+    timestamp_order: Literal["little", "big"] = "little"
+    packet_mode: bool = True
+    read: Literal["size", "fixed"] = "size"
+
+
+class _PixelEntry(Section):
+    chip: int = Field(ge=0, lt=MAX_CHIPS)
+    row: int = Field(ge=0, le=MAX_CHIP_ROW)
+    column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        if isinstance(value, dict | cls):
+            return value
+        names = list(cls.model_fields)
+        if not isinstance(value, list) or len(value) != len(names):
+            raise ValueError(f"{value!r} should be [{', '.join(names)}]")
+        return dict(zip(names, value, strict=True))
+
+
+class DeadPixel(_PixelEntry):
+    """`[chip, row, column]` of a pixel that never fires."""
+
+
+class HotPixel(_PixelEntry):
+    """`[chip, row, column, factor]` of a pixel that fires `factor` times as often as the others."""
+
+    factor: float = Field(gt=0, allow_inf_nan=False)
+
+
+class MisbehaveSection(Section):
+    """`[emulator.misbehave]`: probabilities per hit, each 0…1."""
+
+    cut_hits: Probability = 0.0
+    lost_bytes: Probability = 0.0
+    garbage: Probability = 0.0
+    padding: Probability = 0.0
+
+
+class EmulatorSection(Section):
+    """`[emulator]`: what the emulated board does. `file` is relative to the configuration file.
+
+    `tot_mean_us`, `tot_sigma_us` None: what is usual for the version of the chips.
+    """
+
+    source: Literal["hits", "file"] = "hits"
+    seed: int = Field(1, ge=0)
+    rate_hz: Pace = 1000.0
+    hits_limit: int = Field(0, ge=0)
+    tot_mean_us: float | None = Field(None, gt=0, le=6500)
+    tot_sigma_us: float | None = Field(None, ge=0, le=6500)
+    hot_pixels: Annotated[tuple[HotPixel, ...], Field(strict=False)] = ()
+    dead_pixels: Annotated[tuple[DeadPixel, ...], Field(strict=False)] = ()
+    misbehave: MisbehaveSection = MisbehaveSection()
+    file: str = ""
+    speed: Pace = 1.0
+    fifo_bytes: int = Field(65536, ge=64, le=1 << 30)
+    link_latency_ms: float = Field(0.0, ge=0, le=10_000)
+    unplug_every_s: float = Field(0.0, ge=0, le=86_400)
+    unplug_for_s: float = Field(1.0, gt=0, le=3600)
+
+    @field_validator("file")
+    @classmethod
+    def _file_is_there(cls, file: str, info: ValidationInfo) -> str:
+        if info.data.get("source") != "file":
+            return file
+        if not file:
+            raise ValueError('source = "file" needs the path of an .apx file here')
+        path = (info.context or {}).get(CONFIG_FOLDER, Path()) / Path(file).expanduser()
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return str(path)
+
+
+class FilesSection(Section):
+    """`[files]`: when a run's file is full and the next one begins."""
+
+    max_size_mb: float = Field(512.0, gt=0, le=1 << 20)
+    max_time_s: float = Field(3600.0, gt=0, le=31 * 86400)
+
+
+class AcquisitionSection(Section):
+    """`[acquisition]`: between the reader and the disk."""
+
+    queue_mb: float = Field(64.0, gt=0, le=65536)
+    flush_ms: float = Field(12.0, ge=0, le=1000)
+    fsync_s: float = Field(1.0, gt=0, le=3600)
+
+
+class DiskSection(Section):
+    """`[disk]`: how much room is wanted where the files go. A limit of 0 is none."""
+
+    warning_mb: float = Field(5000.0, ge=0, le=1 << 40)
+    critical_mb: float = Field(500.0, ge=0, le=1 << 40)
+    warning_hours: float = Field(12.0, ge=0, le=24 * 366)
+
+    @field_validator("critical_mb")
+    @classmethod
+    def _warned_before(cls, critical_mb: float, info: ValidationInfo) -> float:
+        warning_mb = info.data.get("warning_mb")
+        if warning_mb is not None and warning_mb < critical_mb:
+            raise ValueError(f"{critical_mb:g} is more than warning_mb = {warning_mb:g}, which would warn too late")
+        return critical_mb
+
+
+class SecuritySection(Section):
+    """`[security]`: the keys of the TCP sockets: paths relative to the configuration file, both or none.
+
+    `server_key`: file of the daemon's secret key. `client_keys`: directory of the public keys of its clients.
+    """
+
+    server_key: str = ""
+    client_keys: str = ""
+
+    @field_validator("server_key", "client_keys")
+    @classmethod
+    def _from_the_folder(cls, path: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get(CONFIG_FOLDER, Path())
+        return str(folder / Path(path).expanduser()) if path else path
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.server_key) != bool(self.client_keys):
+            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
+        return self
+
+    @property
+    def keys(self) -> bool:
+        """Whether every TCP socket wants a key."""
+        return bool(self.server_key)
+
+    def arguments(self) -> list[str]:
+        """The same for a child process that has a socket of its own, as its command line says it."""
+        return [f"--server-key={self.server_key}", f"--client-keys={self.client_keys}"] if self.keys else []
+
+
+class StreamSection(Section):
+    """`[stream]`: the ZeroMQ stream of decoded hits. `catch_up`: where the past can be asked for; empty: nowhere."""
+
+    insecure: bool = False
+    bind: str = "tcp://127.0.0.1:5556"
+    catch_up: str = "tcp://127.0.0.1:5557"
+    batch_ms: float = Field(5.0, gt=0, le=20)
+    max_hits: int = Field(8192, ge=1, le=1 << 20)
+    high_water: int = Field(1000, ge=1, le=1 << 24)
+    raw: bool = False
+
+    @field_validator("bind", "catch_up")
+    @classmethod
+    def _can_be_bound(cls, endpoint: str, info: ValidationInfo) -> str:
+        return check_endpoint(endpoint) if endpoint or info.field_name == "bind" else endpoint
+
+
+class ControlSection(Section):
+    """`[control]`: where commands come in; empty stands for a socket in the runtime directory."""
+
+    endpoint: str = ""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _can_be_bound(cls, endpoint: str) -> str:
+        return check_endpoint(endpoint) if endpoint else endpoint
+
+
+class LogSection(Section):
+    """`[log]`: how much the daemon says, and how (`daqd.process.logs`)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "journal", "json"] = "auto"

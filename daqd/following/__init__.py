@@ -1,0 +1,1 @@
+"""Reading the files of runs as one reads a log, while they grow."""

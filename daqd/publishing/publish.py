@@ -1,0 +1,254 @@
+"""`daqd-publish`: the child process that follows the files of the runs and publishes them. Started by the daemon."""
+
+import argparse
+import queue
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import zmq
+
+from daqd.children.child_log import say
+from daqd.children.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
+from daqd.children.notice_pipe import NoticePipe
+from daqd.children.notices import Report, encode_line
+from daqd.errors import ConfigError
+from daqd.following.feed import RunEnded
+from daqd.following.follower import Follower
+from daqd.publishing.checkpoint import Checkpoint, CheckpointFile
+from daqd.publishing.patience import Patience
+from daqd.publishing.run_publisher import RunPublisher
+from daqd.publishing.stream import Stream, StreamError, live_patience
+from daqd.runs.run_store import RunStore
+from protocol.readout import uid_to_readout_class
+from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
+
+_HOUSEKEEPING_S = 0.25
+_CHECKPOINT_S = 0.5
+_REPORT_S = 1.0
+_REJOIN_S = 3.0
+"""How long those who were listening are waited for; they try to connect again once a second."""
+_PATIENCE_AFTER_RESTART_S = 1.0
+_RESERVE_AFTER_RESTART_S = 10.0
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """What the daemon tells its publisher at the start; see `--help` of `python -m daqd.publishing.publish`."""
+
+    data_dir: Path
+    daq: str
+    bind: str
+    batch_s: float
+    max_hits: int
+    high_water: int
+    raw: bool
+    after_run: int
+    checkpoint: Path
+    restarts: int
+    server_key: Path | None
+    client_keys: Path | None
+
+
+class PublisherProcess:
+    """The loop of the child: follow, decode, publish; tell the daemon how it goes."""
+
+    def __init__(
+        self,
+        options: PublishOptions,
+        stream: Stream,
+        notices: NoticePipe,
+        reports: IO[bytes],
+        refusals: "queue.SimpleQueue[str] | None" = None,
+    ) -> None:
+        self._options = options
+        self._refusals: queue.SimpleQueue[str] = queue.SimpleQueue() if refusals is None else refusals
+        self._stream = stream
+        self._notices = notices
+        self._reports = reports
+        self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
+        self._checkpoints = CheckpointFile(options.checkpoint)
+        self._finishing = False
+        self._complaint = ""
+        self._catching_up = False
+        if not options.restarts:
+            self._checkpoints.forget()
+        self._follower = self._take_up(self._checkpoints.load())
+
+    def _take_up(self, checkpoint: Checkpoint | None) -> Follower:
+        store = RunStore(self._options.data_dir)
+        settled = self._options.after_run
+        if checkpoint is None:
+            return Follower(store, after_run=settled, settled_run=settled)
+        if checkpoint.decoder is not None:
+            try:
+                decoder = uid_to_readout_class(checkpoint.readout_uid).restore_decoder(checkpoint.decoder)
+            except ValueError:
+                return Follower(store, after_run=settled, settled_run=settled)
+            self._publisher.resume(decoder, checkpoint.next_readout)
+        self._stream.patience = Patience(_PATIENCE_AFTER_RESTART_S, _RESERVE_AFTER_RESTART_S)
+        self._catching_up = True
+        self._stream.wait_for_subscribers(checkpoint.subscribers, _REJOIN_S)
+        return Follower(store, after_run=checkpoint.last_run, settled_run=settled, position=checkpoint.position)
+
+    def run(self) -> None:
+        """Until the daemon says finish, or is gone, and everything is published."""
+        self._report("ready")
+        poller = zmq.Poller()
+        poller.register(self._notices.source, zmq.POLLIN)
+        poller.register(self._stream.socket, zmq.POLLIN)
+        next_report = next_checkpoint = 0.0
+        last_batch = 0.0
+        more = True
+        while True:
+            idle_s = 0.0 if more else _HOUSEKEEPING_S
+            ready = [source for source, _ in poller.poll(int(idle_s * 1000))]
+            if self._stream.socket in ready:
+                self._stream.take_subscriptions()
+            told = self._notices.source in ready and self._take_notices()
+            now = time.monotonic()
+            if told or more or now - last_batch >= _HOUSEKEEPING_S:
+                pause_s = last_batch + self._options.batch_s - now
+                if pause_s > 0 and not more and not self._finishing:
+                    time.sleep(pause_s)  # not for something to happen: to publish at most once in batch_s
+                last_batch = time.monotonic()
+                more = self._publish()
+            now = time.monotonic()
+            if now >= next_checkpoint:
+                next_checkpoint = now + _CHECKPOINT_S
+                self._checkpoint(now)
+            if now >= next_report:
+                next_report = now + _REPORT_S
+                self._tell_refusals()
+                self._report("state")
+            if self._finishing and not more:
+                return
+
+    def _publish(self) -> bool:
+        """Publish what is there; whether there is more."""
+        events = self._follower.poll()
+        for event in events:
+            self._publisher.handle(event)
+            if isinstance(event, RunEnded):
+                self._report("run_ended", event.record.run)
+        more = self._follower.wait_s() is not None or (self._finishing and bool(events))
+        if self._catching_up and not more:
+            self._catching_up = False
+            self._stream.patience = live_patience()
+        return more
+
+    def _take_notices(self) -> bool:
+        """Obey the daemon; whether it said that there is something to read."""
+        told = False
+        for notice in self._notices.take():
+            told = True
+            if notice.stat is not None:
+                self._publish_stat(notice.stat)
+            if notice.log is not None:
+                self._publisher.log(notice.log.level, notice.log.text)
+        self._finishing = self._finishing or self._notices.ended
+        return told or self._finishing
+
+    def _publish_stat(self, stat: Stat) -> None:
+        """Complete the daemon's state with what only the publisher knows, and publish it."""
+        rates = Rates.model_validate({**stat.rates.model_dump(), "hits_hz": self._publisher.hits_hz})
+        ledger = self._publisher.decoder.ledger.to_dict() if self._publisher.run == stat.run else stat.ledger
+        full = stat.model_copy(update={"rates": rates, "ledger": ledger, "publisher": self._stat()})
+        self._stream.send(Topic.STAT, encode_body(full), run=stat.run)
+
+    def _tell_refusals(self) -> None:
+        """Say on the stream, too, who was refused."""
+        while not self._refusals.empty():
+            text = self._refusals.get_nowait()
+            say(text)
+            self._publisher.log("warning", text)
+
+    def _stat(self) -> PublisherStat:
+        return PublisherStat(
+            messages=self._stream.messages,
+            hits=self._publisher.decoder.ledger.hits,
+            dropped=self._stream.dropped,
+            subscribers=self._stream.subscribers,
+            restarts=self._options.restarts,
+            lag_bytes=self._follower.lag_bytes,
+            refused=self._stream.refused,
+        )
+
+    def _report(self, kind: str, run: int | None = None) -> None:
+        report = Report.model_validate(
+            {
+                "kind": kind,
+                "endpoint": self._stream.endpoint,
+                "run": self._publisher.run if run is None else run,
+                "ledger": self._publisher.decoder.ledger.to_dict(),
+                "hits_hz": self._publisher.hits_hz,
+                "stat": self._stat(),
+            }
+        )
+        try:
+            self._reports.write(encode_line(report))
+            self._reports.flush()
+        except OSError:
+            self._finishing = True  # the daemon is gone
+
+    def _checkpoint(self, now: float) -> None:
+        position = self._follower.position
+        checkpoint = Checkpoint(
+            last_run=self._follower.last_run,
+            position=position,
+            readout_uid=self._publisher.readout_uid,
+            decoder=None if position is None else self._publisher.decoder.state(),
+            next_readout=self._publisher.next_readout,
+            subscribers=self._stream.subscribers,
+        )
+        complaint = ""
+        try:
+            self._checkpoints.passed(checkpoint, now)
+        except OSError as error:
+            complaint = f"cannot write {self._options.checkpoint}: {error.strerror or error}"
+        if complaint != self._complaint:  # once, not four times a second all night
+            say(complaint or f"{self._options.checkpoint} can be written again")
+        self._complaint = complaint
+
+
+def parse_options(argv: list[str] | None = None) -> PublishOptions:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="daqd-publish", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="where the runs are")
+    parser.add_argument("--daq", required=True, help="name of the daemon")
+    parser.add_argument("--bind", required=True, help="where to publish")
+    parser.add_argument("--batch-s", type=float, required=True, help="publish at most once in so many seconds")
+    parser.add_argument("--max-hits", type=int, required=True, help="hits in one message")
+    parser.add_argument("--high-water", type=int, required=True, help="messages that may wait for a subscriber")
+    parser.add_argument("--raw", action="store_true", help="publish the readout records, too")
+    parser.add_argument("--after-run", type=int, required=True, help="publish the runs after this one")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="file that says where to go on")
+    parser.add_argument("--restarts", type=int, default=0, help="how often it died before")
+    add_key_options(parser)
+    return PublishOptions(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the child."""
+    options = parse_options(argv)
+    leave_signals_to_the_daemon()
+    refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
+    try:
+        keys = keys_of(options.server_key, options.client_keys)
+        stream = Stream(options.bind, options.daq, options.high_water, keys=keys, say=refusals.put)
+    except (StreamError, ConfigError) as error:
+        say(str(error), priority=3)
+        return 1
+    notices = NoticePipe(sys.stdin.fileno())
+    try:
+        PublisherProcess(options, stream, notices, sys.stdout.buffer, refusals).run()
+    finally:
+        notices.close()
+        stream.close(linger_s=1.0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

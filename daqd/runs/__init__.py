@@ -1,0 +1,1 @@
+"""Runs on disk: where they live, the files of one, its record, and repair."""

@@ -1,0 +1,130 @@
+"""Where runs live on disk: their numbers, directories and records (docs/formats.md, "Run directory")."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from daqd.errors import DiskError
+from daqd.process.process_lock import ProcessLock
+from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
+from protocol.storage.durable import replace_text
+
+_RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
+_COUNTER = "last_run"
+_RESERVE_BYTES = 1 << 18
+
+
+class RunStore:
+    """The data directory. One daemon at a time writes to it; any number of readers."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    def prepare(self) -> None:
+        """Make the directory if it is not there; `DiskError` where it cannot be written."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"cannot make the data directory {self.data_dir}: {error.strerror or error}") from error
+        if not os.access(self.data_dir, os.W_OK | os.X_OK):
+            raise DiskError(f"the data directory {self.data_dir} cannot be written; change its owner or daq.data_dir")
+
+    def lock(self) -> ProcessLock:
+        """What keeps a second daemon from writing here."""
+        what = f"the data directory {self.data_dir}"
+        return ProcessLock(self.data_dir / ".lock", what, DiskError, "choose another daq.data_dir")
+
+    def runs(self) -> list[int]:
+        """Numbers of the runs that are there, ascending."""
+        try:
+            names = [entry.name for entry in os.scandir(self.data_dir) if entry.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(int(match[1]) for name in names if (match := _RUN_DIRECTORY.fullmatch(name)))
+
+    def last_run(self) -> int:
+        """The largest run number ever given, 0 for none: from the counter and from what is there.
+
+        `DiskError` where the counter cannot be read; one that is lost or damaged counts as 0.
+        """
+        try:
+            counted = int((self.data_dir / _COUNTER).read_text())
+        except (FileNotFoundError, ValueError):
+            counted = 0
+        except OSError as error:
+            raise DiskError(f"cannot read {self.data_dir / _COUNTER}: {error.strerror or error}") from error
+        return max([0, counted, *self.runs()[-1:]])
+
+    def claim(self, run: int | None = None) -> int:
+        """Make the directory of a new run, the next one or the one given, and count it; never one that was there.
+
+        `ValueError` for a number that is not above all that were given before, `DiskError` where the disk refuses.
+        """
+        last = self.last_run()
+        number = last + 1 if run is None else run
+        if number <= last:
+            why = "was given before" if number == last else f"is not above run {last}, which was given before"
+            raise ValueError(f"run {number} {why}; the next free number is {last + 1}")
+        try:
+            self.run_directory(number).mkdir()
+            replace_text(self.data_dir / _COUNTER, f"{number}\n")
+        except OSError as error:
+            raise DiskError(f"cannot make a directory for run {number} in {self.data_dir}: {error}") from error
+        return number
+
+    def run_directory(self, run: int) -> Path:
+        """Directory of a run."""
+        return self.data_dir / run_name(run)
+
+    def file_path(self, run: int, index: int) -> Path:
+        """Path of a finished file of a run."""
+        return self.run_directory(run) / file_name(run, index)
+
+    def part_path(self, run: int, index: int) -> Path:
+        """Path of a file of a run while it is written."""
+        return self.run_directory(run) / (file_name(run, index) + PART_SUFFIX)
+
+    def record_path(self, run: int) -> Path:
+        """Path of the record of a run."""
+        return self.run_directory(run) / f"{run_name(run)}.json"
+
+    def reserve(self, run: int) -> None:
+        """Keep a little space, so that the record of the run can be closed on a disk that is full by then."""
+        self._reserve_path(run).write_bytes(bytes(_RESERVE_BYTES))
+
+    def release(self, run: int) -> None:
+        """Give the kept space back."""
+        with contextlib.suppress(OSError):
+            self._reserve_path(run).unlink()
+
+    def _reserve_path(self, run: int) -> Path:
+        return self.run_directory(run) / ".reserve"
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace the record of a run, whole or not at all; `DiskError` where the disk refuses.
+
+        Its directory is made again where somebody has taken it away.
+        """
+        try:
+            self.run_directory(record.run).mkdir(exist_ok=True)
+            replace_text(self.record_path(record.run), record.to_json())
+        except OSError as error:
+            raise DiskError(f"cannot write the record of run {record.run}: {error}") from error
+
+    def read_record(self, run: int) -> RunRecord | None:
+        """The record of a run, None where there is none; `ValueError` where it cannot be read."""
+        try:
+            return RunRecord.from_json(self.record_path(run).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+        """Complete the record of a run that has ended with what the publisher found when it had decoded all of it.
+
+        Raises as `read_record` and `write_record` do; does nothing where there is no such record.
+        """
+        record = self.read_record(run)
+        if record is not None and record.state != "running":
+            self.write_record(record.model_copy(update={"ledger": ledger}))

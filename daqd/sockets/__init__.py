@@ -1,0 +1,1 @@
+"""What all sockets that serve have in common: keys, who was refused, who is in the way."""

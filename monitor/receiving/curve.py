@@ -1,0 +1,89 @@
+"""Keys at the client's side, and what becomes of the handshakes (docs/wire.md, "Keys")."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from monitor.errors import EndpointError, KeysError
+from protocol.errors import KeyFileError
+from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
+from protocol.wire.key_files import ClientKeys, KeyPair, PublicKey, read_client_keys
+
+
+def client_keys(server_key: Path | str | PublicKey | None, key: Path | str | KeyPair | None) -> ClientKeys | None:
+    """The keys of a client, from their files or as they are; None where none are given; `KeysError`."""
+    if server_key is None and key is None:
+        return None
+    if server_key is None or key is None:
+        raise KeysError("the server's key and the client's own go together: give --server-key and --key")
+    try:
+        keys = read_client_keys(server_key, key)
+    except KeyFileError as error:
+        raise KeysError(str(error)) from None
+    if zmq.curve_public(keys.own.secret.encode()) != keys.own.public.encode():
+        raise KeysError(f"the secret key does not belong to the public key {keys.own.public}")
+    return keys
+
+
+def secure_client(socket: "zmq.Socket[Any]", endpoint: str, keys: ClientKeys | None) -> None:
+    """Have `socket` show its key at `endpoint`, and trust only that server; before it connects."""
+    if keys is None:
+        return
+    if not endpoint.startswith("tcp://"):
+        raise EndpointError(f"{endpoint} takes no keys: they are for tcp://host:port")
+    socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.public.encode())
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode())
+
+
+def add_key_arguments(parser: argparse._ActionsContainer) -> None:
+    """`--server-key` and `--key`, the same for every program that connects."""
+    parser.add_argument(
+        "--server-key", type=Path, metavar="FILE", help="public key of the daemon (NAME.key), where it takes only keys"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="secret key of yours (NAME.key_secret)")
+
+
+class HandshakeWatch:
+    """Watches the handshakes of `socket`; before it connects. `socket` is closed first.
+
+    `events` is readable when there is something to `take`.
+    """
+
+    def __init__(self, socket: "zmq.Socket[Any]", *, keyed: bool) -> None:
+        self._handshakes = Handshakes(keyed)
+        self.events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR, socket_class=zmq.Socket)
+        self.events.setsockopt(zmq.LINGER, 0)
+        self.events.setsockopt(zmq.RCVHWM, 0)  # never full: ZeroMQ would wait for us
+        endpoint = f"inproc://handshakes-{id(self)}"
+        socket.monitor(endpoint, HANDSHAKE_EVENTS)
+        self.events.connect(endpoint)
+
+    def take(self) -> None:
+        """Look at all that has happened."""
+        while True:
+            try:
+                frames = self.events.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._handshakes.feed(frames[0])
+
+    @property
+    def refusal(self) -> str:
+        """Why the server does not let this client in; empty where it does, or nothing is known."""
+        return self._handshakes.refusal
+
+    @property
+    def given_up(self) -> bool:
+        """Whether ZeroMQ does not try again by itself."""
+        return self._handshakes.given_up
+
+    def try_again(self) -> None:
+        """Note that another attempt was begun."""
+        self._handshakes.given_up = False
+
+    def close(self) -> None:
+        """Watch no more."""
+        self.events.close()

@@ -1,0 +1,115 @@
+"""Where alarms go: file of the state, log, web address, program. What fails is told, and stops nothing."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+from monitor.errors import AlarmServiceError
+from monitor.sanity.alarms.alarm_log import MB, AlarmLog, as_object
+from monitor.sanity.alarms.alarm_state import AlarmState, StateFile
+from monitor.sanity.alarms.command import Command
+from monitor.sanity.alarms.delivery import Delivery
+from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.webhook import Webhook
+from monitor.sanity.configuration import SanityConfiguration
+from monitor.sanity.configuration_sections import CallSection
+from protocol.storage import file_lock
+from protocol.wire.alarms import AlarmLevel
+
+LOG_NAME = "alarms.jsonl"
+STATE_NAME = "state.json"
+LOCK_NAME = "lock"
+
+CLOSE_WITHIN_S = 5.0
+
+
+class AlarmOutputs:
+    """All of them, as the configuration says. `AlarmServiceError` where the directory cannot be used.
+
+    One `apx-sanity` at a time has a directory.
+    """
+
+    def __init__(self, configuration: SanityConfiguration) -> None:
+        file = configuration.file
+        self._failures: dict[str, str] = {}
+        self._saved: AlarmState | None = None
+        self._deliveries: list[tuple[CallSection, Delivery]] = []
+        directory = file.directory
+        self._lock = _claim(directory)
+        try:
+            self._log = AlarmLog(directory / LOG_NAME, round(file.log.max_size_mb * MB), file.log.keep)
+            self._state_file = StateFile(directory / STATE_NAME)
+            self.before = self._state_file.load()
+        except OSError as error:
+            self._lock.close()
+            raise AlarmServiceError(f"cannot use {error.filename or directory}: {error.strerror or error}") from None
+        if file.webhook.url:
+            webhook = Webhook(file.webhook.url, file.webhook.headers, file.webhook.timeout_s)
+            self._deliver("webhook", file.webhook, webhook)
+        if file.command.argv:
+            command = Command(file.command.argv, file.command.timeout_s)
+            self._deliver("command", file.command, command, command.end)
+
+    def _deliver(
+        self, name: str, section: CallSection, send: Callable[[bytes], None], end: Callable[[], None] = lambda: None
+    ) -> None:
+        delivery = Delivery(name, send, queue=section.queue, attempts=section.attempts, end=end)
+        self._deliveries.append((section, delivery))
+
+    def take(self, transitions: Iterable[Transition], daq: str) -> None:
+        """Keep and send what became of alarms."""
+        for transition in transitions:
+            self._guard("log", lambda each=transition: self._log.write(each, daq))  # type: ignore[misc]
+            for section, delivery in self._deliveries:
+                if _called(transition, section):
+                    delivery.put(as_object(transition, daq))
+
+    def save(self, state: AlarmState) -> None:
+        """Keep what a restart must not forget."""
+        if state != self._saved:
+            self._guard("state", lambda: self._state_file.save(state))
+            self._saved = state
+
+    def _guard(self, name: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self._failures[name] = f"{error.filename or name}: {error.strerror or error}"
+        else:
+            self._failures.pop(name, None)
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Which outputs fail at the moment, and why."""
+        sending = {delivery.name: delivery.failure for _, delivery in self._deliveries if delivery.failure}
+        return self._failures | sending
+
+    def close(self) -> int:
+        """End; what waits to be sent is still tried for some seconds. Returns how much of it was not."""
+        deadline = time.monotonic() + CLOSE_WITHIN_S
+        left = sum(delivery.close(max(deadline - time.monotonic(), 0.0)) for _, delivery in self._deliveries)
+        self._log.close()
+        self._lock.close()
+        return left
+
+
+def _called(transition: Transition, section: CallSection) -> bool:
+    least = AlarmLevel(section.least).rank
+    return transition.calls and transition.kind in section.events and transition.alarm.worst.rank >= least
+
+
+def _claim(directory: Path) -> IO[str]:
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = (directory / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise AlarmServiceError(f"cannot use the directory {directory}: {error.strerror or error}") from None
+    if not file_lock.try_lock(lock.fileno()):
+        lock.close()
+        raise AlarmServiceError(
+            f"another apx-sanity ({file_lock.holder(directory / LOCK_NAME)}) has {directory}: end it, or give this one "
+            "another sanity.name or sanity.directory"
+        )
+    file_lock.sign(lock.fileno())
+    return lock

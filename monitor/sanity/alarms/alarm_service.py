@@ -1,0 +1,176 @@
+"""The alarms of a running `apx-sanity`: events → looks → engine → outputs, and those who ask and acknowledge."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
+
+import zmq
+from pydantic import BaseModel, ValidationError
+
+from monitor.events import Event
+from monitor.receiving.reader import StreamCounters
+from monitor.sanity.alarms.alarm_control import AlarmControl, RefusedError
+from monitor.sanity.alarms.alarm_outputs import AlarmOutputs
+from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
+from monitor.sanity.alarms.alarm_state import AlarmState
+from monitor.sanity.alarms.alarm_watch import AlarmWatch
+from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.silence_list import Silenced, SilenceList
+from monitor.sanity.checks.findings import Notice
+from monitor.sanity.configuration import SanityConfiguration
+from protocol.run_record import one_line
+from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs
+
+LOOK_S = 1.0
+
+_Args = TypeVar("_Args", bound=BaseModel)
+
+
+class AlarmService:
+    """A context manager: what it needs is had at its begin, `AlarmServiceError` where it cannot be.
+
+    `announce`: told of each transition, for people. `alarmed`: whether any alarm was on while it ran, also one from
+    before its begin. `clock`: monotonic seconds; `now_ns`: since the epoch.
+    """
+
+    def __init__(
+        self,
+        configuration: SanityConfiguration,
+        announce: Callable[[Transition], None],
+        clock: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._configuration = configuration
+        self._announce = announce
+        self._clock = clock
+        self._now_ns = now_ns
+        self._look_at = clock() + LOOK_S
+        self._saved_revision = -1
+        self.alarmed = False
+        self.undelivered = 0
+
+    def __enter__(self) -> Self:
+        file = self._configuration.file
+        self._outputs = AlarmOutputs(self._configuration)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._publisher: AlarmPublisher | None = None
+        self._control: AlarmControl | None = None
+        try:
+            if file.publish.bind:
+                self._publisher = AlarmPublisher(self._context, file.publish.bind, self._now_ns())
+            commands = {
+                "alarms": self._tell,
+                "ack": self._acknowledge,
+                "silence": self._silence,
+                "unsilence": self._unsilence,
+            }
+            self._control = AlarmControl(self._context, file.control_endpoint, commands)
+        except BaseException:
+            self._close()
+            raise
+        before = self._outputs.before
+        silences = SilenceList((entry.silenced() for entry in file.silences), before.silences)
+        self._watch = AlarmWatch(self._configuration, silences, self._clock)
+        self._watch.engine.restore(before.alarms)
+        self._settle(self._watch.engine.pass_time(self._now_ns()))
+        return self
+
+    @property
+    def publish_endpoint(self) -> str:
+        """Where the alarms are published; empty: nowhere."""
+        return "" if self._publisher is None else self._publisher.endpoint
+
+    def feed(self, event: Event) -> None:
+        """Take in what has come."""
+        self._watch.feed(event)
+
+    def notice(self, notice: Notice) -> None:
+        """Take in what a check of events noticed."""
+        self._watch.notice(notice)
+
+    def tick(self, counters: StreamCounters, lasting: Iterable[Notice]) -> None:
+        """To be called a few times a second: answers, and looks once a second; `lasting`: what is wrong now."""
+        assert self._control is not None  # noqa: S101 - since the begin
+        self._control.serve()
+        now = self._clock()
+        if now < self._look_at:
+            return
+        # Looks that were missed are not made up for: "in a row" means seconds.
+        self._look_at = max(self._look_at + LOOK_S, now + LOOK_S / 2)
+        done = self._watch.look(self._now_ns(), counters, lasting, self._outputs.failures)
+        self._settle(done)
+        self.alarmed = self.alarmed or any(alarm.level is not AlarmLevel.OK for alarm in self._watch.engine.alarms())
+
+    def _settle(self, done: Iterable[Transition]) -> None:
+        """Tell everybody what became of the alarms, and how they are."""
+        done = list(done)
+        seen, engine = self._watch.seen, self._watch.engine
+        daq = "" if seen is None else seen.daq
+        for transition in done:
+            self._announce(transition)
+        self._outputs.take(done, daq)
+        alarms = engine.alarms()
+        if done or engine.revision != self._saved_revision:
+            self._outputs.save(AlarmState(alarms=alarms, silences=engine.silences.added))
+            self._saved_revision = engine.revision
+        if self._publisher is not None:
+            run, pass_ = (None, 0) if seen is None else (seen.run, seen.pass_)
+            name = self._configuration.file.sanity.name
+            self._publisher.publish(alarms, name, run, pass_, self._now_ns())
+
+    def _tell(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args:
+            raise RefusedError("bad_arguments", f"alarms takes none, not {', '.join(args)[:100]}")
+        engine = self._watch.engine
+        silences = engine.silences.current(self._now_ns())
+        return {
+            "alarms": [alarm.model_dump(mode="json") for alarm in engine.alarms()],
+            "silences": [silenced.model_dump(mode="json") for silenced in silences],
+        }
+
+    def _acknowledge(self, args: dict[str, Any]) -> dict[str, Any]:
+        patterns = _read(AcknowledgeArgs, args).ids
+        unknown = self._watch.engine.unknown(patterns)
+        if unknown:
+            raise RefusedError("unknown_alarm", f"no alarm is {', '.join(unknown)}: nothing was acknowledged")
+        done = self._watch.engine.acknowledge(patterns, self._now_ns())
+        self._settle(done)
+        return {"acknowledged": [transition.alarm.id for transition in done]}
+
+    def _silence(self, args: dict[str, Any]) -> dict[str, Any]:
+        wish = _read(SilenceArgs, args)
+        now_ns = self._now_ns()
+        silenced = Silenced(
+            pattern=wish.pattern, until_ns=now_ns + round(wish.for_s * 1_000_000_000), reason=wish.reason
+        )
+        done = self._watch.engine.silence(silenced, now_ns)
+        self._settle(done)
+        return {"until_ns": silenced.until_ns, "silenced": [transition.alarm.id for transition in done]}
+
+    def _unsilence(self, args: dict[str, Any]) -> dict[str, Any]:
+        pattern = _read(UnsilenceArgs, args).pattern
+        done = self._watch.engine.unsilence(pattern, self._now_ns())
+        if done is None:
+            raise RefusedError("not_silenced", f"{pattern} is not silenced, or by the configuration")
+        self._settle(done)
+        return {"unsilenced": [transition.alarm.id for transition in done]}
+
+    def _close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._publisher is not None:
+            self._publisher.close()
+        self._context.term()
+        self.undelivered = self._outputs.close()
+
+    def __exit__(self, *_: object) -> None:
+        engine = self._watch.engine
+        self._outputs.save(AlarmState(alarms=engine.alarms(), silences=engine.silences.added))
+        self._close()
+
+
+def _read(model: type[_Args], args: dict[str, Any]) -> _Args:
+    try:
+        return model.model_validate(args)
+    except ValidationError as error:
+        raise RefusedError("bad_arguments", one_line(error)) from None

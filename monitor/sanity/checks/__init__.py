@@ -1,0 +1,1 @@
+"""The checks: pure functions, and the tables that name them."""

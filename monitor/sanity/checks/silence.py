@@ -1,0 +1,78 @@
+"""Has the stream gone quiet?"""
+
+from collections.abc import Iterator
+
+from monitor.events import Event, HitBatch, StatMessage
+from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.findings import Level, Notice
+from monitor.sanity.checks.limits import Limits
+
+_AT_WORK = ("running", "recovering", "replay")
+
+
+class Silence:
+    """Notices when nothing came for too long. Times are monotonic, in seconds; `began`: when we started to listen."""
+
+    def __init__(self, limits: Limits, began: float) -> None:
+        self._limits = limits
+        self._stat_at = began
+        self._hits_at = began
+        self._state: str | None = None
+        self._stat_silent = False
+        self._hits_silent = False
+        self._began = began
+        self._heard = False
+
+    def heard(self, event: Event, now: float) -> None:
+        """Something came."""
+        self._heard = True
+        if isinstance(event, StatMessage):
+            if event.stat.state == "running" != self._state:
+                self._hits_at = now
+            self._state = event.stat.state
+            self._stat_at = now
+            self._stat_silent = False
+        if isinstance(event, HitBatch) and len(event.hits):
+            self._hits_at = now
+            self._hits_silent = False
+
+    def settle(self, now: float) -> Iterator[Notice]:
+        """What is to be said at the end: nothing at all is not all well, however short we listened."""
+        if not self._heard and not self._stat_silent:
+            yield Notice(catalogue.SILENCE, f"nothing came in {now - self._began:.1f} s since we began to listen")
+
+    def lasting(self, now: float) -> Iterator[Notice]:
+        """What is wrong now, as long as it lasts."""
+        quiet_s, limit_s = now - self._stat_at, self._limits.stat_silence_s
+        if quiet_s > limit_s:
+            if self._state is None:
+                yield Notice(
+                    catalogue.SILENCE,
+                    f"nothing came in {quiet_s:.0f} s since we began to listen",
+                    value=quiet_s,
+                    limit=limit_s,
+                )
+            elif self._state in _AT_WORK:
+                text = f"no state for {quiet_s:.0f} s; the last one was {self._state}"
+                yield Notice(catalogue.SILENCE, text, value=quiet_s, limit=limit_s)
+        elif self._state == "running" and (quiet_s := now - self._hits_at) > self._limits.hit_silence_s:
+            limit_s = self._limits.hit_silence_s
+            yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.0f} s", value=quiet_s, limit=limit_s)
+
+    def check(self, now: float) -> Iterator[Notice]:
+        """What is to be said now: once for each time that it goes quiet."""
+        quiet_s = now - self._stat_at
+        if quiet_s > self._limits.stat_silence_s and not self._stat_silent:
+            self._stat_silent = True
+            if self._state is None:
+                yield Notice(catalogue.SILENCE, f"nothing came in {quiet_s:.1f} s since we began to listen")
+            else:
+                # A daemon that was idle and is gone was stopped by somebody.
+                level = None if self._state in _AT_WORK else Level.INFO
+                text = f"no state for {quiet_s:.1f} s; the last one was {self._state}"
+                yield Notice(catalogue.SILENCE, text, level=level, subject=self._state)
+        quiet_s = now - self._hits_at
+        heard = self._state == "running" and not self._stat_silent
+        if heard and quiet_s > self._limits.hit_silence_s and not self._hits_silent:
+            self._hits_silent = True
+            yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.1f} s")

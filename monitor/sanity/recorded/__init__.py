@@ -1,0 +1,1 @@
+"""Run quality out of recorded files: the same checks, and reports."""

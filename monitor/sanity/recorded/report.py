@@ -1,0 +1,130 @@
+"""Findings as text for a person, or as JSON for a program."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from pydantic import BaseModel, ConfigDict
+
+from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.checks.findings import Finding, Findings, Level, Notice, Place
+from monitor.sanity.recorded.run_quality import RunQuality
+from protocol.wire.alarms import Alarm, AlarmLevel
+
+MOST_LINES = 50
+"""Findings listed in the summary; JSON has them all."""
+
+
+class Summary(BaseModel):
+    """What there is to say at the end. `ok`: nothing worse than info. `checked`: what was looked at, and how much."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ok: bool
+    interrupted: bool
+    checked: dict[str, Any]
+    info: int
+    warning: int
+    critical: int
+    forgotten: int
+    findings: list[Finding]
+    runs: list[RunQuality] = []
+
+
+def alarm_line(alarm: Alarm) -> str:
+    """One line for a person: how bad it is, what it is, and what to do."""
+    numbers = "" if alarm.value is None or alarm.limit is None else f" [{alarm.value:.4g}, limit {alarm.limit:.4g}]"
+    level = f"{alarm.level} (was {alarm.worst})" if alarm.level is AlarmLevel.OK else str(alarm.level)
+    return f"{level} {alarm.id}: {alarm.text}{numbers} → {alarm.advice}"
+
+
+class Report:
+    """Collects what the checks notice, and prints it to `out`.
+
+    `as_json`: one JSON object a line, `{"kind": "finding", …}` as they come and `{"kind": "summary", …}` at the end;
+    else lines of text. `live`: print findings as they come; else only the summary.
+    """
+
+    def __init__(self, *, as_json: bool = False, live: bool = True, out: TextIO | None = None) -> None:
+        self.findings = Findings()
+        self._as_json = as_json
+        self._live = live
+        self._out = out or sys.stdout
+        self.alarmed = False
+        """Whether alarms were on: then all was not well, whatever was found besides."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is worse than info and no alarm was on, else 1."""
+        return 1 if self.alarmed or self.findings.worst in (Level.WARNING, Level.CRITICAL) else 0
+
+    def note(self, place: Place, notice: Notice, now_ns: int) -> None:
+        """Take in what a check noticed; print it where it is new."""
+        finding = self.findings.note(notice, place, now_ns)
+        if finding is None or not self._live:
+            return
+        if self._as_json:
+            self._print(f'{{"kind":"finding",{finding.model_dump_json()[1:]}')
+        else:
+            at = datetime.fromtimestamp(now_ns / 1e9, UTC)
+            self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} {finding.line()}")
+
+    def announce(self, transition: Transition) -> None:
+        """Print what became of an alarm."""
+        if self._as_json:
+            line = {"kind": "alarm", "event": transition.kind, "t": transition.t}
+            self._print(json.dumps(line | {"alarm": transition.alarm.model_dump(mode="json")}, ensure_ascii=False))
+        else:
+            at = datetime.fromtimestamp(transition.t / 1e9, UTC)
+            self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} alarm {transition.kind}: {alarm_line(transition.alarm)}")
+
+    def summary(self, checked: dict[str, Any], interrupted: bool, runs: Sequence[RunQuality] = ()) -> Summary:
+        """What there is to say so far."""
+        counts = self.findings.counts()
+        return Summary(
+            ok=self.exit_code == 0,
+            interrupted=interrupted,
+            checked=checked,
+            info=counts[Level.INFO],
+            warning=counts[Level.WARNING],
+            critical=counts[Level.CRITICAL],
+            forgotten=self.findings.forgotten,
+            findings=list(self.findings),
+            runs=list(runs),
+        )
+
+    def finish(self, checked: dict[str, Any], *, interrupted: bool = False, runs: Sequence[RunQuality] = ()) -> None:
+        """Print the summary; `runs`: in numbers."""
+        summary = self.summary(checked, interrupted, runs)
+        if self._as_json:
+            self._print(f'{{"kind":"summary",{summary.model_dump_json()[1:]}')
+        else:
+            self._print_text(summary)
+
+    def _print_text(self, summary: Summary) -> None:
+        worst_first = sorted(summary.findings, key=lambda finding: -finding.level.rank)
+        for finding in worst_first[:MOST_LINES]:
+            self._print(finding.line())
+        if len(worst_first) > MOST_LINES:
+            self._print(f"… and {len(worst_first) - MOST_LINES} more; --json has them all")
+        for run in summary.runs[:MOST_LINES]:
+            self._print(run.line())
+        if len(summary.runs) > MOST_LINES:
+            self._print(f"… and {len(summary.runs) - MOST_LINES} more runs; --json has them all")
+        what = ", ".join(f"{number} {name}" for name, number in summary.checked.items())
+        levels = ", ".join(
+            f"{number} {level}"
+            for level, number in (
+                (Level.CRITICAL, summary.critical),
+                (Level.WARNING, summary.warning),
+                (Level.INFO, summary.info),
+            )
+            if number
+        )
+        verdict = "alarms" if self.alarmed else "all well" if summary.ok else "findings"
+        self._print(f"{verdict}: {what}" + (f"; {levels}" if levels else ""))
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._out, flush=True)

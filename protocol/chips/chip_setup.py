@@ -1,0 +1,117 @@
+"""Everything that a board needs to know to bring its chips and cards into the state that somebody wants."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from protocol.chips.chip_config import ChipConfig, ChipConfigError, dac_mv
+from protocol.registers.gecco_cards import MAX_DAC_V, USUAL_CARDS, GeccoCards
+
+Method = Literal["shift-register", "spi"]
+InjectionOutput = Literal["chip", "card"]
+
+
+@dataclass(frozen=True)
+class Injection:
+    """Which pixel is injected, and the pattern generator that does it.
+
+    `chip` counts through all layers from 0; `period` and `pulses` (per set) 0…255; `divider`, `delay` (initial) and
+    `cycle` 0…65 535, `cycle` 0 without end. `amplitude_mv` 0…1800: what comes from the injection card where `output` is
+    "card"; the amplitude on the chip is the chip's own `vinj`. Raises `ChipConfigError` for what is out of its range.
+    """
+
+    chip: int
+    row: int
+    column: int
+    amplitude_mv: float
+    output: InjectionOutput = "chip"
+    period: int = 100
+    divider: int = 300
+    delay: int = 100
+    cycle: int = 0
+    pulses: int = 1
+
+    def __post_init__(self) -> None:
+        mistakes = [
+            f"injection {name}: {value} is not within 0 to {most}"
+            for name, value, most in (
+                ("amplitude", self.amplitude_mv, round(MAX_DAC_V * 1000)),
+                ("period", self.period, 0xFF),
+                ("divider", self.divider, 0xFFFF),
+                ("delay", self.delay, 0xFFFF),
+                ("cycle", self.cycle, 0xFFFF),
+                ("pulses", self.pulses, 0xFF),
+            )
+            if not 0 <= value <= most
+        ]
+        if mistakes:
+            raise ChipConfigError(mistakes)
+
+
+@dataclass(frozen=True)
+class ChipSetup:
+    """The chips of all layers in order (layer after layer, each along its chain), the cards, and the injection.
+
+    `defaulted`: lines that say what nobody gave, with what was taken; `notes`: lines about what was given and is not
+    used. All chips are of one kind; each of `layers` has as many. Raises `ChipConfigError` otherwise.
+    """
+
+    chips: tuple[ChipConfig, ...]
+    cards: GeccoCards = USUAL_CARDS
+    injection: Injection | None = None
+    layers: int = 1
+    method: Method = "shift-register"
+    defaulted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.chips or self.layers < 1 or len(self.chips) % self.layers:
+            raise ChipConfigError([f"{len(self.chips)} chips cannot be {self.layers} layers"])
+        if any(chip.kind != self.chips[0].kind for chip in self.chips):
+            raise ChipConfigError(["all chips must be of the same version"])
+        if self.injection is not None and not 0 <= self.injection.chip < len(self.chips):
+            raise ChipConfigError([f"there is no chip {self.injection.chip}: 0 to {len(self.chips) - 1}"])
+
+    @property
+    def version(self) -> int:
+        """Version of the chips."""
+        return self.chips[0].kind.version
+
+    @property
+    def chain_length(self) -> int:
+        """Chips in each layer."""
+        return len(self.chips) // self.layers
+
+    def layer(self, layer: int) -> tuple[ChipConfig, ...]:
+        """The chips of one layer, from 0, along its chain."""
+        return self.chips[layer * self.chain_length : (layer + 1) * self.chain_length]
+
+    def describe(self) -> dict[str, Any]:
+        """All of it, in full, ready for JSON and msgpack: for run records and file headers."""
+        return {
+            "version": self.version,
+            "layers": self.layers,
+            "method": self.method,
+            "chips": [_describe_chip(chip) for chip in self.chips],
+            "configcards": self.cards.describe(),
+            "threshold_mv": {
+                "card": round(self.cards.threshold_mv, 6),
+                "chips": [round(chip_threshold_mv(chip), 6) for chip in self.chips],
+            },
+            "injection": None if self.injection is None else vars(self.injection).copy(),
+            "defaulted": list(self.defaulted),
+            "notes": list(self.notes),
+        }
+
+
+def chip_threshold_mv(chip: ChipConfig) -> float:
+    """What the threshold DAC of a chip (`thpix`) is above its baseline DAC (`blpix`), in mV."""
+    return dac_mv(chip.value("vdacs", "thpix") - chip.value("vdacs", "blpix"))
+
+
+def _describe_chip(chip: ChipConfig) -> dict[str, Any]:
+    return {
+        **chip.describe(),
+        "pixels_on": len(chip.pixels_on()),
+        "injected_pixels": [list(pixel) for pixel in chip.injected_pixels()],
+        "analog_columns": list(chip.analog_columns()),
+    }

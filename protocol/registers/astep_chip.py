@@ -1,0 +1,183 @@
+"""What is said to an A-STEP board to configure chips and cards, and to inject (docs/formats.md, "A-STEP registers").
+
+Two ways lead to the chips: their shift registers, whose wires hang on a port, and frames over SPI. Vectors are bits in
+the order in which they are sent, those of the last chip of a chain first.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from protocol.chips.chip_config import ChipConfig
+from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
+from protocol.errors import AstepError
+from protocol.registers.astep import RegisterWrite, write_register
+from protocol.registers.astep_registers import (
+    LAYER_CTRL,
+    LAYER_LOAD,
+    LAYER_TDAC_LOAD,
+    InjectionCtrl,
+    IoCtrl,
+    LayerCtrl,
+    Register,
+    ShiftPort,
+)
+from protocol.registers.astep_sequence import Steps, hold_layers, read_value, reset_chips, send_to_chips
+from protocol.registers.gecco_cards import GeccoCards
+from protocol.registers.gecco_chip import card_bits, card_bytes
+
+CLOCK_REPEAT: Final = 8
+"""How often each state of the port is written."""
+
+ROUTING, CONFIGURATION = 0x40, 0x60
+"""Beginnings of frames to the chips, or-ed with the first id of the chain or that of the chip."""
+
+ALL_CHIPS: Final = 0x7E
+"""Beginning of a configuration frame for all chips."""
+
+SPI_LOAD, SPI_TDAC_LOAD = 0x03, 0x06
+_LOADS = 10
+_GENERATOR_MODE = 0x14
+
+
+def shift_bytes(bits: Bits, load: ShiftPort) -> bytes:
+    """States of the port that clock `bits` in and load them, in order."""
+    data = bits.astype(np.uint8) * np.uint8(ShiftPort.SIN)
+    clocks = np.array([0, ShiftPort.CK1, 0, ShiftPort.CK2, 0], dtype=np.uint8)
+    last = data[-1] if len(data) else np.uint8(0)
+    states = np.concatenate([(data[:, None] | clocks).ravel(), np.array([last | load, 0], dtype=np.uint8)])
+    return states.repeat(CLOCK_REPEAT).tobytes()
+
+
+def shift_into_chips(bits: Bits, load: ShiftPort, why: str) -> Steps:
+    """Clock `bits` in and load them: one step, which is several writes where they are many."""
+    yield RegisterWrite(Register.SHIFT_REGISTER, shift_bytes(bits, load), False, why)
+
+
+def routing_frame(chips: int, first_id: int = 0) -> bytes:
+    """Tells the `chips` of a chain who they are."""
+    return bytes((ROUTING | first_id, *bytes(2 * chips)))
+
+
+def configuration_frame(bits: Bits, beginning: int, load: int, further_chips: int) -> bytes:
+    """The bits of one chip, a byte each; `load`: what becomes of them; then time for the chips farther down."""
+    return bytes((beginning,)) + bits.astype(np.uint8).tobytes() + bytes((load,)) * _LOADS + bytes(2 * further_chips)
+
+
+def select_chips(layer: int) -> Steps:
+    """Chip select on, for bytes to the chips; what comes back is not read."""
+    control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | LayerCtrl.CHIP_SELECT
+    yield write_register(LAYER_CTRL[layer], control | (0 if layer else LayerCtrl.HOLD), f"layer {layer} selected")
+
+
+def deselect_chips(layer: int) -> Steps:
+    """Chip select off again."""
+    control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | (0 if layer else LayerCtrl.HOLD)
+    yield write_register(LAYER_CTRL[layer], control, f"layer {layer} not selected any more")
+
+
+def send_frame(layer: int, frame: bytes, why: str) -> Steps:
+    """One frame to the chips of a layer, which are selected around it."""
+    yield from select_chips(layer)
+    yield from send_to_chips(layer, frame, why)
+    yield from deselect_chips(layer)
+
+
+def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: str) -> Steps:
+    """Chip ids, configuration and TDAC row 0 (where chips have TDACs) of one layer, by `method`.
+
+    `method`: "shift-register" or "spi". The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
+    """
+    if method == "shift-register":
+        yield from shift_into_chips(configuration_bits(chips), LAYER_LOAD[layer], f"layer {layer}: chip configuration")
+    yield from send_frame(layer, routing_frame(len(chips)), f"layer {layer}: routing")
+    if method == "spi":
+        for number, chip in enumerate(chips):
+            yield from _configure_by_spi(
+                configuration_bits([chip]), number, len(chips), layer, SPI_LOAD, "configuration"
+            )
+    if not chips[0].kind.tdac_rows:
+        return
+    if method == "shift-register" and layer < len(LAYER_TDAC_LOAD):
+        yield from shift_into_chips(tdac_row_bits(chips, 0), LAYER_TDAC_LOAD[layer], f"layer {layer}: TDAC row 0")
+        return
+    for number, chip in enumerate(chips):
+        yield from _configure_by_spi(tdac_row_bits([chip], 0), number, len(chips), layer, SPI_TDAC_LOAD, "TDAC row 0")
+
+
+def _configure_by_spi(bits: Bits, number: int, chips: int, layer: int, load: int, what: str) -> Steps:
+    frame = configuration_frame(bits, CONFIGURATION | number, load, chips - 1 - number)
+    yield from send_frame(layer, frame, f"layer {layer}: {what} of chip {number}")
+
+
+def configure_board(setup: ChipSetup, has_cards: bool) -> Steps:
+    """Chips and cards from any state: injection off, chips reset and configured, cards and pattern generator set.
+
+    `has_cards`: whether voltage and injection cards can be there. Raises `AstepError` where an injection needs one.
+    """
+    injection = setup.injection
+    if injection is not None and injection.output == "card" and not has_cards:
+        raise AstepError("an injection through the card: this board has no cards; inject on the chip")
+    yield stop_injection()
+    yield from reset_chips(setup.layers)
+    for layer in range(setup.layers):
+        yield from configure_layer(setup.layer(layer), layer, setup.method)
+    if has_cards:
+        yield from _set_card(setup.cards, setup.cards.dacs_v, setup.cards.voltage_slot, "voltage")
+    if injection is None:
+        return
+    if injection.output == "card":
+        yield from _set_card(setup.cards, (injection.amplitude_mv / 1000, 0.0), setup.cards.injection_slot, "injection")
+    yield from set_up_injection(injection)
+
+
+def _set_card(cards: GeccoCards, dacs_v: tuple[float, ...], slot: int, what: str) -> Steps:
+    yield RegisterWrite(
+        Register.CARDS, card_bytes(card_bits(cards, dacs_v, slot)), False, f"{what} card in slot {slot}"
+    )
+
+
+_HELD: Final = InjectionCtrl.SUSPEND | InjectionCtrl.RESET
+
+
+def set_up_injection(injection: Injection) -> Steps:
+    """Tell the pattern generator what to do; it stays suspended."""
+    routes = yield from read_value(Register.IO_CTRL, "where does the injection go")
+    card = int(IoCtrl.INJECTION_CARD)
+    routes = routes | card if injection.output == "card" else routes & ~card
+    yield write_register(Register.IO_CTRL, routes, f"injection through the {injection.output}")
+    settings = [
+        *((address, value, "pattern") for address, value in enumerate((1, 3, 0, 0, 0, 0, 0, 0))),
+        (8, injection.period, "period"),
+        (9, _GENERATOR_MODE, "mode"),
+        (10, injection.cycle >> 8, "cycle, high byte"),
+        (11, injection.cycle & 0xFF, "cycle, low byte"),
+        (12, injection.delay >> 8, "delay, high byte"),
+        (13, injection.delay & 0xFF, "delay, low byte"),
+        (14, injection.divider >> 8, "clock divider, high byte"),
+        (15, injection.divider & 0xFF, "clock divider, low byte"),
+        (7, injection.pulses, "pulses per set"),
+    ]
+    for address, value, what in settings:
+        yield write_register(Register.INJECTION_ADDRESS, address, f"injection {what}")
+        yield write_register(Register.INJECTION_DATA, value, f"injection {what}")
+        yield write_register(Register.INJECTION_CTRL, _HELD | InjectionCtrl.WRITE, f"injection {what}")
+        yield write_register(Register.INJECTION_CTRL, _HELD, f"injection {what}")
+
+
+def start_injection() -> Steps:
+    """Start the pattern generator from its beginning."""
+    yield write_register(Register.INJECTION_CTRL, _HELD, "start injection")
+    yield write_register(Register.INJECTION_CTRL, 0, "start injection")
+
+
+def stop_injection() -> RegisterWrite:
+    """Stop the pattern generator; it stays in reset."""
+    return write_register(Register.INJECTION_CTRL, _HELD, "injection off")
+
+
+def make_safe(layers: int) -> Steps:
+    """Injection off, chips on hold and not read: without a question, for a board that may not answer any more."""
+    yield stop_injection()
+    yield from hold_layers(layers)

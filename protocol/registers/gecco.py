@@ -1,0 +1,243 @@
+"""The register protocol of the GECCO bench firmware, both sides of it (docs/formats.md, "GECCO registers").
+
+The link is a stream of bytes each way. The host sends requests, back to back if it likes; the board answers reads
+with exactly the bytes asked for, in the order of the requests, and writes with nothing.
+
+::
+
+    write   01 register length_hi length_lo data…     (no answer)
+    read    00 register length_hi length_lo           (answer: `length` bytes)
+
+Several bytes written to one register, or read from it, go one after the other into the same register: that is how
+FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_sequence` has what is said in which order.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Final
+
+from protocol.errors import GeccoError
+
+MAX_LENGTH: Final = 0xFFFF
+"""Most bytes that one request can write or read."""
+
+REQUEST_FILLER: Final = bytes(MAX_LENGTH + 1) + b"\xff\xff\xff"
+"""Ends any request that was begun; if reads of length 0 are answered with nothing, and only 0 and 1 begin a request.
+
+The zeros fill up a write, and move no line of the chip; after it they are reads of nothing. With the three zeros at
+most that are left over, the last bytes are a read of something; or they are skipped.
+"""
+
+HEADER_BYTES: Final = 4
+SPI_WRITE_FIFO_BYTES: Final = 16
+"""Room in the SPI write FIFO; write no more than that, and only when it is not full."""
+
+SPI_CLOCK_HZ: Final = 100_000_000
+"""The SPI clock of the chip is this over the divider in `Register.SPI_DIVIDER`."""
+
+SCRATCH_VALUE: Final = 0x55
+"""What is written to the scratch register to see whether a board is there."""
+
+_READ, _WRITE = 0x00, 0x01
+
+
+class Register(IntEnum):
+    """Register addresses of the bench firmware."""
+
+    CHIP = 0x00
+    """Port of the chip's shift register, and the chip's reset: bits of `ChipPort`."""
+    INJECTION_RESET = 0x02
+    INJECTION_SUSPEND = 0x03
+    INJECTION_WRITE = 0x04
+    INJECTION_OUTPUT = 0x05
+    INJECTION_ADDRESS = 0x06
+    INJECTION_DATA = 0x07
+    SCRATCH = 0x09
+    """Gives back what was written to it."""
+    CARDS = 0x0C
+    """Port of the shift registers on the GECCO cards."""
+    SPI_CONFIG = 0x15
+    """Bits of `SpiConfig`."""
+    SPI_DIVIDER = 0x16
+    SPI_WRITE_FIFO = 0x17
+    SPI_READ_FIFO = 0x18
+    """Bytes that came from the chip; 0xFF once it is empty."""
+    READBACK_FIFO = 0x3C
+    READBACK_CONFIG = 0x3D
+    """Bits of `ReadbackConfig`."""
+    INTERRUPT = 0x46
+    """The chip's interrupt line: 0 = the chip has data."""
+
+
+class ChipPort(IntFlag):
+    """Bits of `Register.CHIP`."""
+
+    CK1 = 1 << 0
+    CK2 = 1 << 1
+    SIN = 1 << 2
+    LOAD = 1 << 3
+    RESET = 1 << 4
+    READBACK = 1 << 5
+    TDAC_LOAD = 1 << 6
+
+
+class SpiConfig(IntFlag):
+    """Bits of `Register.SPI_CONFIG`; those that say EMPTY or FULL are read only."""
+
+    WRITE_FIFO_RESET = 1 << 0
+    WRITE_FIFO_EMPTY = 1 << 1
+    WRITE_FIFO_FULL = 1 << 2
+    READ_FIFO_RESET = 1 << 3
+    READ_FIFO_EMPTY = 1 << 4
+    READ_FIFO_FULL = 1 << 5
+    READBACK_ENABLE = 1 << 6
+    MODULE_RESET = 1 << 7
+    """SPI is off while this is set."""
+
+
+class ReadbackConfig(IntFlag):
+    """Bits of `Register.READBACK_CONFIG`."""
+
+    FIFO_RESET = 1 << 0
+    FIFO_EMPTY = 1 << 4
+
+
+def register_name(register: int) -> str:
+    """`0x15 (SPI_CONFIG)`; a register without a name shows its number only."""
+    try:
+        return f"0x{register:02X} ({Register(register).name})"
+    except ValueError:
+        return f"0x{register:02X}"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """Bytes to one register, in order; `why` is for people who read a trace, and no part of equality."""
+
+    register: int
+    data: bytes
+    why: str = field(default="", compare=False)
+
+    @property
+    def answer_bytes(self) -> int:
+        """What the board answers: nothing."""
+        return 0
+
+    def encode(self) -> bytes:
+        """Bytes for the board; more than 65 535 data bytes become several writes, none lost in between.
+
+        Raises `GeccoError` for no data, or a register outside 0…255.
+        """
+        _check_register(self.register)
+        if not self.data:
+            raise GeccoError(f"a write to register {register_name(self.register)} needs at least one byte")
+        parts = []
+        for start in range(0, len(self.data), MAX_LENGTH):
+            part = self.data[start : start + MAX_LENGTH]
+            parts += [bytes((_WRITE, self.register)), len(part).to_bytes(2, "big"), part]
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """`length` bytes from one register, 1…65 535; `why` is for people who read a trace, and no part of equality."""
+
+    register: int
+    length: int = 1
+    why: str = field(default="", compare=False)
+
+    @property
+    def answer_bytes(self) -> int:
+        """What the board answers: `length` bytes."""
+        return self.length
+
+    def encode(self) -> bytes:
+        """Bytes for the board. Raises `GeccoError` for a length outside 1…65 535 or a register outside 0…255."""
+        _check_register(self.register)
+        if not 1 <= self.length <= MAX_LENGTH:
+            raise GeccoError(
+                f"{self.length} bytes cannot be read from register {register_name(self.register)} at once: "
+                f"1 to {MAX_LENGTH} can"
+            )
+        return bytes((_READ, self.register)) + self.length.to_bytes(2, "big")
+
+
+Request = WriteRequest | ReadRequest
+
+
+def _check_register(register: int) -> None:
+    if not 0 <= register <= 0xFF:
+        raise GeccoError(f"there is no register {register}: registers are 0 to 255")
+
+
+def encode_requests(requests: Iterable[Request]) -> bytes:
+    """Several requests as one buffer, to be sent in one go. Raises `GeccoError` as `encode` of each does."""
+    return b"".join(request.encode() for request in requests)
+
+
+def answer_bytes(requests: Iterable[Request]) -> int:
+    """How many bytes the board answers to all of `requests`."""
+    return sum(request.answer_bytes for request in requests)
+
+
+def split_answer(requests: Sequence[Request], answer: bytes) -> list[bytes]:
+    """One item for each read among `requests`, in order, from the board's whole answer to them.
+
+    Raises `GeccoError` where the answer is longer or shorter than `answer_bytes(requests)`.
+    """
+    expected = answer_bytes(requests)
+    if len(answer) != expected:
+        raise GeccoError(f"the board answered {len(answer)} bytes to requests for {expected}")
+    items, start = [], 0
+    for request in requests:
+        if isinstance(request, ReadRequest):
+            items.append(answer[start : start + request.length])
+            start += request.length
+    return items
+
+
+class RequestParser:
+    """The board's side: bytes in any pieces to requests.
+
+    `feed` returns the requests that are complete and keeps the rest for the next call. It accepts any bytes and
+    raises nothing: a byte that begins neither a read nor a write is skipped and counted in `skipped_bytes`. Reads
+    and writes of length 0 are requests like any other here, though the host's side never sends them.
+    """
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self.skipped_bytes = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a request that has begun and is not complete."""
+        return len(self._pending)
+
+    def feed(self, data: bytes) -> list[Request]:
+        """Requests completed by `data`, in order."""
+        self._pending += data
+        return list(self._requests())
+
+    def _requests(self) -> Iterator[Request]:
+        pending, position = self._pending, 0
+        while position < len(pending):
+            operation = pending[position]
+            if operation not in (_READ, _WRITE):
+                self.skipped_bytes += 1
+                position += 1
+                continue
+            if len(pending) - position < HEADER_BYTES:
+                break
+            register = pending[position + 1]
+            length = pending[position + 2] << 8 | pending[position + 3]
+            if operation == _READ:
+                position += HEADER_BYTES
+                yield ReadRequest(register, length)
+                continue
+            end = position + HEADER_BYTES + length
+            if len(pending) < end:
+                break
+            yield WriteRequest(register, bytes(pending[position + HEADER_BYTES : end]))
+            position = end
+        del pending[:position]
