@@ -7,7 +7,6 @@ path in the file, what is wrong and what is allowed.
 import math
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
+from monitor.alarm_client import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
 from monitor.sanity.alarms.addresses import check_control_address
@@ -143,18 +143,6 @@ def _checks_model(all_entries: Sequence[CheckEntry]) -> type[Section]:
         model = create_model(f"Settings_{entry.name}", __base__=CheckSettings, **rows)
         fields[entry.name] = (model, Field(default_factory=model))
     return create_model("ChecksSection", __base__=Section, **fields)
-
-
-def default_control_endpoint(name: str) -> str:
-    """`ipc://<runtime directory>/<name>.sanity.ipc`; the directory is that of the daemon of this user."""
-    if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        folder = Path(given)
-    elif user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(user_runtime) / "astropix-daq"
-    else:
-        user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-        folder = Path(tempfile.gettempdir()) / f"astropix-daq-{user}"
-    return f"ipc://{folder / name}.sanity.ipc"
 
 
 def default_configuration() -> SanityConfiguration:

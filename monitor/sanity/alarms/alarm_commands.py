@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from monitor.alarm_client import AlarmControlClient, RefusedError, default_control_endpoint
 from monitor.errors import AlarmServiceError, ConfigError
 from monitor.program import ProgramParser, positive
-from monitor.sanity.alarms.alarm_control import AlarmControlClient, RefusedError
 from monitor.sanity.alarms.silence_list import Silenced
-from monitor.sanity.configuration import default_control_endpoint, load_configuration
+from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
 from protocol.tool.output import drop_output
 from protocol.wire.alarms import Alarm, AlarmLevel

@@ -1,39 +1,26 @@
-"""The control socket of a running `apx-sanity`, from both sides. Requests and replies as in docs/wire.md, "Control"."""
+"""The control socket of a running `apx-sanity`, from its side. Requests and replies as in docs/wire.md, "Control"."""
 
 import contextlib
-import math
 import os
 import stat
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import zmq
 
+from monitor.alarm_client import RefusedError
 from monitor.errors import AlarmServiceError
 from protocol.errors import MessageError
 from protocol.storage import file_lock
 from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Reply,
-    Request,
-    decode_reply,
     decode_request,
     encode_reply,
-    encode_request,
 )
 
 _MOST_AT_ONCE = 20
-
-
-class RefusedError(AlarmServiceError):
-    """A request was refused; `code` as in docs/wire.md."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 Command = Callable[[dict[str, Any]], dict[str, Any]]
@@ -120,54 +107,3 @@ def _claim(path: Path) -> IO[str]:
         raise AlarmServiceError(f"another apx-sanity is using {path} ({who}): end it, or give this one another name")
     file_lock.sign(lock.fileno())
     return lock
-
-
-class AlarmControlClient:
-    """Asks the `apx-sanity` at `endpoint`; a context manager. `AlarmServiceError` where nobody answers."""
-
-    def __init__(self, endpoint: str, timeout_s: float = 10.0) -> None:
-        self._endpoint = endpoint
-        self._timeout_s = timeout_s
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        try:
-            self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise AlarmServiceError(
-                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://127.0.0.1:PORT"
-            ) from None
-
-    def call(self, command: str, **args: Any) -> dict[str, Any]:
-        """Result of a command; `RefusedError` where it is refused."""
-        path = self._endpoint.removeprefix("ipc://")
-        if path != self._endpoint and not Path(path).exists():
-            raise AlarmServiceError(f"no apx-sanity is at {self._endpoint}; is it running, with that configuration?")
-        request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
-        self._socket.send(encode_request(request))
-        deadline = time.monotonic() + self._timeout_s
-        while (left_s := deadline - time.monotonic()) > 0 and self._socket.poll(math.ceil(left_s * 1000)):
-            try:
-                reply = decode_reply(self._socket.recv_multipart()[-1])
-            except MessageError as error:
-                raise AlarmServiceError(
-                    f"{self._endpoint} answers nonsense ({error}); is that an apx-sanity?"
-                ) from None
-            if not reply.answers(request):
-                continue
-            if reply.error is not None:
-                raise RefusedError(reply.error.code, reply.error.message)
-            return reply.result or {}
-        raise AlarmServiceError(f"no apx-sanity answers at {self._endpoint} within {self._timeout_s:g} s")
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-        self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -7,9 +7,10 @@ from typing import Any, Self, TypeVar
 import zmq
 from pydantic import BaseModel, ValidationError
 
+from monitor.alarm_client import RefusedError
 from monitor.events import Event
 from monitor.receiving.reader import StreamCounters
-from monitor.sanity.alarms.alarm_control import AlarmControl, RefusedError
+from monitor.sanity.alarms.alarm_control import AlarmControl
 from monitor.sanity.alarms.alarm_outputs import AlarmOutputs
 from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
 from monitor.sanity.alarms.alarm_state import AlarmState

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from monitor.alarm_client import AlarmControlClient, RefusedError
 from monitor.client import StreamClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.alarms.alarm_control import AlarmControlClient, RefusedError
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.checks.event_checks import with_limits

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from monitor.alarm_client import default_control_endpoint
 from monitor.errors import ConfigError
 from monitor.sanity.checks.check_table import BUILT_IN
 from monitor.sanity.checks.event_checks import EVENT_CHECKS, with_limits
@@ -16,7 +17,6 @@ from monitor.sanity.configuration import (
     Configuration,
     SanityConfiguration,
     default_configuration,
-    default_control_endpoint,
     load_configuration,
 )
 from protocol.wire.alarms import AlarmLevel

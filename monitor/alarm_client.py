@@ -1,0 +1,86 @@
+"""What a running `apx-sanity` is asked and told: as docs/wire.md, "Control", says."""
+
+import math
+import os
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Self
+
+import zmq
+
+from monitor.errors import AlarmServiceError
+from protocol.errors import MessageError
+from protocol.wire.messages import Request, decode_reply, encode_request
+
+
+def default_control_endpoint(name: str) -> str:
+    """`ipc://<runtime directory>/<name>.sanity.ipc`; the directory is that of the daemon of this user."""
+    if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+        folder = Path(given)
+    elif user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        folder = Path(user_runtime) / "astropix-daq"
+    else:
+        user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+        folder = Path(tempfile.gettempdir()) / f"astropix-daq-{user}"
+    return f"ipc://{folder / name}.sanity.ipc"
+
+
+class RefusedError(AlarmServiceError):
+    """A request was refused; `code` as in docs/wire.md."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AlarmControlClient:
+    """Asks the `apx-sanity` at `endpoint`; a context manager. `AlarmServiceError` where nobody answers."""
+
+    def __init__(self, endpoint: str, timeout_s: float = 10.0) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise AlarmServiceError(
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://127.0.0.1:PORT"
+            ) from None
+
+    def call(self, command: str, **args: Any) -> dict[str, Any]:
+        """Result of a command; `RefusedError` where it is refused."""
+        path = self._endpoint.removeprefix("ipc://")
+        if path != self._endpoint and not Path(path).exists():
+            raise AlarmServiceError(f"no apx-sanity is at {self._endpoint}; is it running, with that configuration?")
+        request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
+        self._socket.send(encode_request(request))
+        deadline = time.monotonic() + self._timeout_s
+        while (left_s := deadline - time.monotonic()) > 0 and self._socket.poll(math.ceil(left_s * 1000)):
+            try:
+                reply = decode_reply(self._socket.recv_multipart()[-1])
+            except MessageError as error:
+                raise AlarmServiceError(
+                    f"{self._endpoint} answers nonsense ({error}); is that an apx-sanity?"
+                ) from None
+            if not reply.answers(request):
+                continue
+            if reply.error is not None:
+                raise RefusedError(reply.error.code, reply.error.message)
+            return reply.result or {}
+        raise AlarmServiceError(f"no apx-sanity answers at {self._endpoint} within {self._timeout_s:g} s")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
