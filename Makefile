@@ -20,8 +20,7 @@ run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal moni
 	$(BIN)/daqd demo
 
 test: $(READY)  ## the test suite, in as many processes as there are cores
-	@# What fails beside others on a busy machine is tried once more, alone, and has to hold then. Both are shown.
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile || $(BIN)/pytest --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)  ## style, types and import contracts
 	$(BIN)/ruff check .

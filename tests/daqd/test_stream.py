@@ -221,27 +221,41 @@ def test_patience_waits_for_who_reads_slowly() -> None:
         assert stream.dropped == 0
 
 
+class NotedPatience(Patience):
+    """Remembers how long each message waited, of those that did not go at once."""
+
+    def __init__(self, longest_s: float) -> None:
+        super().__init__(longest_s)
+        self.waits_s: list[float] = []
+
+    def use(self, waited_s: float) -> None:
+        self.waits_s.append(waited_s)
+        super().use(waited_s)
+
+
 def test_patience_has_an_end_and_nobody_waits_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes nothing is waited for once; after that the others are not to wait for it."""
     payload = bytes(1_000_000)
+    patience = NotedPatience(1.0)
     with (
-        Stream("tcp://127.0.0.1:*", "bench", 1, Patience(1.0)) as stream,
+        Stream("tcp://127.0.0.1:*", "bench", 1, patience) as stream,
         Listener(stream.endpoint, high_water=1),
     ):
         assert stream.wait_for_subscribers(1, DEADLINE_S)
-        now = itertools.count(step=0.001)
-        waits: list[int] = []
+        ticks = itertools.count()
+        went_at_once = 0
         with monkeypatch.context() as patch:
-            patch.setattr("daqd.publishing.stream.time.monotonic", lambda: next(now))
-            patch.setattr("daqd.publishing.stream.time.sleep", lambda _: slept.append(None))
+            patch.setattr("daqd.publishing.stream.time.monotonic", lambda: next(ticks) / 1024)
+            patch.setattr("daqd.publishing.stream.time.sleep", lambda _: None)
             # Until all buffers on the way are full, which take some messages more for a while.
-            while not any(waits) or any(waits[-100:]):
-                slept: list[None] = []
+            while not stream.dropped or went_at_once < 100:
+                before = len(patience.waits_s)
                 stream.send(Topic.RAW, payload)
-                waits.append(len(slept))
-        assert max(waits) >= 900
-        assert len(waits) < 10_000
-        assert 1 <= stream.dropped <= sum(wait >= 900 for wait in waits)  # at the very end there may have been room
+                went_at_once = went_at_once + 1 if len(patience.waits_s) == before else 0
+                assert stream.messages < 10_000
+        # One that goes at the last try has waited a second by this clock, one that was given up for a tick more.
+        assert stream.dropped == sum(wait_s > 1.0 for wait_s in patience.waits_s)
+        assert max(patience.waits_s) == 1.0 + 1 / 1024
 
 
 def test_who_reads_gets_everything_beside_one_who_does_not() -> None:
