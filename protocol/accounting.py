@@ -30,9 +30,8 @@ def words_of(padded: Stream, size: int, spans: Spans) -> Words:
     """Spans of at most `size` bytes as little-endian words; what is missing of restored and dropped ones is 0xFF."""
     every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
     words = every_offset.take(spans.start)
-    short = spans.restored | spans.dropped
-    if short.any():
-        cut = short.nonzero()[0]
+    if not spans.intact:
+        cut = (spans.restored | spans.dropped).nonzero()[0]
         start, end = spans.start[cut], spans.end[cut]
         before = (8 * (spans.gap[cut] - start)).astype(np.uint64)
         missing = (8 * (size - end + start)).astype(np.uint64)
@@ -48,7 +47,7 @@ def count_hits(ledger: Ledger, size: int, chip_ids: npt.NDArray[Any], hits: Span
     """Count hits of `size` bytes, some of which may have been restored."""
     if not len(hits):
         return
-    present = int((hits.end - hits.start).sum())
+    present = len(hits) * size if hits.intact else hits.inside
     ledger.hits += len(chip_ids)
     ledger.hit += present
     _add(ledger.chip_hits, chip_ids)
@@ -61,7 +60,7 @@ def count_hits(ledger: Ledger, size: int, chip_ids: npt.NDArray[Any], hits: Span
 def count_dropped(ledger: Ledger, chip_ids: npt.NDArray[Any], lost: Spans) -> None:
     """Count hits that were begun and not completed."""
     ledger.dropped_hits += len(lost)
-    ledger.dropped += int((lost.end - lost.start).sum())
+    ledger.dropped += lost.inside
     _add(ledger.chip_dropped, chip_ids)
 
 
@@ -70,10 +69,10 @@ def count_rest(ledger: Ledger, size: int, stream: Stream, spans: Spans, words: W
 
     Words are always full: what is missing of them is 0xFF, and must not be taken from those of the stream.
     """
-    inside = int((spans.end - spans.start).sum()) if len(spans) else 0
     carried = stream[spans.start[-1] :] if spans.carried else stream[:0]
     idle = _count(stream, IDLE_BYTE) - _count(words, IDLE_BYTE) - _count(carried, IDLE_BYTE)
     padding = _count(stream, PADDING_BYTE) - _count(words, PADDING_BYTE) - _count(carried, PADDING_BYTE)
+    inside = len(words) * size + len(carried) if spans.intact else spans.inside
     padding += len(words) * size + len(carried) - inside
     ledger.carried = len(carried)
     ledger.idle += idle

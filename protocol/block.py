@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol, Self
 
 import numpy as np
@@ -34,8 +35,7 @@ class ReadoutBlock:
     @classmethod
     def from_columns(cls, chunks: list[bytes], readout_ids: list[int], timestamps: list[int]) -> Self:
         """A block of readouts given one by one, in three lists of equal length."""
-        offsets = np.zeros(len(chunks) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, chunks), np.int64, len(chunks)), out=offsets[1:])
+        offsets = np.fromiter(accumulate(map(len, chunks), initial=0), np.int64, len(chunks) + 1)
         return cls(b"".join(chunks), np.array(readout_ids, np.uint32), np.array(timestamps, np.uint64), offsets)
 
     @classmethod

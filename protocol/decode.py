@@ -200,7 +200,7 @@ class StreamDecoder:
         ledger.bytes_read += len(block.data)
         count_hits(ledger, size, table["chip_id"], hits)
         count_rejoined(ledger, hits, first_hit, starts)
-        if spans.dropped.any():
+        if not spans.intact and spans.dropped.any():
             lost = spans.lost()
             lost_words = words_of(padded, size, lost)
             count_dropped(ledger, self.hit_class.table(lost_words)["chip_id"], lost)

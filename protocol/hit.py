@@ -240,10 +240,11 @@ class AstroPix4Hit(AbstractAstroPixHit):
         """Edges in clock counts and time over threshold in µs (facts of the chip: 20 MHz, 17 bits, Gray)."""
         leading = cls.LAYOUT["ts_dec1"].extract(words)
         trailing = cls.LAYOUT["ts_dec2"].extract(words)
-        trailing += (trailing < leading).astype(np.uint32) << np.uint32(17)
+        # The second edge comes after the first, by less than the counter's range.
+        counts = (trailing - leading) & np.uint32(cls.CLOCK_ROLLOVER - 1)
         table["ts_dec1"] = leading
-        table["ts_dec2"] = trailing
-        table["tot_us"] = (trailing - leading) / cls.CLOCK_CYCLES_PER_US
+        table["ts_dec2"] = leading + counts
+        table["tot_us"] = counts / cls.CLOCK_CYCLES_PER_US
 
     @classmethod
     def encode(

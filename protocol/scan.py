@@ -19,6 +19,9 @@ Flags = npt.NDArray[np.bool_]
 _FEW = 32
 """Chains below which following them one by one is faster than whole-array steps."""
 
+_SHORT = 2048
+"""Bytes up to which one hit after the other is faster than whole-array steps, as long as no rule concerns any."""
+
 _SPARSE = 16
 """Bytes for each candidate above which looking candidates up is faster than counting them all along the stream."""
 
@@ -48,9 +51,19 @@ class Spans:
         flag, end = np.full(1, restored), np.full(1, length)
         return cls(np.zeros(1, np.int64), end, end, flag, ~flag, False)
 
+    @cached_property
+    def intact(self) -> bool:
+        """Whether nothing is restored and nothing dropped: but for a carried one, all are whole."""
+        return not np.count_nonzero(self.restored) and not np.count_nonzero(self.dropped)
+
+    @cached_property
+    def inside(self) -> int:
+        """Bytes in all of them."""
+        return int((self.end - self.start).sum())
+
     def hits(self) -> Self:
         """Those that are hits: neither dropped nor carried."""
-        if not self.carried and not self.dropped.any():
+        if not self.carried and (self.intact or not self.dropped.any()):
             return self
         whole = ~self.dropped
         if self.carried:
@@ -77,7 +90,7 @@ class Spans:
 
         A hit belongs to the readout of its last byte; one that got its last bytes back, to the readout that told so.
         """
-        return (self.end - ~self.ended).searchsorted(bounds)
+        return (self.end - (1 if self.intact else ~self.ended)).searchsorted(bounds)
 
 
 class Scanner:
@@ -95,6 +108,7 @@ class Scanner:
         self._settling[idle_byte] = True
         self._after_hit = self._settling.copy()
         self._after_hit[padding_byte] = True
+        self._sensible = frozenset(self._after_hit.nonzero()[0].tolist())
 
     def scan(self, stream: npt.NDArray[np.uint8], starts: Positions, stripped: Positions) -> Spans:
         """Begun hits in `stream`, bytes carried over first; `starts`: where non-empty readouts begin, ascending.
@@ -104,8 +118,14 @@ class Scanner:
         not known.
         """
         length = len(stream)
+        plain = stream.tobytes()
         # Translating bytes is several times faster than looking each up in an array.
-        candidate = np.frombuffer(stream.tobytes().translate(self._first), np.bool_)
+        begins = plain.translate(self._first)
+        if length <= _SHORT and (found := self._undisturbed(plain, begins, [*starts.tolist(), length])) is not None:
+            start, none = np.array(found, np.int64), np.zeros(len(found), np.bool_)
+            end = start + self.size
+            return Spans(start, end, end, none, none, False)
+        candidate = np.frombuffer(begins, np.bool_)
         at = candidate.nonzero()[0]
         if not len(at):
             nothing = np.zeros(0, np.bool_)
@@ -128,6 +148,26 @@ class Scanner:
         gap = stop if gap is end else np.where(restored, gap[reached], stop)
         return Spans(start, stop, gap, restored, dropped[reached], bool(beyond[reached[-1]]))
 
+    def _undisturbed(self, stream: bytes, begins: bytes, bounds: list[int]) -> list[int] | None:
+        """Where the hits of `stream` begin if all of them are whole, none is cut and something sensible follows each.
+
+        None where there is another one, which is what rules are for. `begins`: 1 for each candidate; `bounds`: where
+        readouts begin, and the end.
+        """
+        found: list[int] = []
+        ends = iter(bounds)
+        readout_end = next(ends)
+        at = begins.find(1)
+        while at >= 0:
+            while readout_end <= at:
+                readout_end = next(ends)
+            end = at + self.size
+            if end > readout_end or (end < readout_end and stream[end] not in self._sensible):
+                return None
+            found.append(at)
+            at = begins.find(1, end)
+        return found
+
     def _settle(
         self, stream: npt.NDArray[np.uint8], bounds: Positions, stripped: Positions, at: Positions, end: Positions
     ) -> tuple[Flags, Positions]:
@@ -140,7 +180,7 @@ class Scanner:
         first = at.searchsorted(starts - (self.size - 1))
         stop = at.searchsorted(starts)
         cuts = first < stop
-        if not cuts.any():
+        if not np.count_nonzero(cuts):
             return restored, end
         gap = end.copy()
         ended = self._settling.take(stream.take(starts)) & (stripped > 0)

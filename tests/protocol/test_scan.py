@@ -69,6 +69,26 @@ def test_a_first_byte_within_a_hit_counts_only_if_its_own_hit_makes_sense() -> N
     assert described(scan(hit + b"\x01\x01\x01\xbc")) == [(0, 3, "dropped"), (3, 11, "whole")]
 
 
+TRICKY = st.sampled_from([IDLE_BYTE, PADDING_BYTE, A[0], A[0], 0x00, 0x42])
+PIECES = st.one_of(st.just(A), st.just(B), st.lists(TRICKY, max_size=8).map(bytes))
+
+
+@given(st.data(), st.lists(PIECES, max_size=12).map(b"".join), st.sampled_from([1, 4, None]))
+def test_hit_by_hit_and_in_whole_array_steps_is_the_same(data: st.DataObject, stream: bytes, chips: int | None) -> None:
+    cuts = st.lists(st.integers(0, len(stream) - 1), unique=True, max_size=5) if stream else st.just([])
+    starts = sorted(data.draw(cuts))
+    if carried := data.draw(st.integers(0, 7)):
+        stream, starts = A[:carried] + stream, [start + carried for start in starts]
+    else:
+        starts = sorted({0, *starts}) if stream else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("protocol.scan._SHORT", -1)
+        in_steps = scan(stream, starts, chips)
+    hit_by_hit = scan(stream, starts, chips)
+    assert described(hit_by_hit) == described(in_steps)
+    assert (hit_by_hit.gap.tolist(), hit_by_hit.carried) == (in_steps.gap.tolist(), in_steps.carried)
+
+
 @st.composite
 def jumps(draw: st.DrawFn) -> list[int]:
     count = draw(st.integers(1, 200))
