@@ -33,6 +33,7 @@ class ReadoutQueue:
         self._woken = False
         self._refusing = False
         self._enough_bytes: float = 1
+        self._ripe_at = math.inf
         self._change = threading.Condition()
 
     @property
@@ -51,18 +52,21 @@ class ReadoutQueue:
             self._readouts.append(readout)
             self._size_bytes += cost_bytes(readout)
             self._high_water_bytes = max(self._high_water_bytes, self._size_bytes)
-            if self._size_bytes >= self._enough_bytes:
+            if self._size_bytes >= self._enough_bytes or time.monotonic() >= self._ripe_at:
                 self._change.notify()
             return self._size_bytes < self.limit_bytes and not self._refusing
 
-    def gather(self, seconds: float, enough_bytes: float) -> bool:
-        """Let readouts come for so long; True at once where there are `enough_bytes`, or it is closed or woken."""
+    def gather(self, seconds: float, enough_bytes: float, ripe_at: float = math.inf) -> bool:
+        """Let readouts come for so long; True at once where there are `enough_bytes`, or it is closed or woken.
+
+        True, too, with the first readout that comes at `ripe_at` (monotonic, in seconds) or later.
+        """
         with self._change:
-            self._enough_bytes = enough_bytes
-            ended = self._change.wait_for(
-                lambda: self._size_bytes >= enough_bytes or self._closed or self._woken, seconds
-            )
-            self._enough_bytes = 1
+            if self._size_bytes >= enough_bytes or self._closed or self._woken:
+                return True
+            self._enough_bytes, self._ripe_at = enough_bytes, ripe_at
+            ended = self._change.wait(seconds)
+            self._enough_bytes, self._ripe_at = 1, math.inf
             return ended
 
     def take(self, timeout_s: float, most_bytes: float = math.inf) -> list[RawReadout] | None:

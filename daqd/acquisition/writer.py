@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _IDLE_WAIT_S = 0.25
 _CHECK_S = 1.0
+_RIPE = 0.75
+"""Part of the flush time after which the next readout ends the gathering."""
 _BATCH_BYTES = 4 << 20
 """Taken from the queue at once: what is being written takes memory beside the queue, several times over."""
 
@@ -35,9 +37,9 @@ class WriterEnd:
 class Writer:
     """Writes one run from `queue` into `files`, until the queue is closed and empty.
 
-    Gathers for `flush_s` at most, so that a batch is one write; what is written is handed to the operating system at
-    once, and synced every `fsync_s`. From its own thread it calls `on_written()` after each batch, `on_rotated(file)`
-    after each finished file, and `on_end(WriterEnd)` once.
+    Gathers for `flush_s` at most, so that a batch is one write; in the last quarter of it only until a readout comes.
+    What is written is handed to the operating system at once, and synced every `fsync_s`. From its own thread it calls
+    `on_written()` after each batch, `on_rotated(file)` after each finished file, and `on_end(WriterEnd)` once.
 
     `progress` grows at least every half second as long as the disk takes what it is given, if only a piece of it, also
     while there is nothing to write. It stands still while a call to the disk does not come back.
@@ -176,10 +178,15 @@ class Writer:
                 self._gather()
 
     def _gather(self) -> None:
-        """Let readouts come for the flush time, so that they are one write; while that lasts, go round."""
-        deadline = time.monotonic() + self._flush_s
+        """Let readouts come for the flush time, so that they are one write; while that lasts, go round.
+
+        The board is asked every few milliseconds: right after an answer, what waits is younger than at any other time,
+        so most of what the last quarter of the flush time could still gather would be waiting.
+        """
+        began = time.monotonic()
+        deadline, ripe_at = began + self._flush_s, began + _RIPE * self._flush_s
         while (left_s := deadline - time.monotonic()) > 0:
-            if self._queue.gather(min(left_s, _IDLE_WAIT_S), _BATCH_BYTES):
+            if self._queue.gather(min(left_s, _IDLE_WAIT_S), _BATCH_BYTES, ripe_at):
                 return
             self._turns += 1
 

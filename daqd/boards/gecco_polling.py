@@ -7,7 +7,7 @@ from contextlib import suppress
 from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
-from protocol.registers.gecco import MAX_LENGTH, ReadRequest, Register, SpiConfig, encode_requests
+from protocol.registers.gecco import MAX_LENGTH, ReadRequest, Register, SpiConfig
 from protocol.registers.gecco_sequence import check_scratch
 from protocol.stream_bytes import PADDING_BYTE
 
@@ -44,6 +44,7 @@ class ReadoutPoller:
         self._ran_dry = False
         self._flags_request = ReadRequest(Register.SPI_CONFIG, 1, "is the read FIFO empty")
         self._data_request = ReadRequest(Register.SPI_READ_FIFO, readout_bytes, "readout")
+        self._flags_question, self._data_question = self._flags_request.encode(), self._data_request.encode()
         self._nothing = bytes((PADDING_BYTE,)) * readout_bytes
         self._expected: deque[ReadRequest] = deque()
         self._expected_bytes = 0
@@ -110,23 +111,22 @@ class ReadoutPoller:
 
     def _ask_for_data(self) -> bool:
         """Ask for readouts; False where the board says that it has none."""
-        data = [self._data_request] * self._ahead
         if self._flowing:
-            self._ask(self._flags_request, *data)
+            self._ask(flags=1, readouts=self._ahead)
             return True
-        self._ask(self._flags_request)
+        self._ask(flags=1)
         self._next_readout()
         if self._flags & _READ_FIFO_EMPTY:
             self._ahead = 1
             self._ran_dry = True
             return False
-        self._ask(*data)
+        self._ask(readouts=self._ahead)
         return True
 
-    def _ask(self, *requests: ReadRequest) -> None:
-        self._expected.extend(requests)
-        self._expected_bytes += sum(request.length for request in requests)
-        self._link.write(encode_requests(requests))
+    def _ask(self, *, flags: int = 0, readouts: int = 0) -> None:
+        self._expected += flags * (self._flags_request,) + readouts * (self._data_request,)
+        self._expected_bytes += flags * self._flags_request.length + readouts * self._data_request.length
+        self._link.write(flags * self._flags_question + readouts * self._data_question)
 
     def _next_readout(self, *, ask_ahead: bool = True) -> RawReadout | None:
         """The next answer, if it is a readout; None if it is flags, or only padding where nobody promised more."""
@@ -162,7 +162,7 @@ class ReadoutPoller:
         self._ahead = min(2 * self._ahead, self._most_ahead)
         under_way = self._expected_bytes // self._data_request.length
         if self._ahead > 1 and under_way <= self._ahead // 2:
-            self._ask(self._flags_request, *[self._data_request] * (self._ahead - under_way))
+            self._ask(flags=1, readouts=self._ahead - under_way)
 
     def _note_flags(self, flags: int) -> None:
         self._flags = flags

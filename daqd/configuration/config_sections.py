@@ -217,7 +217,7 @@ class AcquisitionSection(Section):
     """`[acquisition]`: between the reader and the disk."""
 
     queue_mb: float = Field(64.0, gt=0, le=65536)
-    flush_ms: float = Field(12.0, ge=0, le=1000)
+    flush_ms: float = Field(20.0, ge=0, le=1000)
     fsync_s: float = Field(1.0, gt=0, le=3600)
 
 

@@ -1,6 +1,7 @@
 """The queue between reader and writer: bounded, in order, nothing dropped."""
 
 import itertools
+import math
 import threading
 import tracemalloc
 
@@ -180,4 +181,19 @@ def test_gathering_ends_with_the_time_or_when_there_is_enough_or_no_more() -> No
         end()
         thread.join(DEADLINE_S)
         assert gathered == [True]
+        queue.take(0)
+
+
+def test_gathering_ends_with_the_first_readout_that_comes_when_it_is_time() -> None:
+    queue = ReadoutQueue(1 << 20)
+    queue.put(raw(1))
+    assert not queue.gather(0.001, 1 << 20, ripe_at=0.0)  # none has come since
+    for ripe_at, seconds, ended in ((0.0, DEADLINE_S, True), (math.inf, 0.05, False)):
+        gathered: list[bool] = []
+        thread = threading.Thread(target=lambda: gathered.append(queue.gather(seconds, 1 << 20, ripe_at)))  # noqa: B023
+        thread.start()
+        while thread.is_alive():
+            queue.put(raw(1))
+            thread.join(0.001)
+        assert gathered == [ended]
         queue.take(0)

@@ -2,6 +2,7 @@
 
 import itertools
 import resource
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,21 @@ def wait_for(stream: Stream, subscribers: int) -> None:
         return stream.subscribers == subscribers
 
     wait_until(f"{subscribers} subscribers", counted)
+
+
+def test_the_descriptor_tells_that_somebody_came(stream: Stream) -> None:
+    stream.take_subscriptions()
+    assert not select.select([stream.descriptor], [], [], 0)[0]
+    with Listener(stream.endpoint):
+        assert select.select([stream.descriptor], [], [], DEADLINE_S)[0]
+        wait_for(stream, 1)
+
+
+def test_who_comes_while_a_message_is_sent_is_counted(stream: Stream) -> None:
+    with Listener(stream.endpoint):
+        wait_until("the socket has heard of it", lambda: bool(select.select([stream.descriptor], [], [], 0)[0]))
+        stream.send(Topic.LOG, BODY)
+        wait_for(stream, 1)
 
 
 def test_messages_are_numbered_by_topic_and_stamped(stream: Stream) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ def test_what_comes_within_the_flush_time_is_one_write(write: Write, monkeypatch
     gathering = threading.Event()
     go_on = threading.Event()
 
-    def gather(_: ReadoutQueue, seconds: float, __: float) -> bool:
+    def gather(_: ReadoutQueue, seconds: float, *__: float) -> bool:
         assert seconds > 0
         gathering.set()
         return go_on.wait(DEADLINE_S)
@@ -156,6 +157,28 @@ def test_what_comes_within_the_flush_time_is_one_write(write: Write, monkeypatch
     go_on.set()
     wait_until("they are written", lambda: writing.writer.counts.readouts == 3)
     assert writing.files.writes == writes + 1
+    monkeypatch.undo()
+    writing.end()
+
+
+def test_when_the_flush_time_is_nearly_over_the_next_readout_ends_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ripe_in_s: list[float] = []
+    gather = ReadoutQueue.gather
+
+    def note(queue: ReadoutQueue, seconds: float, enough_bytes: float, ripe_at: float) -> bool:
+        ripe_in_s.append(ripe_at - time.monotonic())
+        return gather(queue, seconds, enough_bytes, ripe_at=0.0)
+
+    monkeypatch.setattr(ReadoutQueue, "gather", note)
+    writing = write(flush_s=1000.0)
+    writing.put(raws(b"a"))
+    writing.wait_for_a_batch()
+    wait_until("it gathers", lambda: bool(ripe_in_s))
+    assert 700 < ripe_in_s[0] <= 750
+    while not writing.written.acquire(timeout=0.001):
+        writing.put(raws(b"b"))
     monkeypatch.undo()
     writing.end()
 
