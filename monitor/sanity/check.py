@@ -125,7 +125,8 @@ class CheckInput:
 
     - `chips`: the chips there should be, and all that had hits;
     - `counts`: since the begin of the run (or since we joined, or since a reset); `recent`: of the last minute;
-    - `series`: rates against time. The one thing that is no copy: that of `before` has gone on;
+    - `series`: rates against time. For the checks of this package the one thing that is no copy: that of `before` has
+      gone on;
     - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000. In
       `before`, the last 100 of them;
     - `ledger`: what the publisher has decoded so far, None before the first state of the run;
@@ -199,7 +200,8 @@ CheckFunction = Callable[[CheckInput, Mapping[str, float]], Sequence[CheckResult
 """Gets what was seen and the limits by name; returns all that is wrong now, so what it does not name is well.
 
 None: it cannot be said now (no state yet, no run), which is neither good nor bad. What it raises becomes an alarm of
-its own, and stops no other check.
+its own, and stops no other check. Those of a user's module are asked in a thread of their own, and not asked again
+before they have answered; what takes longer than 2 s is an alarm, too.
 """
 
 

@@ -20,7 +20,7 @@ from monitor.errors import ConfigError
 from monitor.sanity.alarms.addresses import check_control_address
 from monitor.sanity.alarms.engine import Rule
 from monitor.sanity.check import Check
-from monitor.sanity.checks.check_table import CheckEntry, entries, with_modules
+from monitor.sanity.checks.check_table import BUILT_IN, CheckEntry, entries, with_modules
 from monitor.sanity.checks.reference import Reference
 from monitor.sanity.checks.reference_checks import with_reference
 from monitor.sanity.configuration_sections import (
@@ -92,6 +92,11 @@ class SanityConfiguration:
         self.folder = folder
         self.entries = tuple(entries(checks))
         self.checks = tuple(check for check in checks if self.settings(check.name).enabled)
+
+    @property
+    def own_checks(self) -> frozenset[str]:
+        """Names of those in `checks` that are of the user's modules."""
+        return frozenset(check.name for check in self.checks) - {check.name for check in BUILT_IN}
 
     def settings(self, name: str) -> CheckSettings:
         """What is set of that check."""

@@ -1,25 +1,21 @@
 """Once a second, what the stream has shown so far; and what the checks of a table say to it."""
 
-import math
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import numpy as np
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, RunMessage, StatMessage
 from monitor.receiving.reader import StreamCounters
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts
+from monitor.sanity.check import Check, CheckInput, HitCounts
+from monitor.sanity.check_asking import CheckSaid, ask
+from monitor.sanity.check_thread import CheckThread
 from monitor.state.detector_state import DetectorState
 from monitor.state.rates import NS_PER_S
 from protocol.hit import HIT_DTYPE, join_tables
 from protocol.ledger import Ledger
-from protocol.wire.alarms import AlarmLevel
 
 MOST_HITS = 100_000
 """Hits since the last look that are kept one by one."""
@@ -110,29 +106,39 @@ class StreamLooks:
         return max(live_ns, 0) / NS_PER_S
 
 
-@dataclass(frozen=True, slots=True)
-class CheckSaid:
-    """What a check said at a look. `results` None: neither good nor bad; where it failed, `failure` says why."""
-
-    check: Check
-    results: Sequence[CheckResult] | None
-    failure: str = ""
-
-
 class TableLooks:
-    """Asks the checks of a table. `limits`: by name of the check; what is missing there is as the table says."""
+    """Asks the checks of a table. `limits`: by name of the check; what is missing there is as the table says.
 
-    def __init__(self, checks: Iterable[Check], limits: Mapping[str, Mapping[str, float]] | None = None) -> None:
+    `apart`: names of checks that are not waited for: each has a thread of its own, and its answer comes at a later
+    look. `clock`: monotonic seconds, for how long it takes.
+    """
+
+    def __init__(
+        self,
+        checks: Iterable[Check],
+        limits: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        apart: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         configured = limits or {}
         self._checks = [(check, check.defaults() | dict(configured.get(check.name, {}))) for check in checks]
+        self._threads = {
+            check.name: CheckThread(check, limits, clock) for check, limits in self._checks if check.name in apart
+        }
         self._before: dict[str, CheckInput] = {}
 
     def look(self, seen: CheckInput) -> Iterator[CheckSaid]:
-        """Ask each check that has something to look at."""
+        """Ask each check that has something to look at; what they say, and what those apart said to an earlier look."""
         # Not all hits: they would be kept for as long as a check waits for its statistics.
         kept = replace(seen, hits=seen.hits[-HITS_KEPT:].copy(), before=None)
+        # What goes on while they look is not for threads to see.
+        series = seen.series.copy() if self._threads else seen.series
         for check, limits in self._checks:
-            if check.live_only and seen.pass_:
+            thread = self._threads.get(check.name)
+            if thread is not None and (said := thread.take()) is not None:
+                yield said
+            if (check.live_only and seen.pass_) or (thread is not None and thread.busy):
                 continue
             before = self._before.get(check.name)
             if before is not None and (before.epoch != seen.epoch or before.counts.hits > seen.counts.hits):
@@ -140,38 +146,14 @@ class TableLooks:
             own = replace(seen, before=before)
             if not _enough(check, own):
                 continue
-            self._before[check.name] = kept
-            yield _ask(check, own, limits)
+            if thread is None:
+                self._before[check.name] = kept
+                yield ask(check, own, limits)
+            else:
+                self._before[check.name] = replace(kept, series=series)
+                thread.ask(replace(own, series=series))
 
 
 def _enough(check: Check, seen: CheckInput) -> bool:
     hits_before = 0 if seen.before is None else seen.before.counts.hits
     return seen.counts.hits - hits_before >= check.minimum_hits and seen.new_live_s >= check.minimum_live_s
-
-
-def _ask(check: Check, seen: CheckInput, limits: Mapping[str, float]) -> CheckSaid:
-    try:
-        with np.errstate(all="ignore"):
-            results = check.function(seen, limits)
-            if results is None:
-                return CheckSaid(check, None)
-            return CheckSaid(check, [_sound(result) for result in results])
-    except Exception as error:  # whatever it is, the other checks go on
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        at = f"{Path(where.filename).name}:{where.lineno}"
-        return CheckSaid(check, None, f"{type(error).__name__}: {error} ({at})")
-
-
-def _sound(result: CheckResult) -> CheckResult:
-    """`result`, fit to be sent and kept; `TypeError` where it is none."""
-    if not isinstance(result, CheckResult):
-        raise TypeError(f"a check returns a list of CheckResult, this one has {type(result).__name__} in it")
-    if not isinstance(result.subject, str) or not isinstance(result.text, str):
-        raise TypeError("subject and text of a CheckResult are texts")
-    level = None if result.level is None else AlarmLevel(result.level)
-    return replace(result, level=level, value=_number(result.value), limit=_number(result.limit))
-
-
-def _number(value: float | None) -> float | None:
-    """A plain number; None for what is none."""
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -56,6 +56,13 @@ class RunSeries:
         self._last_ns = 0
         self._gaps: tuple[Gap, ...] = ()
 
+    def copy(self) -> "RunSeries":
+        """Another one, as this is now."""
+        other = RunSeries()
+        other._counts[:], other._known[:] = self._counts, self._known
+        other._first_ns, other._last_ns, other._gaps = self._first_ns, self._last_ns, self._gaps
+        return other
+
     @property
     def first_ns(self) -> int | None:
         """Where the series begins; None: it is empty."""

@@ -56,6 +56,14 @@ def known(t_s: np.ndarray, per_second: np.ndarray) -> dict[int, float]:
     return {int(t - T0_S - 0.5): float(rate) for t, rate in zip(t_s, per_second, strict=True) if not np.isnan(rate)}
 
 
+def test_a_copy_stays_as_it_is() -> None:
+    fed = Fed(0.0)((0, 1), (0, 1.0, 3), (1, 2.0, 1))
+    copied, before = fed.series.copy(), fed.hits()
+    fed((2, 2), (2, 5.0, 4))
+    fed.series.leave_out([Gap(from_ns=at(0), to_ns=at(2), reason="cable")])
+    assert known(*copied.hit_rate("10min")) == before != fed.hits()
+
+
 def everything(series: RunSeries) -> list[object]:
     each = [rate(span) for span in SPANS for rate in (series.hit_rate, series.readout_rate)]
     return [[t.tolist(), np.nan_to_num(rate, nan=-1).tolist()] for t, rate in each]

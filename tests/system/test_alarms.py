@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from monitor.client import StreamClient
+from monitor.events import AlarmMessage
+from protocol.wire.messages import Topic
 from tests.conftest import REPOSITORY
 from tests.system.laboratory import Laboratory
-from tests.system.processes import wait_until
+from tests.system.processes import DEADLINE_S, wait_until
 from tests.system.programs import Finished, Program
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -102,6 +105,47 @@ def test_nothing_is_forgotten(laboratory: Laboratory, checker: Checker) -> None:
     assert story == ["raised", "over", "acknowledged"]
     assert [event for event, name in checker.story(checker.called) if name == "silence"] == ["raised", "over"]
     assert daemon.end() == 0
+
+
+OWN_CHECKS = """
+import time
+from monitor.sanity.check import Check, CheckResult
+from protocol.wire.alarms import AlarmLevel
+
+def _sleeps(seen, limits):
+    time.sleep(1e6)
+
+def _turns(seen, limits):
+    while True:
+        pass
+
+def _speaks(seen, limits):
+    return [CheckResult("", "something")]
+
+CHECKS = tuple(
+    Check(function.__name__[1:], "nothing", AlarmLevel.WARNING, "wait", function, in_a_row=1)
+    for function in (_sleeps, _turns, _speaks)
+)
+"""
+
+
+def test_checks_that_never_return_stop_nothing(laboratory: Laboratory, checker: Checker) -> None:
+    (laboratory.folder / "own.py").write_text(OWN_CHECKS)
+    path = laboratory.folder / "sanity.toml"
+    path.write_text(path.read_text().replace("[sanity]", '[sanity]\nmodules = ["own.py"]'))
+    checker.start()
+    for name in ("sleeps", "turns"):
+        checker.program.wait_for_output(f"alarm raised: critical check_failed:{name}: no answer for")
+    daemon = laboratory.configure({"stream": {"bind": checker.stream, "catch_up": ""}}).start()
+    checker.program.wait_for_output(r"alarm over: ok \(was critical\) silence: ")
+    with StreamClient(f"ipc://{laboratory.runtime_dir}/alarms.ipc", [Topic.ALARM]) as client:
+        messages = [client.receive(DEADLINE_S) for _ in range(3)]
+    assert isinstance(messages[-1], AlarmMessage)
+    told = {alarm.id for alarm in messages[-1].alarms}
+    assert {"check_failed:sleeps", "check_failed:turns", "speaks", "silence"} <= told
+    assert checker.ask("ack", "speaks").code == 0
+    assert daemon.end() == 0
+    assert checker.program.end() == 1
 
 
 def test_the_commands_of_the_document(laboratory: Laboratory, checker: Checker) -> None:

@@ -8,6 +8,7 @@ from monitor.receiving.reader import StreamCounters
 from monitor.sanity.alarms.engine import AlarmEngine, Transition
 from monitor.sanity.alarms.silence_list import SilenceList
 from monitor.sanity.check import CheckInput, CheckResult
+from monitor.sanity.check_asking import CheckSaid
 from monitor.sanity.checks.check_table import CHECK_FAILED, OUTPUT_FAILED
 from monitor.sanity.checks.event_checks import EventLooks
 from monitor.sanity.checks.findings import Notice
@@ -16,7 +17,7 @@ from monitor.sanity.looks import StreamLooks, TableLooks
 
 
 class AlarmWatch:
-    """Both kinds of checks, and the one engine that they feed.
+    """Both kinds of checks, and the one engine that they feed. Checks of the user's own are not waited for.
 
     `engine`: the alarms; `seen`: what there was to see at the last look, None before the first. `clock`: monotonic
     seconds, for how long ago something came.
@@ -34,8 +35,10 @@ class AlarmWatch:
         self._enabled = {rule.name for rule in rules}
         self._stream = StreamLooks(configuration.file.geometry, clock)
         self._events = EventLooks()
-        self._table = TableLooks(configuration.checks, configuration.limits)
-        self._failing: dict[str, str] = {}
+        self._table = TableLooks(
+            configuration.checks, configuration.limits, apart=configuration.own_checks, clock=clock
+        )
+        self._failing: dict[str, CheckSaid] = {}
 
     def feed(self, event: Event) -> None:
         """Take in what has come."""
@@ -63,18 +66,16 @@ class AlarmWatch:
         for said in self._table.look(seen):
             name = said.check.name
             if said.failure:
-                self._failing[name] = said.failure
+                self._failing[name] = said
                 continue
             self._failing.pop(name, None)
             if said.results is not None:
                 done += self._take(name, said.results, seen)
-        done += self._take(CHECK_FAILED.name, _results(self._failing), seen)
-        done += self._take(OUTPUT_FAILED.name, _results(output_failures or {}), seen)
+        failing = [CheckResult(name, said.failure, level=said.level) for name, said in self._failing.items()]
+        done += self._take(CHECK_FAILED.name, failing, seen)
+        failing = [CheckResult(name, text) for name, text in (output_failures or {}).items()]
+        done += self._take(OUTPUT_FAILED.name, failing, seen)
         return done
 
     def _take(self, name: str, results: Iterable[CheckResult], seen: CheckInput) -> list[Transition]:
         return self.engine.look(name, results, seen.now_ns, seen.run) if name in self._enabled else []
-
-
-def _results(texts: Mapping[str, str]) -> list[CheckResult]:
-    return [CheckResult(subject, text) for subject, text in texts.items()]

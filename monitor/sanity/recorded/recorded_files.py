@@ -8,12 +8,12 @@ from typing import Self
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.sanity.check import Check, CheckInput
+from monitor.sanity.check_asking import CheckSaid
 from monitor.sanity.checks import catalogue
 from monitor.sanity.checks.findings import CheckInfo, Level, Notice, Place
 from monitor.sanity.checks.hit_checks import HitTally, check_ledger
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.checks.order import ReadoutOrder
-from monitor.sanity.looks import CheckSaid
 from monitor.sanity.recorded.recorded_looks import RecordedLooks
 from monitor.sanity.recorded.recorded_runs import record_of
 from monitor.sanity.recorded.run_quality import RunQuality

@@ -9,7 +9,8 @@ from monitor.detector import Geometry
 from monitor.events import HitBatch, RunMessage, StatMessage
 from monitor.receiving.reader import StreamCounters
 from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.looks import CheckSaid, StreamLooks, TableLooks
+from monitor.sanity.check_asking import CheckSaid
+from monitor.sanity.looks import StreamLooks, TableLooks
 from protocol.block import ReadoutBlock
 from protocol.run_record import RunRecord
 from protocol.wire.messages import Header, RunEvent, Stat

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,19 @@ class Running:
         if state:
             self.feed(self.made.stat(state, **stat))
         return self.look()
+
+    def second_of_threads(self, endless: int = 0) -> list[str]:
+        """A second at whose end all checks that are asked apart have answered, but so many."""
+        happened = self.second()
+        self.wait_for_threads(endless)
+        return happened
+
+    def wait_for_threads(self, endless: int = 0) -> None:
+        """Until checks that are asked apart have answered, but so many."""
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(thread.name.startswith("check ") for thread in threading.enumerate()) > endless:
+            assert time.monotonic() < deadline, "a check is still being asked"
+            time.sleep(0.001)
 
     def look(self) -> list[str]:
         before = len(self.told)
@@ -188,15 +203,65 @@ def test_looks_are_a_second_apart_whatever_comes(running: Running) -> None:
 def test_checks_of_the_user_raise_alarms_and_one_that_fails_is_one(tmp_path: Path) -> None:
     shutil.copy(OWN_CHECKS, tmp_path / "own.py")
     with Running(tmp_path, modules=["own.py"]) as running:
-        assert running.second() == ["raised check_failed:broken"]
+        assert running.second_of_threads() == []
+        assert running.second_of_threads() == ["raised check_failed:broken"]
         running.hits(3)
-        assert running.second() == ["raised too_many"]
+        assert running.second_of_threads() == []  # asked at this look, and answered at the next
+        assert running.second_of_threads() == ["raised too_many"]
         by_id = {alarm.id: alarm for alarm in running.alarms}
         assert (by_id["too_many"].value, by_id["too_many"].limit, by_id["too_many"].run) == (3.0, 2.0, 1)
         assert by_id["check_failed:broken"].text.startswith("ZeroDivisionError: by nothing (own.py:")
-        assert running.second() == ["over too_many"]
-        assert [running.second() for _ in range(20)] == [[]] * 20  # it goes on failing
+        assert running.second_of_threads() == ["over too_many"]
+        assert [running.second_of_threads() for _ in range(20)] == [[]] * 20  # it goes on failing
     assert running.told[0].kind == "raised"
+
+
+ENDLESS = """
+import threading
+from monitor.sanity.check import Check, CheckResult
+from protocol.wire.alarms import AlarmLevel
+
+LET_GO = threading.Event()
+ASKED = []
+
+def _endless(seen, limits):
+    ASKED.append(seen)
+    LET_GO.wait()
+    return [CheckResult("", "at last")]
+
+def _quits(seen, limits):
+    raise SystemExit(5)
+
+CHECKS = (
+    Check("endless", "nothing", AlarmLevel.WARNING, "wait", _endless, in_a_row=1),
+    Check("quits", "nothing", AlarmLevel.WARNING, "wait", _quits, in_a_row=1),
+)
+"""
+
+
+def test_a_check_that_does_not_return_is_an_alarm_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    shutil.copy(OWN_CHECKS, tmp_path / "own.py")
+    with Running(tmp_path, modules=["endless.py", "own.py"]) as running:
+        module = sys.modules["apx_sanity_endless"]
+        try:
+            assert running.second_of_threads(endless=1) == []
+            assert running.second_of_threads(endless=1) == ["raised check_failed:quits", "raised check_failed:broken"]
+            running.hits(3)
+            assert running.second_of_threads(endless=1) == []
+            assert running.second_of_threads(endless=1) == ["raised too_many", "raised check_failed:endless"]
+            (alarm,) = (each for each in running.alarms if each.id == "check_failed:endless")
+            assert (alarm.level, alarm.text[:17]) == ("critical", "no answer for 3 s")
+            for _ in range(5):
+                running.second_of_threads(endless=1)
+            assert len(module.ASKED) == 1
+        finally:
+            module.LET_GO.set()
+        running.wait_for_threads()
+        assert "raised endless" in running.second_of_threads()
+        assert "over check_failed:endless" in [each for _ in range(10) for each in running.second_of_threads()]
+        assert len(module.ASKED) > 1
+        assert module.ASKED[0].series is not module.ASKED[1].series
 
 
 def test_a_check_that_is_taken_out_is_not_asked(tmp_path: Path) -> None:

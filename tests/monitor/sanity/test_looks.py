@@ -9,7 +9,8 @@ import pytest
 
 from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
-from monitor.sanity.looks import HITS_KEPT, MOST_HITS, CheckSaid, StreamLooks, TableLooks
+from monitor.sanity.check_asking import CheckSaid
+from monitor.sanity.looks import HITS_KEPT, MOST_HITS, StreamLooks, TableLooks
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
 from protocol.wire.alarms import AlarmLevel
@@ -194,7 +195,7 @@ def _raises(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
     ("function", "said"),
     [
         (_raises, r"KeyError: 'missing' \(test_looks\.py:\d+\)"),
-        (lambda seen, limits: 3, r"TypeError: 'int' object is not iterable \(looks\.py:\d+\)"),
+        (lambda seen, limits: 3, r"TypeError: 'int' object is not iterable \(check_asking\.py:\d+\)"),
         (lambda seen, limits: ["x"], r"TypeError: a check returns a list of CheckResult, this one has str in it .*"),
         (lambda seen, limits: [CheckResult("", "x", level="bad")], r"ValueError: 'bad' is not a valid AlarmLevel .*"),
         (lambda seen, limits: [CheckResult(3, "x")], r"TypeError: subject and text of a CheckResult are texts .*"),
