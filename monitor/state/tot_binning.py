@@ -14,7 +14,7 @@ _EDGE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class TotBinning:
-    """Bins of equal width from 0 µs (included) to `end_us` (not included), and one more for what lies above.
+    """Bins of equal width from 0 µs (included) to `width_us · bins` (not included), and one more for what lies above.
 
     The clock of AstroPix 4 counts to 2^17 in steps of 50 ns, so no ToT is longer than 6553.55 µs: the default covers
     all of them, and 5 µs is what a spectrum of a few hundred µs can still be looked at in.
@@ -22,11 +22,6 @@ class TotBinning:
 
     width_us: float = 5.0
     bins: int = 1320
-
-    @property
-    def end_us(self) -> float:
-        """Upper edge of the last bin."""
-        return self.width_us * self.bins
 
     def indices(self, tot_us: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
         """Bin of each value (n,): 0…bins-1, `bins` for too long, -1 for what is no time (negative, NaN)."""

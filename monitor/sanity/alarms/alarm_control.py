@@ -50,7 +50,6 @@ class AlarmControl:
                 f"cannot listen at {endpoint}: {zmq.strerror(error.errno or 0)}; "
                 "is another apx-sanity running? Else choose another control.endpoint"
             ) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def serve(self) -> None:
         """Answer what has come; never waits."""

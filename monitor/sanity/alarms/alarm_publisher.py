@@ -32,7 +32,6 @@ class AlarmPublisher:
                 f"cannot publish alarms at {endpoint}: {zmq.strerror(error.errno or 0)}; "
                 "is another apx-sanity running? Else choose another publish.bind"
             ) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def publish(self, alarms: Sequence[Alarm], daq: str, run: int | None, pass_: int, now_ns: int) -> None:
         """Send all alarms there are; never waits."""

@@ -76,11 +76,6 @@ class AlarmService:
         self._settle(self._watch.engine.pass_time(self._now_ns()))
         return self
 
-    @property
-    def publish_endpoint(self) -> str:
-        """Where the alarms are published; empty: nowhere."""
-        return "" if self._publisher is None else self._publisher.endpoint
-
     def feed(self, event: Event) -> None:
         """Take in what has come."""
         self._watch.feed(event)

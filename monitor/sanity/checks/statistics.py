@@ -134,13 +134,11 @@ def chi2_at_least(chi2: float, degrees: int) -> float:
     return gamma_tails(degrees / 2, chi2 / 2)[1]
 
 
-def normal_at_least(z: float) -> float:
-    """Probability that a normal variable is `z` or more standard deviations above its mean (DLMF 7.17)."""
-    return 0.5 * math.erfc(z / math.sqrt(2))
-
-
 def normal_deviate(probability: float) -> float:
-    """Inverse of `normal_at_least`, for probabilities above 0 and below 1."""
+    """What a normal variable exceeds with that `probability`, in standard deviations above its mean.
+
+    `probability` above 0 and below 1.
+    """
     return -NormalDist().inv_cdf(probability)
 
 

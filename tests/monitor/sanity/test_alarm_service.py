@@ -38,9 +38,7 @@ class Running:
         self.folder = folder
         self.now = 1000.0
         path = folder / "sanity.toml"
-        addresses = (
-            f'[publish]\nbind = "tcp://127.0.0.1:*"\n[control]\nendpoint = "{control or f"ipc://{folder}/c/x.ipc"}"\n'
-        )
+        addresses = f'[publish]\nbind = "ipc://{folder}/alarms.ipc"\n[control]\nendpoint = "{control or f"ipc://{folder}/c/x.ipc"}"\n'
         kept = f'[sanity]\ndirectory = "{folder / "kept"}"\nmodules = {modules or []}\n'
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
@@ -276,7 +274,7 @@ def test_a_check_that_is_taken_out_is_not_asked(tmp_path: Path) -> None:
 def test_alarms_are_published_once_a_second_and_at_every_change(running: Running) -> None:
     running.hits(1)
     running.second()
-    with StreamClient(running.service.publish_endpoint, topics=[Topic.ALARM]) as client:
+    with StreamClient(f"ipc://{running.folder}/alarms.ipc", topics=[Topic.ALARM]) as client:
         first = None
         while first is None:
             running.second()

@@ -13,7 +13,6 @@ from monitor.sanity.checks.statistics import (
     ks_at_least,
     ks_distance,
     median_between,
-    normal_at_least,
     normal_deviate,
     poisson_at_least,
     poisson_at_most,
@@ -94,7 +93,6 @@ def test_what_is_certain_needs_no_count() -> None:
 
 def test_normal_is_that_of_the_tables() -> None:
     for z, tail in [(0.0, 0.5), (1.0, 0.158655), (1.959964, 0.025), (3.090232, 1e-3), (5.0, 2.866516e-7)]:
-        assert normal_at_least(z) == pytest.approx(tail, rel=1e-5)
         assert normal_deviate(tail) == pytest.approx(z, abs=1e-5)
 
 
