@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _EXAMPLES = """examples:
   daqd run -c config/emulated.toml                 serve; runs are started with daqctl
   daqd run -c config/emulated.toml --autostart     serve, and start a run at once
-  daqd replay data/run_000001/*.apx --speed max    publish recorded files as if the detector were there
+  daqd replay data/run_000001 --speed max          publish recorded files as if the detector were there
   daqd check-config -c config/emulated.toml        look for mistakes, touch nothing
   daqd probe                                       which boards are connected, and what answers
   daqd emulate --pty                               an emulated board on a serial port, for other programs
@@ -104,11 +104,13 @@ def build_parser() -> argparse.ArgumentParser:
         "replay",
         help="publish recorded .apx files",
         formatter_class=formatter,
-        epilog="examples:\n  daqd replay data/run_000001/*.apx\n  daqd replay old.apx --speed 10 --loop\n"
+        epilog="examples:\n  daqd replay data/run_000001\n  daqd replay old.apx --speed 10 --loop\n"
         "  daqd replay old.apx --speed max --wait-for 2\n"
         "  daqd replay old.apx --bind tcp://0.0.0.0:5556 --server-key daq-pc.key_secret --client-keys clients\n",
     )
-    replay.add_argument("files", type=Path, nargs="+", metavar="FILE", help=".apx files, in order")
+    replay.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help=".apx files in order, or directories of runs"
+    )
     replay.add_argument("--speed", type=_speed, default=1.0, help='1: as it was; N: N times as fast; "max"')
     replay.add_argument("--loop", action="store_true", help="begin again at the end")
     replay.add_argument("--bind", default="tcp://127.0.0.1:5556", help="where to publish (default %(default)s)")

@@ -8,7 +8,8 @@
     ├── GeccoError       a register access that cannot be encoded (also a ValueError)
     ├── AstepError       the same for the A-STEP firmware (also a ValueError)
     ├── KeyFileError     a file of keys, or a key (also a ValueError)
-    └── TextLogError     an older text recording (also a ValueError)
+    ├── TextLogError     an older text recording (also a ValueError)
+    └── NoRecordingsError   a directory in which there are none (also a ValueError)
 """
 
 
@@ -52,3 +53,7 @@ class TextLogError(ProtocolError, ValueError):
         self.reason = reason
         self.line_number = line_number
         super().__init__(f"line {line_number}: {reason}")
+
+
+class NoRecordingsError(ProtocolError, ValueError):
+    """A directory was given to be read, and there are no recordings in it."""

@@ -13,8 +13,9 @@ from daqd.errors import DaqError
 from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
 from protocol.apx import ApxReader, FileHeader
 from protocol.block import ReadoutBlock
-from protocol.errors import ApxFormatError
+from protocol.errors import ApxFormatError, NoRecordingsError
 from protocol.run_record import RunRecord
+from protocol.storage.recordings import recordings_in
 from protocol.wire.messages import encode_body
 
 Speed = float | Literal["max"]
@@ -36,10 +37,15 @@ class RecordedRun:
 def recorded_runs(files: Sequence[Path]) -> list[RecordedRun]:
     """The runs that `files` hold: files of ours with the same run number belong together, all others stand alone.
 
-    A file without a run number gets its place in the list, from 1. `ReplayError` where a file cannot be read.
+    A directory stands for the recordings in it. A file without a run number gets its place in the list, from 1.
+    `ReplayError` where a file cannot be read, or a directory has none.
     """
     runs: list[RecordedRun] = []
-    for place, path in enumerate(files, start=1):
+    try:
+        recordings = recordings_in(files)
+    except (NoRecordingsError, OSError) as error:
+        raise ReplayError(f"cannot replay: {error}") from error
+    for place, path in enumerate(recordings, start=1):
         try:
             with ApxReader(path) as reader:
                 header = reader.header

@@ -37,10 +37,10 @@ examples:
   apx-sanity -c sanity.toml                     with alarms: latched, published, sent (config/sanity.toml has it all)
   apx-sanity alarms                             the alarms of a running one; also: ack, silence, unsilence
   apx-sanity --runs 1 --history                 the same, and what the run has brought so far
-  apx-sanity --once data/run_000012/*.apx       check recorded files: run quality in one command
-  apx-sanity --once data/run_000012/*.apx --html run12.html --reference good.json
+  apx-sanity --once data/run_000012             check recorded files: run quality in one command
+  apx-sanity --once data/run_000012 --html run12.html --reference good.json
                                                 the same as a page with figures, and held against a good run
-  apx-sanity --make-reference data/run_000007/*.apx -o good.json
+  apx-sanity --make-reference data/run_000007 -o good.json
   apx-sanity --list                             what is checked
 
 exit codes:

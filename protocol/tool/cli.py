@@ -13,7 +13,7 @@ from protocol.tool.terminal import complain
 from protocol.version import __version__
 
 _EXAMPLES = """
-apx info data/run_000012/*.apx
+apx info data/run_000012
 apx dump run.apx --hex --first 100 --count 5
 apx verify data
 apx convert run.apx --format csv

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from protocol.tool.errors import MisuseError
 from protocol.tool.export import EXPORT_FORMATS, ExportFormat
 from protocol.tool.new_file import new_file, output_paths
-from protocol.tool.options import add_chips, add_files, add_output, add_parser
+from protocol.tool.options import add_chips, add_output, add_parser, add_recordings, recordings_of
 from protocol.tool.recording import chosen_columns, for_each, open_recording
 from protocol.tool.terminal import say
 from protocol.words import counted
@@ -28,11 +28,11 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "decode recordings and write their hits in another format",
         """
         apx convert run_000012_0000.apx --format csv
-        apx convert data/run_000012/*.apx --format csv --output tables/
+        apx convert data/run_000012 --format csv --output tables/
         apx convert run.apx --format csv --columns row,column,tot_us --output - | head
         """,
     )
-    add_files(parser, "recordings (.apx)")
+    add_recordings(parser)
     formats = "; ".join(f"{each.name}: {each.description}" for each in EXPORT_FORMATS.values())
     parser.add_argument("--format", choices=sorted(EXPORT_FORMATS), required=True, help=formats)
     add_output(parser, "file or directory to write to (default: beside each recording; - for standard output)")
@@ -43,7 +43,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert each file; returns the exit code."""
-    paths: list[Path] = arguments.files
+    paths = recordings_of(arguments)
     to_stdout = arguments.output == _STDOUT
     if to_stdout and (len(paths) > 1 or arguments.json):
         raise MisuseError("standard output takes the hits of one file, and no report beside them")

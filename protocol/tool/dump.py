@@ -13,7 +13,7 @@ from protocol.hit import HitTable
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.tool.errors import MisuseError
 from protocol.tool.hex_view import HexView
-from protocol.tool.options import add_chips, add_files, add_parser, whole_number
+from protocol.tool.options import add_chips, add_parser, add_recordings, recordings_of, whole_number
 from protocol.tool.recording import Recording, chosen_columns, for_each, open_recording
 from protocol.tool.terminal import COLOUR_CHOICES, say, wants_colour
 
@@ -33,7 +33,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         apx dump run.apx --hex --first 100 --count 5 --color always | less -R
         """,
     )
-    add_files(parser, "recordings (.apx)")
+    add_recordings(parser)
     view = parser.add_mutually_exclusive_group()
     view.add_argument("--hits", action="store_true", help="a line per hit (default)")
     view.add_argument("--hex", action="store_true", help="the bytes of each readout, by what they were taken for")
@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print each file; returns the exit code."""
     if arguments.hex and arguments.columns is not None:
         raise MisuseError("--columns is for hits, not for --hex")
-    several = len(arguments.files) > 1
+    paths = recordings_of(arguments)
+    several = len(paths) > 1
 
     def show(path: Path) -> bool:
         with open_recording(path) as recording:
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             to_the_end = _dump_hex(recording, arguments) if arguments.hex else _dump_hits(recording, arguments)
             return recording.complete() if to_the_end else True
 
-    return for_each(arguments.files, show)
+    return for_each(paths, show)
 
 
 class _Part:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from protocol.block import ReadoutBlock
 from protocol.ledger import Ledger
-from protocol.tool.options import add_chips, add_files, add_parser
+from protocol.tool.options import add_chips, add_parser, add_recordings, recordings_of
 from protocol.tool.recording import for_each, open_recording
 from protocol.tool.terminal import moment, one_line, say
 from protocol.words import counted
@@ -35,7 +35,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         apx info --json data/*/*.apx | jq '[.path, .hits]'
         """,
     )
-    add_files(parser, "recordings (.apx)")
+    add_recordings(parser)
     add_chips(parser)
     parser.add_argument("--header", action="store_true", help="print the header in full, not a line per key")
     parser.add_argument("--json", action="store_true", help="one JSON object per file, with the whole header")
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             _print(summary, arguments.header)
         return complete
 
-    return for_each(arguments.files, report)
+    return for_each(recordings_of(arguments), report)
 
 
 @dataclass

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
+from protocol.errors import NoRecordingsError
+from protocol.storage.recordings import recordings_in
 from protocol.stream_bytes import MAX_CHIPS
+from protocol.tool.errors import MisuseError
 
 
 def add_parser(
@@ -30,6 +33,19 @@ def add_parser(
 def indented(text: str) -> str:
     """Lines of a help text, two spaces in."""
     return "\n".join(f"  {line}" for line in dedent(text).strip().splitlines())
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """One or more recordings; `recordings_of` takes them."""
+    add_files(parser, "recordings (.apx), directories of runs, data directories")
+
+
+def recordings_of(arguments: argparse.Namespace) -> list[Path]:
+    """The recordings that were given; `MisuseError` for a directory without any."""
+    try:
+        return recordings_in(arguments.files)
+    except NoRecordingsError as error:
+        raise MisuseError(str(error)) from error
 
 
 def add_files(parser: argparse.ArgumentParser, what: str) -> None:

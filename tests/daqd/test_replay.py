@@ -108,6 +108,14 @@ def test_slower_and_faster(replay: MakeReplay, tmp_path: Path, speed: float, las
     assert given_out(feed, clock) == [(0.0, [0]), (last_s / 2, [1]), (last_s, [2])]
 
 
+def test_a_directory_is_the_runs_in_it(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{number}.apx", timed(0), run=number) for number in (1, 2)]
+    assert [run.files for run in recorded_runs([tmp_path])] == [(file,) for file in files]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ReplayError, match=r"nothing holds no recordings: give \.apx files"):
+        recorded_runs([tmp_path / "nothing"])
+
+
 def test_nothing_comes_before_its_time(replay: MakeReplay, tmp_path: Path) -> None:
     clock = HandClock()
     feed = replay(write(tmp_path / "a.apx", timed(0, 1, 2)), speed=1.0, clock=clock)
@@ -341,11 +349,6 @@ def test_what_cannot_be_replayed_is_told_before_anything_begins(tmp_path: Path, 
     with pytest.raises(ReplayError, match=rf"^cannot replay {path}: ") as caught:
         recorded_runs([good, path])
     assert "\n" not in str(caught.value)
-
-
-def test_a_directory_cannot_be_replayed(tmp_path: Path) -> None:
-    with pytest.raises(ReplayError, match="Is a directory"):
-        recorded_runs([tmp_path])
 
 
 def published(feed: Feed, clock: HandClock | None = None, **options: Any) -> Published:

@@ -128,12 +128,12 @@ def test_one_bad_file_does_not_hide_the_others(
 ) -> None:
     bad = tmp_path / "bad.apx"
     bad.write_bytes(b"%APXDF" + b"\xff\xff\xff\xff{}")
-    assert main(["info", "--json", str(bad), str(tmp_path), str(recording)]) == 1
+    assert main(["info", "--json", str(bad), str(tmp_path / "none.apx"), str(recording)]) == 1
     printed = capsys.readouterr()
     assert json.loads(printed.out)["path"] == str(recording)
     first, second = printed.err.splitlines()
     assert first.startswith(f"apx: {bad}: at byte 6: a header of 4294967295 bytes announced")
-    assert second == f"apx: {tmp_path}: Is a directory"
+    assert second == f"apx: {tmp_path / 'none.apx'}: No such file or directory"
 
 
 def test_known_chips(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_the_clock_is_set_in_the_middle_of_a_run(laboratory: Laboratory, hours: 
     status = daemon.wait_for_status("the run has ended by its duration", state="configured")
 
     run = daemon.run()
-    record = run.check_closed()
+    record = run.check_closed(clock_set_back=hours < 0)
     run.check_ledger()
     assert record.end_reason == "4 s taken, as asked"
     assert record.counts.board_bytes == status.board.counters["read_bytes"] > 0
@@ -63,4 +63,7 @@ def test_the_clock_is_set_in_the_middle_of_a_run(laboratory: Laboratory, hours: 
     assert daemon.end() == 0
     verified = laboratory.run("apx", "verify", run.directory)
     assert verified.code == 0, verified.stdout + verified.stderr
+    assert laboratory.run("apx", "info", run.directory).code == 0
+    quality = laboratory.run("apx-sanity", "--once", run.directory)
+    assert quality.code == 1 and "clock was set" in quality.stdout, quality.stdout + quality.stderr
     assert ("time stamps go back 1 time, by up to 3" in verified.stdout) == (hours < 0)

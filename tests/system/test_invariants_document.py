@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SECTIONS = re.split(r"^## ", (REPOSITORY / "docs" / "invariants.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[
-    1:
-]
+DOCUMENT = (REPOSITORY / "docs" / "invariants.md").read_text(encoding="utf-8")
+SECTIONS = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
 
 
 def functions_of(path: Path) -> set[str]:

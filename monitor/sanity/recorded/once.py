@@ -18,12 +18,14 @@ from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.recorded.recorded_files import RecordedChecks
 from monitor.sanity.recorded.report import Report
 from monitor.sanity.recorded.run_quality import RunQuality
+from protocol.errors import NoRecordingsError
+from protocol.storage.recordings import recordings_in
 
 
 def add_arguments(parser: ProgramParser) -> None:
     """What only recorded files know."""
     group = parser.add_argument_group("recorded files")
-    group.add_argument("--once", nargs="+", type=Path, metavar="FILE", help="check these files and end")
+    group.add_argument("--once", nargs="+", type=Path, metavar="FILE", help="check these files, or runs, and end")
     group.add_argument("--html", type=Path, metavar="PAGE", help="with --once: also a page with figures, in one file")
     group.add_argument(
         "--reference", type=Path, metavar="REF", help="with --once: what a good run looks like, from --make-reference"
@@ -56,12 +58,21 @@ def check_arguments(parser: ProgramParser, arguments: argparse.Namespace) -> Non
         if getattr(arguments, name) is not None:
             option = _NAMES.get(name, f"--{name.replace('_', '-')}")
             parser.error(f"{option} is for streams and {mode} for files: give one of them")
-    for path in files:
-        if not os.access(path, os.R_OK) or not path.is_file():
-            parser.error(f"{path} is no file that can be read")
+    setattr(arguments, "once" if arguments.once else "make_reference", _recordings(parser, files))
     for path in (arguments.html, arguments.output):
         if path is not None and not path.absolute().parent.is_dir():
             parser.error(f"{path} cannot be written: there is no directory {path.absolute().parent}")
+
+
+def _recordings(parser: ProgramParser, paths: Sequence[Path]) -> Sequence[Path]:
+    try:
+        files = recordings_in(paths)
+    except (NoRecordingsError, OSError) as error:
+        parser.error(str(error))
+    for file in files:
+        if not os.access(file, os.R_OK) or not file.is_file():
+            parser.error(f"{file} is no file that can be read")
+    return files
 
 
 def check_files(arguments: argparse.Namespace, limits: Limits, configuration: SanityConfiguration) -> int:
