@@ -82,8 +82,12 @@ class ChildProcess(ABC):
 
     def tell(self, notice: Notice) -> None:
         """Send a line to the child, from any thread. One that does not read its input misses some."""
+        self.tell_line(encode_line(notice))
+
+    def tell_line(self, line: bytes) -> None:
+        """The same with a line that is encoded already."""
         if self._input is not None:
-            self._input.send(encode_line(notice))
+            self._input.send(line)
 
     async def stop(self) -> None:
         """Let it do what is left, and end; kill it where it does not in time."""

@@ -25,6 +25,7 @@ class Notice(BaseModel):
 
 
 WAKE = Notice()
+WAKE_LINE = b"\n"
 
 
 class Report(BaseModel):
@@ -46,13 +47,13 @@ class Report(BaseModel):
 def encode_line(line: Notice | Report) -> bytes:
     """One line, newline included."""
     if line == WAKE:
-        return b"\n"
+        return WAKE_LINE
     return line.model_dump_json(exclude_defaults=True, by_alias=True).encode() + b"\n"
 
 
 def decode_notice(line: bytes) -> Notice | None:
     """A line from the daemon; None for what is not one."""
-    if line in (b"", b"\n"):
+    if line in (b"", WAKE_LINE):
         return WAKE
     try:
         return Notice.model_validate_json(line)

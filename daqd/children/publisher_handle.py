@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daqd.children.child_process import ChildProcess
-from daqd.children.notices import WAKE, Notice, Report
+from daqd.children.notices import WAKE_LINE, Notice, Report
 from daqd.configuration.config import SecuritySection, StreamSection
 from protocol.wire.messages import LogLine, Stat
 
@@ -45,7 +45,7 @@ class PublisherHandle(ChildProcess):
 
     def wake(self) -> None:
         """Tell it that there is more in the files; from any thread."""
-        self.tell(WAKE)
+        self.tell_line(WAKE_LINE)
 
     def send_stat(self, stat: Stat) -> None:
         """Have the daemon's state published."""

@@ -25,7 +25,7 @@ from protocol.readout import uid_to_readout_class
 from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
 
 _HOUSEKEEPING_S = 0.25
-_CHECKPOINT_S = 0.5
+_CHECKPOINT_S = 1.0
 _REPORT_S = 1.0
 _REJOIN_S = 3.0
 """How long those who were listening are waited for; they try to connect again once a second."""
