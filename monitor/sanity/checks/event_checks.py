@@ -45,7 +45,12 @@ EVENT_CHECKS = (
     EventCheck(catalogue.MALFORMED),
     EventCheck(catalogue.SILENCE, (_limit("stat_silence_s", "max_s", "seconds without a state"),), lasting=True),
     EventCheck(
-        catalogue.NO_HITS, (_limit("hit_silence_s", "max_s", "seconds without hits in a running run"),), lasting=True
+        catalogue.NO_HITS,
+        (
+            _limit("hit_silence_s", "max_s", "seconds without hits in a running run; longer where hits are rare"),
+            _limit("hit_silence_false_alarms", "false_alarms_per_hour", "most, by chance, per hour of a running run"),
+        ),
+        lasting=True,
     ),
     EventCheck(catalogue.DAEMON_STATE, lasting=True),
     EventCheck(catalogue.DAEMON_LOG),
@@ -78,7 +83,13 @@ EVENT_CHECKS = (
     ),
     EventCheck(catalogue.READOUT_BACK),
     EventCheck(catalogue.TIME_BACK),
-    EventCheck(catalogue.TIME_STEP, (_limit("time_step_s", "max_s", "seconds between readouts with hits"),)),
+    EventCheck(
+        catalogue.TIME_STEP,
+        (
+            _limit("time_step_s", "max_s", "seconds between readouts with hits; longer where hits are rare"),
+            _limit("time_step_false_alarms", "false_alarms_per_hour", "most, by chance, per hour of a run"),
+        ),
+    ),
     EventCheck(catalogue.NO_TIME),
 )
 """All that a stream can raise. What is never worse than info (`duplicates`) raises no alarm, and files have none."""

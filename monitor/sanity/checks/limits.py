@@ -33,10 +33,16 @@ class Limits:
 
     time_step_s: float = 60.0
     """Between readouts. Noise alone gives several readouts a minute; longer steps are lost data or a clock that was
-    set."""
+    set, where the readouts before were not so rare that chance gives such steps."""
+
+    time_step_false_alarms: float = 1e-3
+    """Per hour: steps that chance gives, where readouts are rare."""
 
     stat_silence_s: float = 5.0
     """The state is published once a second; five in a row missing is no accident."""
 
     hit_silence_s: float = 60.0
     """In a running run, as `time_step_s`."""
+
+    hit_silence_false_alarms: float = 1e-3
+    """Per hour, as `time_step_false_alarms`."""

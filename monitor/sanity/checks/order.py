@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.findings import CheckInfo, Level, Notice
 from monitor.sanity.checks.limits import Limits
 
@@ -24,6 +25,7 @@ class ReadoutOrder:
         self._complete = complete
         self._last_id: int | None = None
         self._last_time: int | None = None
+        self._arrivals = Arrivals()
         self._timed = 0
         self._untimed = 0
         self._first_untimed: int | None = None
@@ -83,9 +85,22 @@ class ReadoutOrder:
         back = np.flatnonzero(steps < 0)
         if len(back):
             yield _notice(catalogue.TIME_BACK, ids, steps, back, "by {step_s:.6g} s")
-        ahead = np.flatnonzero(steps > self._limits.time_step_s * NS_PER_S)
+        ahead = self._wonders(times, steps)
         if len(ahead):
             yield _notice(catalogue.TIME_STEP, ids, steps, ahead, "by {step_s:.6g} s")
+
+    def _wonders(self, times_ns: npt.NDArray[np.int64], steps_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """Where steps are longer than the limit, and than chance makes of readouts as rare as those before."""
+        wonders: list[int] = []
+        begin = 0
+        ahead = np.flatnonzero(steps_ns > self._limits.time_step_s * NS_PER_S)
+        for index in [*ahead.tolist(), len(steps_ns)]:
+            self._arrivals.add(np.unique(times_ns[begin:index] // NS_PER_S).tolist())
+            longest_s = self._arrivals.longest_s(self._limits.time_step_false_alarms)
+            if index < len(steps_ns) and steps_ns[index] > longest_s * NS_PER_S:
+                wonders.append(index)
+            begin = index
+        return np.array(wonders, np.intp)
 
 
 def _notice(

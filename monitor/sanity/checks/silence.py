@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from monitor.events import Event, HitBatch, StatMessage
 from monitor.sanity.checks import catalogue
+from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.findings import Level, Notice
 from monitor.sanity.checks.limits import Limits
 
@@ -11,7 +12,10 @@ _AT_WORK = ("running", "recovering", "replay")
 
 
 class Silence:
-    """Notices when nothing came for too long. Times are monotonic, in seconds; `began`: when we started to listen."""
+    """Notices when nothing came for too long. Times are monotonic, in seconds; `began`: when we started to listen.
+
+    How long hits may be away is for their own rate to say, from `hit_silence_s` up.
+    """
 
     def __init__(self, limits: Limits, began: float) -> None:
         self._limits = limits
@@ -22,6 +26,9 @@ class Silence:
         self._hits_silent = False
         self._began = began
         self._heard = False
+        self._arrivals = Arrivals()
+        self._not_running_s = 0.0
+        self._stopped_at = began
 
     def heard(self, event: Event, now: float) -> None:
         """Something came."""
@@ -29,12 +36,28 @@ class Silence:
         if isinstance(event, StatMessage):
             if event.stat.state == "running" != self._state:
                 self._hits_at = now
+                self._not_running_s += now - self._stopped_at
+                self._arrivals.begin(self._running_s(now))
+            elif event.stat.state != "running" == self._state:
+                self._stopped_at = now
             self._state = event.stat.state
             self._stat_at = now
             self._stat_silent = False
         if isinstance(event, HitBatch) and len(event.hits):
             self._hits_at = now
             self._hits_silent = False
+            if self._state == "running":
+                self._arrivals.add([self._running_s(now)])
+
+    def _running_s(self, now: float) -> float:
+        """What of the time the daemon was running: between runs, no hits are waited for."""
+        return now - self._not_running_s
+
+    @property
+    def _longest_s(self) -> float:
+        """How long no hits are nothing to worry about."""
+        longest_s = self._arrivals.longest_s(self._limits.hit_silence_false_alarms)
+        return max(longest_s, self._limits.hit_silence_s)
 
     def settle(self, now: float) -> Iterator[Notice]:
         """What is to be said at the end: nothing at all is not all well, however short we listened."""
@@ -55,8 +78,7 @@ class Silence:
             elif self._state in _AT_WORK:
                 text = f"no state for {quiet_s:.0f} s; the last one was {self._state}"
                 yield Notice(catalogue.SILENCE, text, value=quiet_s, limit=limit_s)
-        elif self._state == "running" and (quiet_s := now - self._hits_at) > self._limits.hit_silence_s:
-            limit_s = self._limits.hit_silence_s
+        elif self._state == "running" and (quiet_s := now - self._hits_at) > (limit_s := self._longest_s):
             yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.0f} s", value=quiet_s, limit=limit_s)
 
     def check(self, now: float) -> Iterator[Notice]:
@@ -73,6 +95,6 @@ class Silence:
                 yield Notice(catalogue.SILENCE, text, level=level, subject=self._state)
         quiet_s = now - self._hits_at
         heard = self._state == "running" and not self._stat_silent
-        if heard and quiet_s > self._limits.hit_silence_s and not self._hits_silent:
+        if heard and quiet_s > self._longest_s and not self._hits_silent:
             self._hits_silent = True
             yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.1f} s")

@@ -1,5 +1,7 @@
 """Checks on hits, ledgers and the order of readouts: each notices what it is for, and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -159,9 +161,16 @@ class TestOrder:
         assert order([0, 1, 2, 3], [5 * S, 5 * S, 4 * S, 6 * S], split=split) == {"time_back": (1, 2)}
 
     def test_time_stamps_that_jump(self, split: int) -> None:
-        assert order([0, 1, 2, 3], [S, 61 * S, 122 * S, 122 * S], split=split) == {"time_step": (1, 2)}
+        times = [S, S, 61 * S, 61 * S, 662 * S]
+        assert order([0, 1, 2, 3, 4], times, split=split) == {"time_step": (1, 4)}
+        assert order([0, 1, 2, 3], [S, S, S, 62 * S], split=split) == {"time_step": (1, 3)}
         strict = Limits(time_step_s=0.5)
-        assert order([0, 1, 2, 3], [S, 2 * S, 3 * S, 3 * S], limits=strict, split=split) == {"time_step": (2, 1)}
+        assert order([0, 1, 2, 3], [S, S, 2 * S, 2 * S], limits=strict, split=split) == {"time_step": (1, 2)}
+
+    @pytest.mark.parametrize(("step_s", "found"), [(60, {}), (140, {}), (150, {"time_step": (1, 50)})])
+    def test_where_readouts_are_rare_long_steps_are_usual(self, split: int, step_s: int, found: dict[str, Any]) -> None:
+        times = [10 * S * readout for readout in range(1, 51)]
+        assert order(list(range(51)), [*times, times[-1] + step_s * S], split=10 * split) == found
 
     def test_no_time_stamps_at_all(self, split: int) -> None:
         assert order([0, 1, 2, 3], [0, 0, 0, 0], split=split) == {"no_time": (4, 0)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, HitCounts
+from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.dead_pixels import DEAD_PIXEL
 from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
 from monitor.sanity.checks.tot_checks import TOT_SHIFT
@@ -83,3 +84,15 @@ def test_tot_shift_is_wrong_at_most_as_often_as_it_says() -> None:
         wrong += bool(TOT_SHIFT.function(seen, {"false_alarms_per_hour": PER_HOUR, "fraction": 0.0}))
         before = made_input(total, live_s)
     assert wrong <= 5
+
+
+@pytest.mark.parametrize("rate_hz", [0.005, 0.05])
+def test_silences_by_chance_are_taken_for_wonders_at_most_as_often_as_they_say(rate_hz: float) -> None:
+    random, arrivals = np.random.default_rng(3), Arrivals()
+    hours, t_s, wrong = 200, 0.0, 0
+    while t_s < hours * 3600:
+        pause_s = random.exponential(1 / rate_hz)
+        wrong += pause_s > arrivals.longest_s(PER_HOUR) > 0
+        t_s += pause_s
+        arrivals.add([t_s])
+    assert 50 < wrong < 242  # 200 expected, 242 have a chance of 2e-3; fewer, as an hour is the end of all patience

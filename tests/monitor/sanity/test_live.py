@@ -197,12 +197,48 @@ def test_no_hits_in_a_running_run() -> None:
     for _ in range(10):
         watched(maker.stat()).tick(1)
     assert watched.found == {}
-    watched(maker.hits(make_hits([(0, 0)]), (0, 0)))
-    for _ in range(10):
-        watched(maker.stat()).tick(1)
-    assert watched.found == {}
     watched.tick(1)
     assert watched.found == {"no_hits": Level.WARNING}
+
+
+def hits_every(pause_s: int, number: int, watched: "Watched", maker: MessageMaker, first: int = 0) -> None:
+    for readout in range(first, first + number):
+        for _ in range(pause_s):
+            watched(maker.stat()).tick(1)
+        watched(maker.hits(make_hits([(readout, 0)], timestamp=T0_NS + round(watched.now * 10**9)), (readout, readout)))
+
+
+def silent_s(watched: "Watched", maker: MessageMaker) -> int:
+    """Seconds without hits until that is told."""
+    for second in range(1, 5000):
+        watched(maker.stat()).tick(1)
+        if "no_hits" in {finding.check for finding in watched.findings}:
+            return second
+    raise AssertionError("no hits for an hour, and nobody said so")
+
+
+@pytest.mark.parametrize(("pause_s", "told_s"), [(1, 61), (10, 143), (50, 615)])
+def test_how_long_no_hits_are_usual_is_for_their_own_rate_to_say(pause_s: int, told_s: int) -> None:
+    """At a tenth of a hit a second, known exactly, 128 s have a chance of a thousandth in an hour of them."""
+    maker, watched = MessageMaker(), Watched()
+    hits_every(pause_s, 60, watched, maker)
+    assert watched.found == {}
+    assert silent_s(watched, maker) == told_s
+
+
+def test_the_rate_of_another_run_is_no_longer_believed_when_it_has_changed() -> None:
+    maker, watched = MessageMaker(), Watched()
+    hits_every(1, 200, watched, maker)
+    watched(maker.stat("configured")).tick(10_000)
+    watched(maker.stat("configured"))
+    hits_every(30, 100, watched, maker, first=200)
+    assert silent_s(watched, maker) == 373
+
+
+def test_a_run_that_goes_silent_right_after_its_begin_is_told_of() -> None:
+    maker, watched = MessageMaker(), Watched()
+    hits_every(1, 2, watched, maker)
+    assert silent_s(watched, maker) == 601
 
 
 def test_nonsense_is_a_finding() -> None:
