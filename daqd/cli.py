@@ -19,7 +19,7 @@ from daqd.commands.replayer import Replayer, ReplayOptions
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, LogSection, load_config
 from daqd.errors import ConfigError, DaqError
-from daqd.exit_codes import FAILED, MISUSE, OK
+from daqd.exit_codes import MISUSE, OK, code_of
 from daqd.process.descriptors import take_all_descriptors
 from daqd.process.logs import set_up_logging
 from daqd.process.signals import ProcessSignals
@@ -41,6 +41,11 @@ _EXAMPLES = """examples:
   daqd emulate --pty                               an emulated board on a serial port, for other programs
   daqd configure -c config/gecco.toml --dry-run    what would be said to the board, touching nothing
   daqd demo                                        everything at once, on an emulated board
+
+exit codes:
+  0  fine
+  1  failed
+  2  the command, or the configuration, cannot be meant so
 """
 
 
@@ -250,7 +255,7 @@ def _check_config(args: argparse.Namespace) -> int:
     except ConfigError as error:
         if args.json:
             print(json.dumps({"ok": False, "mistakes": list(error.mistakes)}, indent=2))
-            return FAILED
+            return MISUSE
         raise
     if args.json:
         print(json.dumps({"ok": True, "config": config.model_dump(mode="json")}, indent=2))
@@ -268,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DaqError as error:
         for line in str(error).splitlines():
             print(f"daqd: {line}", file=sys.stderr)
-        return FAILED
+        return code_of(error)
     except KeyboardInterrupt:
         return OK
     except BrokenPipeError:

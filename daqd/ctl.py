@@ -32,6 +32,11 @@ _EXAMPLES = """examples:
   daqctl -c config/emulated.toml shutdown          end the daemon that uses this configuration
   daqctl --endpoint tcp://daq-pc:5558 --server-key daq-pc.key --key alice.key_secret status    of another machine
   daqctl keygen                                    keys, for sockets that other machines can reach
+
+exit codes:
+  0  done
+  1  refused, or nobody answers
+  2  the command, or the configuration, cannot be meant so
 """
 
 COMMANDS = {

@@ -1,3 +1,14 @@
 """What the programs end with."""
 
+from daqd.errors import ConfigError, DaqError
+
 OK, FAILED, MISUSE = 0, 1, 2
+
+
+def code_of(error: DaqError) -> int:
+    """Exit code of a program that ends for this error.
+
+    `MISUSE` where command line or configuration cannot be meant so: trying again, as a service manager does, does not
+    help then.
+    """
+    return MISUSE if isinstance(error, ConfigError) else FAILED

@@ -15,7 +15,8 @@ from daqd.children.history_handle import HistoryHandle
 from daqd.children.publisher_handle import PublisherHandle
 from daqd.configuration.config import Config
 from daqd.control import ControlServer
-from daqd.errors import ConfigError, DaqError, RunControlError
+from daqd.errors import DaqError, RunControlError
+from daqd.exit_codes import FAILED, OK, code_of
 from daqd.process.logs import OperatorLog
 from daqd.process.process_lock import ProcessLock
 from daqd.process.signals import ProcessSignals
@@ -58,7 +59,7 @@ async def _all(*starting: Coroutine[Any, Any, None]) -> None:
 
 
 class Service:
-    """One daemon. `run` returns its exit code: 0 after an orderly end, 1 where it could not start.
+    """One daemon. `run` returns its exit code: `OK` after an orderly end, another where it could not start.
 
     It ends in order when `signals` say so.
     """
@@ -87,9 +88,9 @@ class Service:
             board = open_board(config)
             if config.security.keys:
                 self._keys = load_server_keys(config.security.server_key, config.security.client_keys)
-        except (DaqError, ConfigError) as error:
+        except DaqError as error:
             log.error("%s", error)
-            return 1
+            return code_of(error)
         lock = store.lock()
         try:
             return await self._serve(manager, store, lock, board, autostart)
@@ -139,9 +140,9 @@ class Service:
             except DaqError as error:
                 await asyncio.gather(publisher.stop(), history.stop(), server.close())
                 if self._stop_asked.is_set():
-                    return 0  # the signal reached the publisher, too, before it could ignore it
+                    return OK  # the signal reached the publisher, too, before it could ignore it
                 log.error("%s", error)
-                return 1
+                return FAILED
             status.catch_up = history.endpoint
             logging.getLogger("daqd").addHandler(operator_log)
             await asyncio.to_thread(disk.look)
@@ -151,12 +152,12 @@ class Service:
             if config.stream.insecure:
                 open_to_all = " or ".join(filter(None, (publisher.endpoint, history.endpoint)))
                 log.warning("stream.insecure is set: every machine that reaches %s can read it", open_to_all)
-            code = 0
+            code = OK
             if autostart is not None and not self._stop_asked.is_set():
                 async with supervision.taking_long():
                     code = await self._start(control, autostart)
             async with supervision.watching():
-                if code == 0 and not self._stop_asked.is_set():
+                if code == OK and not self._stop_asked.is_set():
                     supervision.ready()
                     await self._wait(control)
                 status.enter("stopping")
@@ -174,7 +175,7 @@ class Service:
                     settled = ended and await control.settle()
                     await server.close()
         if not settled:
-            end_at_once(1)
+            end_at_once(FAILED)
         return code
 
     async def _start(self, control: RunControl, args: dict[str, object]) -> int:
@@ -183,7 +184,7 @@ class Service:
         stopping = asyncio.create_task(self._stop_asked.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        return starting.result() if starting.done() else 0
+        return starting.result() if starting.done() else OK
 
     @staticmethod
     async def _try_to_start(control: RunControl, args: dict[str, object]) -> int:
@@ -191,8 +192,8 @@ class Service:
             await control.obey("start", dict(args))
         except RunControlError as error:
             log.error("cannot start a run: %s", error)
-            return 1
-        return 0
+            return FAILED
+        return OK
 
     async def _wait(self, control: RunControl) -> None:
         """Until a signal or a command ends the daemon."""

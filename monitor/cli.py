@@ -35,7 +35,7 @@ keys of the screen:
 
 exit codes:
   0  fine
-  1  nothing was received (--once)
+  1  nothing was received (--once), or the page cannot be served there
   2  the command cannot be meant so
 """
 

@@ -5,6 +5,7 @@
     ├── EndpointError          an address that cannot be one (also a ValueError)
     ├── KeysError              keys that cannot be used (also a ValueError)
     ├── MisuseError            arguments of a program that do not go together (also a ValueError)
+    ├── ListenError            an address that cannot be served at (also an OSError)
     ├── HistoryError           the past that was asked for cannot be had (also an OSError)
     ├── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
     ├── ConfigError            a configuration file that cannot be used (also a ValueError)
@@ -33,6 +34,10 @@ class HistoryError(MonitorError, OSError):
 
 class MisuseError(MonitorError, ValueError):
     """A program was told to do what it does not do like that."""
+
+
+class ListenError(MonitorError, OSError):
+    """Nobody can be served at this address now: somebody else is, or it is none of this machine."""
 
 
 class NothingReceivedError(MonitorError, TimeoutError):

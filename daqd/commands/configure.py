@@ -15,6 +15,7 @@ from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
 from daqd.errors import BoardError, ConfigError, DaqError
+from daqd.exit_codes import OK, code_of
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
@@ -22,8 +23,6 @@ from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
 from protocol.registers import astep, gecco
 from protocol.registers.gecco_cards import shown_voltages
-
-OK, FAILED = 0, 1
 
 CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml
@@ -59,7 +58,7 @@ def configure_main(args: argparse.Namespace) -> int:
             raise
         mistakes = list(error.mistakes) if isinstance(error, ConfigError) else [str(error)]
         print(json.dumps({"ok": False, "mistakes": mistakes}, indent=2))
-        return FAILED
+        return code_of(error)
     if args.json:
         print(json.dumps({"ok": True, **result, "setup": setup.describe()}, indent=2))
     else:

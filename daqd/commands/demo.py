@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
+from daqd.exit_codes import FAILED, OK
 from protocol.wire.messages import Stat
 
 _START_S = 30.0
@@ -77,13 +78,13 @@ class _Demo:
             daemon = self._start_daemon(log)
             if daemon is None:
                 print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)
-                return 1
+                return FAILED
             try:
-                verdict = 0 if self._interrupted else self._take_run(daemon, log)
+                verdict = OK if self._interrupted else self._take_run(daemon, log)
             finally:
                 code = self._stop(daemon)
         self._say_goodbye(verdict, log_path)
-        return code if self._began else 0  # ended before it could do anything in order
+        return code if self._began else OK  # ended before it could do anything in order
 
     def _start_daemon(self, log: IO[str]) -> subprocess.Popen[bytes] | None:
         """The daemon, at the usual port of the stream or, where that is taken, at another; None where it fails."""

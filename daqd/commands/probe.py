@@ -13,6 +13,7 @@ from serial.tools import list_ports
 from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import FtdiSection, SerialSection, default_runtime_dir, load_config
 from daqd.errors import BoardError
+from daqd.exit_codes import FAILED, OK
 from daqd.process.process_lock import DeviceLock
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
@@ -29,7 +30,6 @@ where it is named: there may be anything behind it.
 """
 
 _BOARD = FtdiSection().description
-OK, FAILED = 0, 1
 
 
 @dataclass(frozen=True)

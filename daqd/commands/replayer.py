@@ -10,6 +10,7 @@ from pathlib import Path
 
 import zmq
 
+from daqd.exit_codes import FAILED, OK
 from daqd.following.feed import Complaint
 from daqd.publishing.patience import Patience
 from daqd.publishing.replay import Replay, Speed, recorded_runs
@@ -48,7 +49,7 @@ class ReplayOptions:
 
 
 class Replayer:
-    """Publishes recorded files. `run` returns the exit code: 0, or 1 where a file was damaged."""
+    """Publishes recorded files. `run` returns the exit code: `FAILED` where a file was damaged."""
 
     def __init__(self, options: ReplayOptions) -> None:
         self._options = options
@@ -70,7 +71,7 @@ class Replayer:
             self._publish(feed, publisher, stream)
             log.info("%d readouts replayed", feed.readouts)
             stream.close(_LINGER_S if not self._stopped else 0.5)
-        return 1 if feed.damaged else 0
+        return FAILED if feed.damaged else OK
 
     def _wait_for_subscribers(self, stream: Stream) -> None:
         wanted = self._options.wait_for

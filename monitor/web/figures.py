@@ -8,14 +8,14 @@ from typing import Any
 from bokeh.core.types import ID
 from bokeh.embed import json_item
 
-from monitor.errors import MonitorError
+from monitor.errors import MisuseError
 from monitor.web.sheet import Plot, Sheet, Source, Style
 from monitor.web.theme import bokeh_theme
 
 _STYLES = 16
 
 
-class PlotError(MonitorError, ValueError):
+class PlotError(MisuseError):
     """A plot that cannot be drawn as it is written."""
 
 

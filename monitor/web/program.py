@@ -17,6 +17,7 @@ from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.control import Controller
 from monitor.detector import Geometry
+from monitor.errors import ListenError
 from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
 from monitor.receiving.curve import client_keys
@@ -81,12 +82,12 @@ async def _serve(exhibits: Exhibits, address: str, port: int, tls: ssl.SSLContex
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    """The socket that browsers connect to; `AccessError` where it cannot be had."""
+    """The socket that browsers connect to; `ListenError` where it cannot be had."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         listening = socket.create_server((address.strip("[]"), port), family=family)
     except OSError as error:
-        raise AccessError(
+        raise ListenError(
             f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port or --address"
         ) from None
     listening.setblocking(False)

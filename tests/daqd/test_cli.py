@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daqd.cli import build_parser, main
+from daqd.exit_codes import MISUSE
 from protocol.version import __version__
 from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.listener import Collector
@@ -131,25 +132,25 @@ def test_the_configurations_that_come_with_it(name: str, capsys: pytest.CaptureF
 
 def test_a_configuration_with_mistakes(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text('[board]\ntransport = "telepathy"\nchips = 99\n[colour]\nred = 1\n')
-    assert main(["check-config", "-c", str(config)]) == 1
+    assert main(["check-config", "-c", str(config)]) == MISUSE
     output = capsys.readouterr()
     assert output.out == ""
     lines = output.err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"daqd: {config}: ") for line in lines)
-    assert main(["check-config", "-c", str(config), "--json"]) == 1
+    assert main(["check-config", "-c", str(config), "--json"]) == MISUSE
     output = capsys.readouterr()
     answer = json.loads(output.out)
     assert answer["ok"] is False
     assert len(answer["mistakes"]) == 3
-    assert main(["run", "-c", str(config)]) == 1
+    assert main(["run", "-c", str(config)]) == MISUSE
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "missing.toml"
     for command in ("check-config", "run"):
-        assert main([command, "-c", str(path)]) == 1
+        assert main([command, "-c", str(path)]) == MISUSE
         assert capsys.readouterr().err == f"daqd: {path}: cannot be read: No such file or directory\n"
 
 

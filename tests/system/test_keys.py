@@ -242,7 +242,7 @@ def test_open_to_everybody_is_said_at_every_start(laboratory: Laboratory) -> Non
 def test_no_start_without_keys_where_others_could_connect(laboratory: Laboratory) -> None:
     settings: Settings = {"stream": {"bind": "tcp://0.0.0.0:5556"}}
     refused = laboratory.run("daqd", "run", "-c", laboratory.configure(settings).config_path)
-    assert refused.code == 1
+    assert refused.code == 2
     assert "lets every machine on the network read the stream: make keys (daqctl keygen)" in refused.stderr
     assert not (laboratory.folder / "data").exists()
 
@@ -250,7 +250,7 @@ def test_no_start_without_keys_where_others_could_connect(laboratory: Laboratory
 def test_no_commands_over_tcp_without_keys(laboratory: Laboratory) -> None:
     settings: Settings = {"stream": {"insecure": True}, "control": {"endpoint": "tcp://127.0.0.1:*"}}
     refused = laboratory.run("daqd", "run", "-c", laboratory.configure(settings).config_path)
-    assert refused.code == 1
+    assert refused.code == 2
     assert "lets everybody who can reach it command the board: use ipc://PATH, or make keys" in refused.stderr
 
 
@@ -260,7 +260,7 @@ def test_no_start_with_a_secret_key_that_others_can_read(laboratory: Laboratory,
     secret = ring.secret("daq")
     secret.chmod(0o640)
     refused = laboratory.run("daqd", "run", "-c", daemon.config_path)
-    assert refused.code == 1
+    assert refused.code == 2
     advice = f"others may read this secret key: chmod 600 {secret}"
     assert refused.stderr == f"daqd: [security]: server_key: {secret}: {advice}\n"
     ring.secret("alice").chmod(0o644)

@@ -118,7 +118,8 @@ def test_replay_on_the_port_of_a_daemon(laboratory: Laboratory, first: Daemon) -
 
 
 def test_no_configuration(laboratory: Laboratory) -> None:
-    check_refused(laboratory.run("daqd", "run", "-c", "missing.toml"), r"missing\.toml: cannot be read: No such file")
+    missing = laboratory.run("daqd", "run", "-c", "missing.toml")
+    check_refused(missing, r"missing\.toml: cannot be read: No such file", code=2)
     check_refused(laboratory.run("daqd", "run"), "required: -c", code=2)
     check_refused(laboratory.run("daqctl", "-c", "missing.toml", "status"), "cannot be read", code=2)
 
@@ -131,7 +132,7 @@ def test_configuration_with_mistakes(laboratory: Laboratory) -> None:
     }
     daemon = laboratory.configure(wrong)
     mistakes = [r"board\.chips", r"board\.spi_divder", r"stream: .*insecure = true", r"emulator\.rate_hz"]
-    check_refused(laboratory.run("daqd", "run", "-c", daemon.config_path), *mistakes)
+    check_refused(laboratory.run("daqd", "run", "-c", daemon.config_path), *mistakes, code=2)
     assert not (laboratory.folder / "data").exists()
 
 
@@ -150,7 +151,7 @@ def test_recording_that_cannot_be_played(laboratory: Laboratory) -> None:
     check_refused(laboratory.run("daqd", "replay", "missing.apx", *bind), r"cannot replay missing\.apx: .*No such file")
     check_refused(laboratory.run("daqd", "replay", text, "--speed", "0", *bind), "0.*number above 0", code=2)
     daemon = laboratory.configure({"emulator": {"source": "file", "file": str(text)}})
-    check_refused(laboratory.run("daqd", "run", "-c", daemon.config_path), r"emulator\.file: .*text\.apx")
+    check_refused(laboratory.run("daqd", "run", "-c", daemon.config_path), r"emulator\.file: .*text\.apx", code=2)
 
 
 def test_runtime_directory_open_to_others(laboratory: Laboratory) -> None:

@@ -1,0 +1,130 @@
+"""What the programs end with: 0 fine, 1 failed, 2 the command, or the configuration, cannot be meant so."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daqd import cli as daqd
+from daqd import ctl as daqctl
+from monitor import cli as monitor
+from monitor.sanity import cli as sanity
+from protocol.tool import cli as apx
+
+PROGRAMS: dict[str, Callable[[list[str]], int]] = {
+    "daqd": daqd.main,
+    "daqctl": daqctl.main,
+    "apx": apx.main,
+    "apx-monitor": monitor.main,
+    "apx-sanity": sanity.main,
+}
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with good and bad configurations, nobody who answers, and a port that is taken."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.toml").write_text(
+        f'[daq]\nruntime_dir = "{tmp_path}"\n[board]\ntransport = "serial"\n[serial]\nurl = "{tmp_path}/no-port"\n'
+    )
+    (tmp_path / "bad.toml").write_text("[board]\ncolour = 1\n[sanity]\ncolour = 1\n")
+    (tmp_path / "text.apx").write_text("this is no recording")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (tmp_path / "port").write_text(str(taken.getsockname()[1]))
+        yield tmp_path
+
+
+def exit_code(command: str) -> object:
+    """Of a command line; `PORT` in it is the port that is taken."""
+    program, *arguments = command.replace("PORT", Path("port").read_text()).split()
+    try:
+        return PROGRAMS[program](arguments)
+    except SystemExit as ended:
+        return ended.code
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.usefixtures("place")
+def test_help_is_fine_and_tells_the_codes(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(f"{program} --help") == 0
+    assert "\nexit codes:\n  0  " in capsys.readouterr().out
+    assert exit_code(f"{program} --version") == 0
+    assert exit_code(f"{program} --nonsense") == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "daqd run -c bad.toml",
+        "daqd run -c missing.toml",
+        "daqd run -c good.toml --comment x",
+        "daqd check-config -c bad.toml",
+        "daqd check-config -c missing.toml",
+        "daqd check-config -c bad.toml --json",
+        "daqd configure -c bad.toml",
+        "daqd configure -c bad.toml --json",
+        "daqd configure -c good.toml --threshold 1600",
+        "daqd configure -c good.toml --chip-file missing.yml",
+        "daqd probe -c bad.toml",
+        "daqd emulate --tcp 0 -c bad.toml",
+        "daqd replay text.apx --bind nonsense",
+        "daqd replay text.apx --server-key missing --client-keys missing",
+        "daqd demo --chips 99",
+        "daqctl -c bad.toml status",
+        "daqctl -c missing.toml status",
+        "daqctl --endpoint nonsense status",
+        "daqctl --endpoint tcp://127.0.0.1:PORT status",
+        "daqctl --endpoint tcp://127.0.0.1:PORT --server-key missing --key missing status",
+        "apx convert text.apx --format colour",
+        "apx-monitor watch --connect nonsense",
+        "apx-monitor watch --once --server-key missing --key missing",
+        "apx-monitor serve --token-file missing",
+        "apx-monitor serve --plots missing.py",
+        "apx-sanity -c bad.toml",
+        "apx-sanity -c missing.toml",
+        "apx-sanity --connect nonsense",
+        "apx-sanity --once text.apx -c bad.toml",
+        "apx-sanity alarms -c bad.toml",
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_misuse(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(command) == 2
+    assert capsys.readouterr().out.startswith("{") == ("--json" in command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "daqd configure -c good.toml",
+        "daqd configure -c good.toml --json",
+        "daqd probe no-port",
+        "daqd emulate --tcp PORT",
+        "daqd replay missing.apx --bind ipc://replay",
+        "daqd replay text.apx --bind tcp://127.0.0.1:PORT",
+        "daqctl -c good.toml status",
+        "apx info missing.apx",
+        "apx verify text.apx",
+        "apx-monitor watch --once --timeout 0.01 --connect ipc://nobody",
+        "apx-monitor serve --connect ipc://nobody --alarms ipc://nobody --port PORT",
+        "apx-sanity --once text.apx",
+        "apx-sanity alarms --control ipc://nobody",
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_failed(command: str) -> None:
+    assert exit_code(command) == 1
+
+
+@pytest.mark.usefixtures("place")
+def test_fine() -> None:
+    assert exit_code("daqd check-config -c good.toml") == 0
+    assert exit_code("daqd configure --dry-run -c good.toml") == 0
+
+
+def test_a_service_that_cannot_be_meant_so_is_not_started_again() -> None:
+    for unit in (REPOSITORY / "config" / "systemd").glob("*.service"):
+        assert "RestartPreventExitStatus=2" in unit.read_text().splitlines()
