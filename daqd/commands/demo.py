@@ -18,6 +18,7 @@ from typing import IO, Any
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.exit_codes import FAILED, OK
+from protocol.tool.output import drop_output
 from protocol.wire.messages import Stat
 
 _START_S = 30.0
@@ -25,6 +26,7 @@ _STOP_S = 20.0
 _ASK_S = 0.1
 _DEFAULT_PORT = 5556
 _PAGE_PORT = 8050
+_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +40,24 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def demo_main(args: argparse.Namespace) -> int:
-    """Start daemon, sanity checker, page and monitor; end them in reverse when the monitor ends or Ctrl-C comes."""
-    with tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder, _signals_restored():
-        return _Demo(args, Path(folder)).run()
+    """Start daemon, sanity checker, page and monitor; end them in reverse when the monitor ends or Ctrl-C comes.
+
+    They end with the demo in any case, also where it is killed by SIGKILL.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder,
+        _signals_restored(),
+        _life_line() as descriptor,
+    ):
+        return _Demo(args, Path(folder), descriptor).run()
 
 
 class _Demo:
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, args: argparse.Namespace, folder: Path, life_line: int) -> None:
         self._args = args
+        self._life_line = life_line
+        self._parent = os.getppid()
+        self._on_terminal = sys.stdin is not None and sys.stdin.isatty()
         self._folder = folder
         self._interrupted = False
         self._began = False
@@ -70,8 +82,11 @@ class _Demo:
         self._endpoint = load_config(self._config).control_endpoint
 
     def run(self) -> int:
-        signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._interrupt)
+        for number in _END:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                self._on_terminal = False  # nohup: it is to outlive them
+            else:
+                signal.signal(number, self._interrupt)
         log_path = self._args.data_dir.absolute() / "demo.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("a") as log:
@@ -128,7 +143,7 @@ class _Demo:
     def _start_page(self, log: IO[str]) -> subprocess.Popen[bytes]:
         """The page, at its usual port or, where that is taken, at another; its address is told first of all."""
         port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
-        print(f"The page is at http://127.0.0.1:{port}/", flush=True)
+        _tell(f"The page is at http://127.0.0.1:{port}/")
         where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
         return self._start("monitor.cli", "serve", *where, log=log)
 
@@ -147,7 +162,8 @@ class _Demo:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-m", "daqd.commands.tied", str(self._life_line), module, *arguments],
+                pass_fds=[self._life_line],
                 stdin=subprocess.DEVNULL if quiet else None,
                 stdout=log,
                 stderr=subprocess.STDOUT if quiet else None,
@@ -159,16 +175,22 @@ class _Demo:
     def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
         """Wait until the daemon says so; False where it does not."""
         deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline and daemon.poll() is None and not self._interrupted:
+        while time.monotonic() < deadline and daemon.poll() is None and not self._ending():
             with contextlib.suppress(ControlError), ControlClient(self._endpoint, timeout_s=1.0) as client:
                 if good(Stat.model_validate(client.call("status")["status"])):
                     return True
             time.sleep(_ASK_S)  # between two questions to another process
+        return self._ending()
+
+    def _ending(self) -> bool:
+        """Whether the end was asked for. Where a terminal's shell, or make, is gone, nobody will ask any more."""
+        if self._on_terminal and os.getppid() != self._parent:
+            self._interrupted = True
         return self._interrupted
 
     def _wait_for(self, monitor: subprocess.Popen[bytes], daemon: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + self._args.duration if self._args.duration else None
-        while not self._interrupted and daemon.poll() is None and (end is None or time.monotonic() < end):
+        while not self._ending() and daemon.poll() is None and (end is None or time.monotonic() < end):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 monitor.wait(0.2)
                 return
@@ -185,13 +207,32 @@ class _Demo:
     def _say_goodbye(self, verdict: int, log_path: Path) -> None:
         runs = sorted(self._args.data_dir.glob("run_*"))
         if not self._began or not runs:
-            print(f"Ended before a run began. (log: {os.path.relpath(log_path)})")
+            _tell(f"Ended before a run began. (log: {os.path.relpath(log_path)})")
             return
         files = sorted(runs[-1].glob("*.apx"))
         where = os.path.relpath(files[0]) if files else str(self._args.data_dir)
         content = {0: "is content", 1: "has findings"}.get(verdict, f"ended with {verdict}")
-        print(f"The run is in {os.path.relpath(runs[-1])}; the sanity checker {content}.")
-        print(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
+        _tell(f"The run is in {os.path.relpath(runs[-1])}; the sanity checker {content}.")
+        _tell(f"Look at it with: apx info {where}    (log: {os.path.relpath(log_path)})")
+
+
+def _tell(line: str) -> None:
+    """To the user, where the terminal is still there."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        drop_output()
+
+
+@contextlib.contextmanager
+def _life_line() -> Iterator[int]:
+    """The end of a pipe for what is started; the other end is closed when this process ends, however it does."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(writing)
+        os.close(reading)
 
 
 def _is_free(port: int) -> bool:
@@ -210,7 +251,7 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def _signals_restored() -> Iterator[None]:
     """Put signal handlers back as they were."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _END}
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.system.laboratory import Laboratory
-from tests.system.processes import wait_until
+from tests.system.processes import end_at_once, wait_until
 from tests.system.programs import Program, program_path
 from tests.system.taken_run import TakenRun
 from tests.system.terminal import CTRL_C, Terminal
@@ -76,6 +76,48 @@ def test_ended_while_starting(laboratory: Laboratory, child: str) -> None:
     laboratory.wait_until_empty()
     assert not list(laboratory.temporary_dir.iterdir())
     assert re.search("Ended before a run began|The run is in data/run_000001", demo.output)
+
+
+def test_killed(laboratory: Laboratory) -> None:
+    """`kill -9`: what it had started ends by itself, in order."""
+    demo = laboratory.start("daqd", "demo")
+    wait_until_taking(laboratory)
+    check_page(demo)
+    demo.kill()
+    laboratory.wait_until_empty()
+    record = TakenRun(laboratory.folder / "data", 1).check_closed()
+    assert (record.state, record.end_reason) == ("finished", "the daemon was ended")
+
+
+@pytest.mark.parametrize("child", ["daqd.cli run", "monitor.sanity.cli", "monitor.cli serve", "monitor.cli watch"])
+def test_killed_while_starting(laboratory: Laboratory, child: str) -> None:
+    demo = laboratory.start("daqd", "demo")
+    demo.child(child)
+    demo.kill()
+    laboratory.wait_until_empty()
+
+
+@pytest.mark.parametrize("who", ["the shell", "make"])
+def test_who_started_it_is_killed(laboratory: Laboratory, who: str) -> None:
+    """With the shell, the terminal goes, too; with make, it stays."""
+    with Terminal() as terminal:
+        # Commands after it, so that each shell stays.
+        as_make = f"'{program_path('daqd')}' demo; true"
+        shell = laboratory.start_command(terminal.command(["sh", "-c", 'sh -c "$1"; sleep 1000', "sh", as_make]))
+        wait_until_taking(laboratory)
+        terminal.wait_for("RUNNING")
+        if who == "make":
+            end_at_once(shell.child("demo").pid, signal.SIGKILL)
+            wait_until(
+                "the demo has ended",
+                lambda: {each.command[:5] for each in laboratory.processes()} == {"sh -c", "sleep"},
+            )
+            shell.send_to_group(signal.SIGHUP)
+        else:
+            shell.kill()
+        laboratory.wait_until_empty()
+    assert not list(laboratory.temporary_dir.iterdir())
+    assert TakenRun(laboratory.folder / "data", 1).check_closed().state == "finished"
 
 
 def test_on_a_terminal(laboratory: Laboratory) -> None:
