@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     if to_stdout and (len(paths) > 1 or arguments.json):
         raise MisuseError("standard output takes the hits of one file, and no report beside them")
     form = EXPORT_FORMATS[arguments.format]
+    if to_stdout and form.seeks:
+        raise MisuseError(f"{form.name} cannot be written to standard output: give a file as --output")
     outputs = [_STDOUT] if to_stdout else output_paths(paths, arguments.output, form.suffix)
     targets = dict(zip(paths, outputs, strict=True))
     return for_each(paths, lambda path: _convert(path, targets[path], form, arguments))

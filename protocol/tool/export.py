@@ -10,9 +10,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+from numpy.lib import recfunctions
+
 from protocol.apx import FileHeader
 from protocol.hit import HitTable
 from protocol.tool.csv_table import csv_rows
+from protocol.tool.fits_table import fits_rows
+from protocol.tool.hdf5_table import hdf5_rows
+from protocol.tool.parquet_table import parquet_rows
 
 TableSink = Callable[[HitTable], None]
 TableWriter = Callable[[BinaryIO, FileHeader, Sequence[str]], AbstractContextManager[TableSink]]
@@ -26,16 +32,20 @@ class ExportFormat:
     suffix: str
     description: str
     writer: TableWriter
+    seeks: bool = False
+    """Whether it goes back in its file, so that standard output will not do."""
 
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {}
 
 
-def export_format(name: str, suffix: str, description: str) -> Callable[[TableWriter], TableWriter]:
+def export_format(
+    name: str, suffix: str, description: str, *, seeks: bool = False
+) -> Callable[[TableWriter], TableWriter]:
     """Register the decorated function as the writer of a format."""
 
     def register(writer: TableWriter) -> TableWriter:
-        EXPORT_FORMATS[name] = ExportFormat(name, suffix, description, writer)
+        EXPORT_FORMATS[name] = ExportFormat(name, suffix, description, writer, seeks)
         return writer
 
     return register
@@ -51,3 +61,38 @@ def write_csv(file: BinaryIO, header: FileHeader, columns: Sequence[str]) -> Ite
         file.write(csv_rows(table, columns))
 
     yield write_rows
+
+
+@export_format("hdf5", ".h5", "HDF5: a dataset `hits`, compressed (needs h5py)", seeks=True)
+@contextmanager
+def write_hdf5(file: BinaryIO, header: FileHeader, columns: Sequence[str]) -> Iterator[TableSink]:
+    """docs/formats.md, "HDF5, FITS, Parquet"."""
+    with hdf5_rows(file, header.serialize(), _rows_of(header, columns)) as append:
+        yield lambda table: append(_packed(table, columns))
+
+
+@export_format("fits", ".fits", "FITS: a binary table HITS (needs astropy)", seeks=True)
+@contextmanager
+def write_fits(file: BinaryIO, header: FileHeader, columns: Sequence[str]) -> Iterator[TableSink]:
+    """docs/formats.md, "HDF5, FITS, Parquet"."""
+    with fits_rows(file, header.serialize(), _rows_of(header, columns)) as append:
+        yield append
+
+
+@export_format("parquet", ".parquet", "Apache Parquet: a row a hit, compressed (needs pyarrow)", seeks=True)
+@contextmanager
+def write_parquet(file: BinaryIO, header: FileHeader, columns: Sequence[str]) -> Iterator[TableSink]:
+    """docs/formats.md, "HDF5, FITS, Parquet"."""
+    with parquet_rows(file, header.serialize(), _rows_of(header, columns)) as append:
+        yield append
+
+
+def _rows_of(header: FileHeader, columns: Sequence[str]) -> np.dtype[np.void]:
+    """The columns of the hits in the file that were asked for, packed."""
+    hit_class = header.readout_class().HIT_CLASS
+    assert hit_class is not None  # noqa: S101 - the columns were chosen from it
+    return np.dtype([(name, hit_class.DTYPE[name]) for name in columns])
+
+
+def _packed(table: HitTable, columns: Sequence[str]) -> HitTable:
+    return recfunctions.repack_fields(table[list(columns)])
