@@ -22,6 +22,9 @@ from protocol.wire.messages import Header, Stat
 
 LOG_LINES = 200
 
+SILENT_S = 3.0
+"""The daemon tells its state once a second: what it said is no longer known to hold when it has not for so long."""
+
 _ON_ITS_WAY_NS = NS_PER_S // 2
 """What was read so shortly before a state was sent may come after it."""
 
@@ -41,7 +44,8 @@ class LogEntry(_Model):
 class MonitorSummary(_Model):
     """All that is known but for the histograms; JSON-able.
 
-    `age_s`: since the last message, None before the first. `run`, `pass_`: what the histograms are of. `record`: as of
+    `age_s`: since the last message, `stat_age_s`: since the daemon told its state; None before the first. `state`: of the
+    daemon; `waiting` before it has told it, `silent` when it has not for `SILENT_S`, whatever it was last. `run`, `pass_`: what the histograms are of. `record`: as of
     its begin or end. `hits`, `readouts`: in the histograms, since the begin of the run (or since we joined, or since
     a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`. `recent_hits`, `recent_readouts`: of the last
     `recent_s` seconds, a minute at most. `hits_hz`, `readouts_hz`: received, over the last seconds. `readout_bytes`,
@@ -51,6 +55,8 @@ class MonitorSummary(_Model):
 
     daq: str
     age_s: float | None
+    stat_age_s: float | None
+    state: str
     run: int | None
     pass_: int
     ended: bool
@@ -70,6 +76,12 @@ class MonitorSummary(_Model):
     readout_bytes_now: float | None
     counters: dict[str, Any]
     log: tuple[LogEntry, ...]
+
+    @property
+    def silent_s(self) -> float | None:
+        """For how long the daemon has been silent; None while it is not, and before anything has come."""
+        age_s = self.age_s if self.stat_age_s is None else self.stat_age_s
+        return None if age_s is None or age_s < SILENT_S else age_s
 
 
 class ChipState(_Model):
@@ -137,6 +149,7 @@ class DetectorState:
         self._ended = False
         self._record: RunRecord | None = None
         self._stat: Stat | None = None
+        self._stat_arrived = 0.0
         self._header: Header | None = None
         self._arrived = 0.0
         self._log: deque[LogEntry] = deque(maxlen=LOG_LINES)
@@ -169,7 +182,7 @@ class DetectorState:
                 self._enter(event.epoch, event.header)
                 self._take_run(event)
             case StatMessage():
-                self._stat = event.stat
+                self._stat, self._stat_arrived = event.stat, self._arrived
                 self._readout_bytes.take(event.stat)
                 self._take_time(event)
             case LogMessage():
@@ -248,17 +261,27 @@ class DetectorState:
         """Time since the last message; None before the first."""
         return None if self._header is None else max(self._clock() - self._arrived, 0.0)
 
+    def _stat_age_s(self) -> float | None:
+        return None if self._stat is None else max(self._clock() - self._stat_arrived, 0.0)
+
+    def _state_name(self, stat_age_s: float | None) -> str:
+        if self._stat is None or stat_age_s is None:
+            return "waiting"
+        return "silent" if stat_age_s >= SILENT_S else self._stat.state
+
     def summary(self, counters: StreamCounters) -> MonitorSummary:
         """Everything but the histograms, as it is now."""
         return MonitorSummary(**self._summary(counters))
 
     def _summary(self, counters: StreamCounters) -> dict[str, Any]:
-        age_s = self.age_s()
+        age_s, stat_age_s = self.age_s(), self._stat_age_s()
         now_ns = 0 if self._header is None else self._header.t + round((age_s or 0.0) * NS_PER_S)
         histograms = self.histograms
         return {
             "daq": "" if self._header is None else self._header.daq,
             "age_s": age_s,
+            "stat_age_s": stat_age_s,
+            "state": self._state_name(stat_age_s),
             "run": self._run,
             "pass_": self._pass,
             "ended": self._ended,

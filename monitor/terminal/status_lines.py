@@ -4,12 +4,9 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from monitor.state.detector_state import LogEntry, MonitorSummary
+from monitor.state.detector_state import SILENT_S, LogEntry, MonitorSummary
 from monitor.terminal.figures import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
-
-STALE_S = 3.0
-"""The state comes once a second; three seconds without any message are worth a shout."""
 
 _STATE_STYLES = {
     "running": "bold black on green",
@@ -45,9 +42,13 @@ def headline(summary: MonitorSummary, endpoint: str, *, frozen: bool = False, re
         return _line((" waiting ", "bold black on yellow"), (f" for {endpoint}: nothing has come yet", ""))
     stat, parts = summary.stat, list[tuple[str, str]]()
     state = "?" if stat is None else stat.state
-    parts.append((f" {state.upper()} ", _STATE_STYLES.get(state, "bold black on white")))
-    if summary.age_s > STALE_S:
-        parts.append((f" NO DATA for {clock(summary.age_s)} ", "bold white on red"))
+    if summary.silent_s is None:
+        parts.append((f" {state.upper()} ", _STATE_STYLES.get(state, "bold black on white")))
+    else:
+        # What it was last is no state of now: whoever passes by must not read "running" there.
+        what = "NO DATA" if summary.age_s >= SILENT_S else "NO STATE"
+        parts.append((f" {what} for {clock(summary.silent_s)} ", "bold white on red"))
+        parts.append(("" if stat is None else f" was {state}", "dim"))
     if frozen:
         parts.append((" FROZEN ", "bold black on cyan"))
     parts.append((f" {summary.daq}", "bold"))

@@ -3,13 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from monitor.state.detector_state import MonitorSummary
+from monitor.state.detector_state import SILENT_S, MonitorSummary
 from monitor.terminal.figures import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
 from protocol.wire.messages import Stat
-
-STALE_S = 3.0
-"""The state comes once a second: three seconds without any message are worth a shout."""
 
 LOG_LINES = 50
 
@@ -37,19 +34,19 @@ def facts(summary: MonitorSummary, endpoint: str, refusal: str) -> dict[str, Any
 def _state(summary: MonitorSummary, endpoint: str, refusal: str) -> dict[str, Any]:
     stat = summary.stat
     run = stat.run if stat is not None and stat.run is not None else summary.run
-    silent_s = None if summary.age_s is None or summary.age_s < STALE_S else int(summary.age_s)
-    trouble = refusal or ("" if stat is None else stat.reason)
-    if summary.age_s is None and not refusal:
+    name, level, trouble = summary.state, _STATE_LEVELS.get(summary.state, ""), "" if stat is None else stat.reason
+    if refusal:
+        name, level, trouble = "refused", "bad", refusal
+    elif summary.age_s is None:
         trouble = f"waiting for {endpoint}: nothing has come yet"
-    elif silent_s is not None:
-        trouble = f"no data for {clock(silent_s)}"
+    elif summary.silent_s is not None:
+        # What it was last is no state of now: whoever passes by must not read "running" there.
+        what = "no data" if summary.age_s >= SILENT_S else "no state"
+        name, level = f"{what} for {clock(summary.silent_s)}", "bad"
+        trouble = "" if stat is None else f"the daemon is silent; when it was last heard it was {stat.state}"
     return {
-        "name": "waiting" if stat is None else stat.state,
-        "level": "bad"
-        if silent_s is not None or refusal
-        else ""
-        if stat is None
-        else _STATE_LEVELS.get(stat.state, ""),
+        "name": name,
+        "level": level,
         "trouble": trouble,
         "daq": summary.daq,
         "run": run,

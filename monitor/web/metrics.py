@@ -13,7 +13,7 @@ from protocol.wire.messages import Stat
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "astropix_"
-_STATES = ("idle", "configured", "running", "recovering", "error", "replay", "stopping")
+_STATES = ("idle", "configured", "running", "recovering", "error", "replay", "stopping", "silent")
 _BYTES = ("idle", "padding", "hit", "carried", "orphan", "dropped")
 
 
@@ -70,7 +70,7 @@ class _StateCollector(Collector):
         yield chip_hits
         yield from _of_stream(summary)
         if summary.stat is not None:
-            yield from _of_daemon(summary.stat)
+            yield from _of_daemon(summary, summary.stat)
 
 
 def _of_stream(summary: MonitorSummary) -> Iterator[Metric]:
@@ -84,12 +84,14 @@ def _of_stream(summary: MonitorSummary) -> Iterator[Metric]:
     yield _gauge("hits_without_tot", "Hits of the run with an impossible ToT", summary.tot_invalid)
 
 
-def _of_daemon(stat: Stat) -> Iterator[Metric]:
+def _of_daemon(summary: MonitorSummary, stat: Stat) -> Iterator[Metric]:
+    if summary.stat_age_s is not None:
+        yield _gauge("state_age_seconds", "Time since the daemon told its state", summary.stat_age_s)
     yield _gauge("run", "Number of the run, or of the last; 0: none yet", stat.run or 0)
     yield _gauge("run_elapsed_seconds", "How long that run has taken", stat.elapsed_s)
-    states = GaugeMetricFamily(f"{_PREFIX}state", "1 for the state of the daemon", labels=["state"])
+    states = GaugeMetricFamily(f"{_PREFIX}state", "1 for the state of the daemon; silent where it has not told it for 3 s", labels=["state"])
     for name in _STATES:
-        states.add_metric([name], name == stat.state)
+        states.add_metric([name], name == summary.state)
     yield states
     yield _gauge("board_bytes_per_second", "Bytes per second from the board", stat.rates.bytes_hz)
     yield _gauge("board_connected", "Whether the board is connected", stat.board.connected)

@@ -62,7 +62,7 @@ class Snapshot:
             t_s, rate = state.series.hit_rate("10min")
             return _Content(
                 title=f"{summary.daq or 'nothing received'} · run {'-' if summary.run is None else summary.run} · "
-                f"{'' if summary.stat is None else summary.stat.state} · {grouped(summary.hits)} hits · "
+                f"{summary.state} · {grouped(summary.hits)} hits · "
                 f"{scaled(summary.hits_hz, 'Hz')} · missed {grouped(summary.counters['missed_readouts'])} readouts",
                 names=[str(place) for place in chips],
                 maps=histograms.hit_map[slots].copy(),
