@@ -44,13 +44,13 @@ class LogEntry(_Model):
 class MonitorSummary(_Model):
     """All that is known but for the histograms; JSON-able.
 
-    `age_s`: since the last message, `stat_age_s`: since the daemon told its state; None before the first. `state`: of the
-    daemon; `waiting` before it has told it, `silent` when it has not for `SILENT_S`, whatever it was last. `run`, `pass_`: what the histograms are of. `record`: as of
-    its begin or end. `hits`, `readouts`: in the histograms, since the begin of the run (or since we joined, or since
-    a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`. `recent_hits`, `recent_readouts`: of the last
-    `recent_s` seconds, a minute at most. `hits_hz`, `readouts_hz`: received, over the last seconds. `readout_bytes`,
-    `readout_bytes_now`: mean size of the readouts of the run in `stat`, and of those since the state before; None where
-    there were none. `counters`: as `StreamCounters`.
+    `age_s`: since the last message, `stat_age_s`: since the daemon told its state; None before the first. `state`: of
+    the daemon; `waiting` before it has told it, `silent` when it has not for `SILENT_S`. `run`, `pass_`: what the
+    histograms are of. `record`: as of its begin or end. `hits`, `readouts`: in the histograms, since the begin of the
+    run (or since we joined, or since a reset); `outside`, `tot_invalid`, `unpaired`: as in `HitHistograms`.
+    `recent_hits`, `recent_readouts`: of the last `recent_s` seconds, a minute at most. `hits_hz`, `readouts_hz`:
+    received, over the last seconds. `readout_bytes`, `readout_bytes_now`: mean size of the readouts of the run in
+    `stat`, and of those since the state before; None where there were none. `counters`: as `StreamCounters`.
     """
 
     daq: str

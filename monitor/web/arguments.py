@@ -14,7 +14,8 @@ examples:
   apx-monitor serve --address 0.0.0.0 --cert cert.pem --key-file key.pem
                                                      for other computers: TLS, and the token that it prints
   apx-monitor serve --operator-token-file operator.token --control ipc:///run/astropix-daq/bench.ipc
-                                                     who has that token may start and stop runs on the page
+                                                     who has that token may start and stop runs on the page;
+                                                     --alarm-control: acknowledge and silence alarms
 
   http://127.0.0.1:8050/metrics                      for Prometheus
   http://127.0.0.1:8050/state.json                   everything, for programs
@@ -41,9 +42,12 @@ def add_serve_arguments(serve: ProgramParser) -> None:
     where.add_argument("--key-file", type=Path, metavar="FILE", help="the key to it (PEM)")
     where.add_argument("--token-file", type=Path, metavar="FILE", help="token that browsers need (default: a new one)")
     where.add_argument("--insecure", action="store_true", help="let everybody who can reach the address look")
-    command = serve.add_argument_group("start and stop of runs")
-    command.add_argument("--control", metavar="ENDPOINT", help="control socket of the daemon")
-    command.add_argument("--operator-token-file", type=Path, metavar="FILE", help="token of who may start and stop")
+    command = serve.add_argument_group("what the operator may do from the page")
+    command.add_argument("--operator-token-file", type=Path, metavar="FILE", help="token of who may")
+    command.add_argument("--control", metavar="ENDPOINT", help="start and stop runs: control socket of the daemon")
+    command.add_argument(
+        "--alarm-control", metavar="ENDPOINT", help="acknowledge and silence alarms: control socket of apx-sanity"
+    )
 
 
 def _port(text: str) -> int:

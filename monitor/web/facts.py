@@ -72,7 +72,7 @@ def _tiles(summary: MonitorSummary) -> list[Fact]:
     ]
     if summary.stat is not None:
         stat = summary.stat
-        tiles.append(("from the board", scaled(stat.rates.bytes_hz, "B/s"), ""))
+        tiles.append(("from the board", scaled(stat.rates.bytes_hz, "B/s") if summary.silent_s is None else "-", ""))
         tiles.append(("time to full", _time_to_full(stat), _disk_level(stat)))
     return tiles
 

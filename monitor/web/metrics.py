@@ -89,7 +89,9 @@ def _of_daemon(summary: MonitorSummary, stat: Stat) -> Iterator[Metric]:
         yield _gauge("state_age_seconds", "Time since the daemon told its state", summary.stat_age_s)
     yield _gauge("run", "Number of the run, or of the last; 0: none yet", stat.run or 0)
     yield _gauge("run_elapsed_seconds", "How long that run has taken", stat.elapsed_s)
-    states = GaugeMetricFamily(f"{_PREFIX}state", "1 for the state of the daemon; silent where it has not told it for 3 s", labels=["state"])
+    states = GaugeMetricFamily(
+        f"{_PREFIX}state", "1 for the state of the daemon; silent where it has not told it for 3 s", labels=["state"]
+    )
     for name in _STATES:
         states.add_metric([name], name == summary.state)
     yield states

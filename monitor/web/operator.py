@@ -1,30 +1,48 @@
-"""Start and stop of runs from the page, for who has the operator's token. Not there at all unless it was asked for."""
+"""What the operator may do from the page, who has the token for it. Not there at all unless it was asked for."""
 
 import asyncio
 import hmac
 import json
 import logging
-from typing import Any
+from typing import Any, Final
 
 from tornado.web import HTTPError, RequestHandler
 
+from monitor.alarm_client import AlarmControlClient
 from monitor.control import Controller, ControlRefusal
+from monitor.errors import AlarmServiceError
 from monitor.web.access import Access
+from protocol.wire.alarms import MAX_ID_LETTERS
 
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header, no token
+SILENCE_S: Final = 3600.0
 _MOST_BYTES = 4096
 _MOST_COMMENT = 1000
 
 
 class Operator:
-    """Knows the operator's token, and how to reach the daemon. One command at a time."""
+    """Knows the operator's token, and how to reach the daemon and the sanity checker, None: not to be commanded.
 
-    def __init__(self, token: str, controller: Controller) -> None:
+    One command at a time to the daemon.
+    """
+
+    def __init__(self, token: str, controller: Controller | None, alarm_control: str | None = None) -> None:
         self._token = token
         self._controller = controller
+        self._alarm_control = alarm_control
         self._busy = asyncio.Lock()
+
+    @property
+    def runs(self) -> bool:
+        """Whether runs can be started and stopped."""
+        return self._controller is not None
+
+    @property
+    def alarms(self) -> bool:
+        """Whether alarms can be acknowledged and silenced."""
+        return self._alarm_control is not None
 
     def knows(self, token: str) -> bool:
         """Whether that is the operator's token."""
@@ -32,24 +50,43 @@ class Operator:
 
     async def command(self, name: str, **args: Any) -> dict[str, Any]:
         """Result of a command to the daemon; `ControlRefusal` where it refuses, or is not there."""
+        if self._controller is None:
+            raise ControlRefusal("runs are not started and stopped from this page")
         async with self._busy:
             return await self._controller.call(name, **args)
 
+    async def alarm_command(self, name: str, **args: Any) -> dict[str, Any]:
+        """Result of a command to the sanity checker; `AlarmServiceError` where it refuses, or is not there."""
+        if self._alarm_control is None:
+            raise AlarmServiceError("alarms are not acknowledged from this page")
+        return await asyncio.to_thread(_ask, self._alarm_control, name, args)
+
+
+def _ask(endpoint: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
+    with AlarmControlClient(endpoint) as client:
+        return client.call(name, **args)
+
 
 def control_routes(operator: Operator, access: Access) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
-    """Where the page's commands go."""
-    return [(r"/control/(start|stop)", ControlHandler, {"operator": operator, "access": access})]
+    """Where the page's commands go: only those that can be obeyed."""
+    handed = {"operator": operator, "access": access}
+    routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = []
+    if operator.runs:
+        routes.append((r"/control/(start|stop)", ControlHandler, handed))
+    if operator.alarms:
+        routes.append((r"/alarms/(ack|silence|unsilence)", AlarmHandler, handed))
+    return routes
 
 
-class ControlHandler(RequestHandler):
-    """`POST /control/start` with `{"comment": …}`, `POST /control/stop`; the token in the header `X-Operator-Token`.
+class OperatorHandler(RequestHandler):
+    """A command, as a POST with JSON and the token in the header `X-Operator-Token`.
 
     A page of another site can send neither that header nor JSON without being asked for its origin first.
     """
 
     def initialize(self, operator: Operator, access: Access) -> None:
         """Called by Tornado."""
-        self._operator = operator
+        self.operator = operator
         self._access = access
 
     async def prepare(self) -> None:
@@ -58,37 +95,71 @@ class ControlHandler(RequestHandler):
         origin = self.request.headers.get("Origin")
         if origin is not None and not self._access.is_own_page(self, origin):
             raise HTTPError(403, reason="Not from another page")
-        if not self._operator.knows(self.request.headers.get(TOKEN_HEADER, "")):
+        if not self.operator.knows(self.request.headers.get(TOKEN_HEADER, "")):
             log.warning("a command from %s without the operator's token was refused", self.request.remote_ip)
             raise HTTPError(403, reason="That is not the operator's token")
 
     def check_xsrf_cookie(self) -> None:
         """The header with the token does what such a cookie would."""
 
-    async def post(self, command: str) -> None:
-        """Obey."""
-        args = self._arguments() if command == "start" else {}
-        log.info("%s from %s", command, self.request.remote_ip)
-        try:
-            result = await self._operator.command(command, **args)
-        except ControlRefusal as refusal:
-            self.set_status(409)
-            self.finish({"ok": False, "message": str(refusal)})
-            return
-        self.finish({"ok": True, "run": result.get("run"), "state": result.get("state")})
-
-    def _arguments(self) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
+        """What was sent with it."""
         if len(self.request.body) > _MOST_BYTES:
             raise HTTPError(413)
         try:
             body = json.loads(self.request.body or b"{}")
         except ValueError:
             raise HTTPError(400, reason="Not JSON") from None
-        comment = body.get("comment", "") if isinstance(body, dict) else None
-        if not isinstance(comment, str) or len(comment) > _MOST_COMMENT:
-            raise HTTPError(400, reason="No comment that can be taken")
-        return {"comment": comment} if comment else {}
+        if not isinstance(body, dict):
+            raise HTTPError(400, reason="Not an object")
+        return body
+
+    def refuse(self, error: Exception) -> None:
+        """Who was asked refuses, or is not there."""
+        self.set_status(409)
+        self.finish({"ok": False, "message": str(error)})
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """As the page expects it."""
         self.finish({"ok": False, "message": self._reason, "status": status_code})
+
+
+class ControlHandler(OperatorHandler):
+    """`POST /control/start` with `{"comment": …}`, `POST /control/stop`."""
+
+    async def post(self, command: str) -> None:
+        """Obey."""
+        args = self._arguments() if command == "start" else {}
+        log.info("%s from %s", command, self.request.remote_ip)
+        try:
+            result = await self.operator.command(command, **args)
+        except ControlRefusal as refusal:
+            self.refuse(refusal)
+            return
+        self.finish({"ok": True, "run": result.get("run"), "state": result.get("state")})
+
+    def _arguments(self) -> dict[str, Any]:
+        comment = self.body().get("comment", "")
+        if not isinstance(comment, str) or len(comment) > _MOST_COMMENT:
+            raise HTTPError(400, reason="No comment that can be taken")
+        return {"comment": comment} if comment else {}
+
+
+class AlarmHandler(OperatorHandler):
+    """`POST /alarms/ack`, `/alarms/silence` (for an hour) and `/alarms/unsilence` with `{"id": …}` of an alarm."""
+
+    async def post(self, command: str) -> None:
+        """Obey."""
+        alarm = self.body().get("id")
+        if not isinstance(alarm, str) or not 0 < len(alarm) <= MAX_ID_LETTERS or not alarm.isprintable():
+            raise HTTPError(400, reason="No id of an alarm")
+        log.info("%s %s from %s", command, alarm, self.request.remote_ip)
+        args: dict[str, Any] = {"ids": [alarm]} if command == "ack" else {"pattern": alarm}
+        if command == "silence":
+            args |= {"for_s": SILENCE_S, "reason": "from the page"}
+        try:
+            await self.operator.alarm_command(command, **args)
+        except AlarmServiceError as error:
+            self.refuse(error)
+            return
+        self.finish({"ok": True, "message": ""})

@@ -121,14 +121,23 @@ def _access(arguments: argparse.Namespace) -> tuple[Access, ssl.SSLContext | Non
 
 def _operator(arguments: argparse.Namespace) -> Operator | None:
     """Who may command; None, and no code that could, where nobody may."""
-    if (arguments.control is None) != (arguments.operator_token_file is None):
-        raise AccessError("--control and --operator-token-file go together: where to send commands, and who may")
+    commanded = arguments.control is not None or arguments.alarm_control is not None
+    if commanded != (arguments.operator_token_file is not None):
+        raise AccessError(
+            "--operator-token-file goes with --control, --alarm-control or both: who may, and where to send commands"
+        )
+    if not commanded:
+        return None
+    return Operator(read_token(arguments.operator_token_file), _controller(arguments), arguments.alarm_control)
+
+
+def _controller(arguments: argparse.Namespace) -> Controller | None:
     if arguments.control is None:
         return None
     keys = client_keys(arguments.server_key, arguments.key) if arguments.control.startswith("tcp://") else None
     if arguments.control.startswith("tcp://") and keys is None:
         raise AccessError(f"{arguments.control} takes commands only with keys: give --server-key and --key")
-    return Operator(read_token(arguments.operator_token_file), Controller(arguments.control, keys))
+    return Controller(arguments.control, keys)
 
 
 def own_plots(path: Path | None) -> tuple[Plot, ...]:

@@ -22,7 +22,7 @@ from monitor.web.snapshot import Snapshot
 
 _PING_S = 20
 _PAGE: Final = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"} | {
-    f"{name}.js": "text/javascript" for name in ("stream", "figures", "panels")
+    f"{name}.js": "text/javascript" for name in ("stream", "figures", "colours", "panels", "operator")
 }
 _BOKEH_JS = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
 _POLICY = (
@@ -126,7 +126,9 @@ class PageHandler(GuardedHandler):
             {"name": source.name, "of": source.of, "counts": source.counts, "selected": source.selected}
             for source in self.exhibits.figures.sources
         ]
-        told = {"plots": plots, "sources": sources, "control": self.exhibits.operator is not None}
+        operator = self.exhibits.operator
+        may = {name: operator is not None and getattr(operator, name) for name in ("runs", "alarms")}
+        told = {"plots": plots, "sources": sources, "operator": may}
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(_asset("index.html").replace(b"{{told}}", _in_html(told)))
 

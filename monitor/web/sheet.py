@@ -130,12 +130,18 @@ class Sheet:
         plot.hover.renderers = [plot.add_glyph(source, glyph)]
 
     def mapper(self, source: ColumnDataSource) -> ColorMapper:
-        """Colours for the counts of `source`. The browser sets their range to what it shows."""
-        name, nothing = f"{source.name}:colours", self.colours.nothing
-        palette = PALETTES[self.style.palette]
-        if self.style.scale == "log":
-            return LogColorMapper(name=name, palette=palette, low=1, high=10, low_color=nothing, nan_color=nothing)
-        return LinearColorMapper(name=name, palette=palette, low=0, high=1, low_color=nothing, nan_color=nothing)
+        """Colours for the counts of `source`. The browser sets their range, and tells it above the figure."""
+        nothing = self.colours.nothing
+        of_scale = {"log": LogColorMapper, "linear": LinearColorMapper}[self.style.scale]
+        return of_scale(
+            name=f"{source.name}:colours",
+            palette=PALETTES[self.style.palette],
+            low=1,
+            high=10,
+            low_color=nothing,
+            nan_color=nothing,
+            high_color=self.colours.over,
+        )
 
 
 _ALMOST_NOTHING = 1e-9

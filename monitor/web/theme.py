@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from bokeh.themes import Theme
 
 _FONT = "system-ui, sans-serif"
+_SIZE = "1em"
+"""As large as --bokeh-font-size in page.css: larger on a wall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """`paper`: behind figures; `ink`: text; `grid`: lines; `nothing`: pixels without hits; `line`, `second`: data."""
+    """`paper`: behind figures; `ink`: text; `grid`: lines; `nothing`: pixels without hits; `line`, `second`: data;
+    `mark`: what is selected; `over`: counts beyond the scale of a map.
+    """
 
     paper: str
     ink: str
@@ -18,11 +22,12 @@ class Colours:
     line: str
     second: str
     mark: str
+    over: str
 
 
 # Blue, orange and vermilion of Okabe and Ito, told apart by people who see few colours.
-_LIGHT = Colours("#ffffff", "#1c2733", "#dfe4ea", "#e9edf2", "#0072b2", "#e69f00", "#d55e00")
-_DARK = Colours("#161d26", "#d5dce4", "#2b3542", "#242d39", "#56b4e9", "#e69f00", "#ff8c42")
+_LIGHT = Colours("#ffffff", "#1c2733", "#dfe4ea", "#e9edf2", "#0072b2", "#e69f00", "#d55e00", "#e3007b")
+_DARK = Colours("#161d26", "#d5dce4", "#2b3542", "#242d39", "#56b4e9", "#e69f00", "#ff8c42", "#ff5fb0")
 
 
 def colours(theme: str) -> Colours:
@@ -33,7 +38,7 @@ def colours(theme: str) -> Colours:
 def bokeh_theme(theme: str) -> Theme:
     """The same for Bokeh."""
     chosen = colours(theme)
-    label = {"major_label_text_color": chosen.ink, "major_label_text_font": _FONT, "major_label_text_font_size": "12px"}
+    label = {"major_label_text_color": chosen.ink, "major_label_text_font": _FONT, "major_label_text_font_size": _SIZE}
     return Theme(
         json={
             "attrs": {
@@ -47,7 +52,7 @@ def bokeh_theme(theme: str) -> Theme:
                     **label,
                     "axis_label_text_color": chosen.ink,
                     "axis_label_text_font": _FONT,
-                    "axis_label_text_font_size": "12px",
+                    "axis_label_text_font_size": _SIZE,
                     "axis_label_text_font_style": "normal",
                     "axis_line_color": chosen.grid,
                     "major_tick_line_color": chosen.grid,
@@ -57,6 +62,7 @@ def bokeh_theme(theme: str) -> Theme:
                 "Legend": {
                     "label_text_color": chosen.ink,
                     "label_text_font": _FONT,
+                    "label_text_font_size": _SIZE,
                     "background_fill_color": chosen.paper,
                     "background_fill_alpha": 0.7,
                     "border_line_color": None,

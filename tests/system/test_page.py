@@ -39,12 +39,15 @@ def test_a_hot_pixel_is_found_and_looked_at(laboratory: Laboratory) -> None:
         desktop = page(1500, 1000).open(address)
         read_the_numbers(desktop)
         find_the_hot_pixel(desktop)
+        the_colours_of_a_map(desktop)
         dark_mode_and_scales(desktop)
+        what_is_under_the_pointer(desktop)
         freeze_and_reset(desktop)
         phone = page(390, 844, "dark", touch=True).open(address)
         phone.wait_for("all hits on the phone, too", lambda: number(phone.tile("hits")) == 20_000)
         assert phone.ask("document.documentElement.scrollWidth <= innerWidth")
         assert phone.ask("document.documentElement.dataset.theme") == "dark"
+        times_of_day_stand_apart(phone)
         phone.picture(pictures() / "phone.png")
         assert desktop.troubles == phone.troubles == []
         the_server_ends(desktop, program)
@@ -87,6 +90,59 @@ def find_the_hot_pixel(page: Page) -> None:
     page.picture(pictures() / "pixel.png")
 
 
+MAPPER = "astropix.figures._mappers.get('chips:colours').model"
+
+
+def the_colours_of_a_map(page: Page) -> None:
+    """One hot pixel leaves the others their colours, and is named; whoever wants, sees the full range."""
+    hits = page.column("chips", "hits")
+    usual = sorted(hits)[-2]
+    assert page.ask(f"{MAPPER}.high") == usual
+    assert page.text(".legend >> nth=0").endswith(f"1 pixel beyond {usual}, up to {max(hits)}")
+    colours = page.ask(f"Array.from({MAPPER}.rgba_mapper.v_compute([{usual}, {max(hits)}]))")
+    assert colours[:3] != colours[4:7]
+    page.tab.select_option("#range", "full")
+    page.wait_for("colours for all", lambda: page.ask(f"{MAPPER}.high") == max(hits))
+    assert "beyond" not in page.text(".legend >> nth=0")
+    page.tab.select_option("#range", "usual")
+
+
+def what_is_under_the_pointer(page: Page) -> None:
+    """Dark words on white paper would be a lamp at night."""
+    page.tab.evaluate("scrollTo(0, 0)")
+    at = page.ask("astropix.figures.position('map', 8, 3)")
+    page.tab.mouse.move(at["x"], at["y"])
+    tooltip = ".bk-Tooltip:popover-open"
+    page.wait_for("a tooltip", lambda: page.tab.locator(tooltip).count())
+    assert page.ask(f"getComputedStyle(document.querySelector('{tooltip}')).backgroundColor") == page.ask(
+        "getComputedStyle(document.querySelector('.card')).backgroundColor"
+    )
+    assert "3, 8" in page.ask(f"document.querySelector('{tooltip}').shadowRoot.textContent")
+    page.tab.mouse.move(1, 1)
+
+
+def times_of_day_stand_apart(page: Page) -> None:
+    """Labels of a time axis, from the first seconds of a run to half a day, on the narrowest screen."""
+    for span_s in (15, 20, 33, 47, 60, 100, 150, 400, 600, 1500, 3600, 7000, 20_000, 43_200):
+        apart, width = page.tab.evaluate(
+            """(span) => {
+                const view = astropix.figures._figures.get("hit-rate"), range = view.model.x_range;
+                range.setv({start: range.end - span, end: range.end});
+                const axis = view.axis_views.find((each) => each.dimension === 0), ticks = axis.tick_coords.major[0];
+                const labels = axis.compute_labels(ticks);
+                labels.visuals = axis.visuals.major_label_text.values();
+                labels.base_font_size = view.base_font_size;
+                const places = ticks.map((tick) => view.frame.x_scale.compute(tick));
+                const apart = places.slice(1).map((place, i) => place - places[i]);
+                // The first has the day below it, which is wider, and in nobody's way.
+                return [apart, labels.items.at(-1).size().width];
+            }""",
+            span_s * 1000,
+        )
+        assert 1 <= len(apart) <= 5, span_s
+        assert min(apart) > width + 4 > 20, span_s
+
+
 def dark_mode_and_scales(page: Page) -> None:
     """Another theme and scale: figures come anew, with the same data in them."""
     paper = "getComputedStyle(document.querySelector('.card')).backgroundColor"
@@ -102,6 +158,8 @@ def dark_mode_and_scales(page: Page) -> None:
     assert 0 < max(page.column("map", "hits")) < 1000
     page.picture(pictures() / "dark.png")
     page.tab.select_option("#unit", "counts")
+    page.wait_for("figures of counts", lambda: page.ask("astropix.figures.style.unit") == "counts")
+    assert page.ask("Bokeh.documents.length") == page.tab.locator(".plot").count(), "figures of before are kept"
 
 
 def freeze_and_reset(page: Page) -> None:
@@ -131,5 +189,6 @@ def the_server_ends(page: Page, program: Program) -> None:
     assert program.end() == 0
     page.wait_for("vain attempts to connect", lambda: sum("REFUSED" in trouble for trouble in page.troubles) > 2)
     said = page.ask("said")
-    assert said[0] == "no connection to the monitor: trying again"
+    assert re.fullmatch(r"no connection to the monitor since \d\d:\d\d:\d\d UTC: trying again", said[0])
     assert set(said) == {said[0]}
+    assert page.text("#state").lower() == "disconnected"

@@ -1,5 +1,7 @@
 // Bokeh's figures: put into their cards in the style that is asked for, and filled with the latest columns.
 
+import {scale_of, show_scale} from "./colours.js";
+
 export class Figures {
   constructor(plots, place, tapped) {
     this._plots = plots;
@@ -22,6 +24,8 @@ export class Figures {
     if (!answer.ok) throw new Error(await answer.text());
     const items = await answer.json();
     this._views?.forEach((view) => view.clear());
+    for (const doc of this._documents ?? []) forget(doc);
+    this._documents = [];
     this._sources.clear();
     this._mappers.clear();
     this._views = [];
@@ -30,16 +34,17 @@ export class Figures {
       document.getElementById(item.target_id).replaceChildren();
       const views = await Bokeh.embed.embed_item(item);
       this._views.push(views);
-      for (const root of views.roots ?? views) this._take(root.model.document, style);
+      for (const root of views.roots ?? views) this._documents.push(root.model.document);
+      for (const root of views.roots ?? views) this._take(root.model.document, style, item.target_id);
       this._figures.set(item.target_id, views.roots?.[0] ?? views[0]);
     }
     this.style = style;
   }
 
-  _take(doc, style) {
+  _take(doc, style, name) {
     for (const model of doc._all_models.values()) {
       if (model.type === "ColumnDataSource" && model.name) this._sources.set(model.name, model);
-      else if (model.name?.endsWith(":colours")) this._mappers.set(model.name, {model, log: style.scale === "log"});
+      else if (model.name?.endsWith(":colours")) this._mappers.set(model.name, mapper(model, style, legend(name), doc));
       const tap = model.tags?.find?.((tag) => typeof tag === "string" && tag.startsWith("tap:"));
       if (tap) model.on_event("tap", (event) => this._tapped(tap.slice(4), event.x, event.y));
       if (model.type === "BoxZoomTool" && matchMedia("(pointer: coarse)").matches) model.active = false;
@@ -52,16 +57,22 @@ export class Figures {
     return {x: box.x + view.frame.x_scale.compute(x), y: box.y + view.frame.y_scale.compute(y)};
   }
 
-  // Fill a source with columns; those of three dimensions are images.
-  fill(name, columns) {
+  // Fill a source with columns; those of three dimensions are images. `full`: the colours go as far as the counts do.
+  fill(name, columns, full) {
     const source = this._sources.get(name);
     if (!source) return;
     const data = {};
     for (const [column, values] of Object.entries(columns)) data[column] = values.shape?.length === 3 ? images(values) : values;
     const mapper = this._mappers.get(`${name}:colours`);
-    if (mapper) span_colours(mapper, Object.values(columns).filter((values) => values.shape?.length === 3));
+    if (mapper) span_colours(mapper, Object.values(columns).filter((values) => values.shape?.length === 3), full);
     source.data = data;
   }
+}
+
+// BokehJS keeps every document that it was ever given.
+function forget(doc) {
+  const at = Bokeh.documents.indexOf(doc);
+  if (at >= 0) Bokeh.documents.splice(at, 1);
 }
 
 function card(plot) {
@@ -86,14 +97,23 @@ function images(values) {
   return made;
 }
 
-// From nothing (or the least there is, where logarithmic) to the most there is.
-function span_colours({model, log}, arrays) {
-  let most = 0, least = Infinity;
-  for (const values of arrays) for (const value of values) {
-    if (value > most) most = value;
-    if (value > 0 && value < least) least = value;
-  }
-  const low = log ? Math.min(least, most || 1) : Math.min(least, most || 1) / 2;
-  const high = most > low ? most : 2 * low;
+// The line above a figure that tells of its colours.
+function legend(name) {
+  const body = document.getElementById(name), before = body.previousElementSibling;
+  const place = before?.className === "legend" ? before : document.createElement("p");
+  place.className = "legend";
+  place.replaceChildren();
+  if (place !== before) body.before(place);
+  return place;
+}
+
+function mapper(model, style, place, doc) {
+  const ramp = ![...doc._all_models.values()].some((each) => each.type === "ColorBar");
+  return {model, place, log: style.scale === "log", colours: {palette: model.palette, over: model.high_color, ramp}};
+}
+
+function span_colours({model, place, log, colours}, arrays, full) {
+  const scale = scale_of(arrays, log, full), {low, high} = scale;
   if (model.low !== low || model.high !== high) model.setv({low, high});
+  show_scale(place, scale, colours);
 }

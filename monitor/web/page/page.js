@@ -1,13 +1,14 @@
 // The page: what was chosen here, what has come from the server, and the figures that show it.
 
 import {Figures} from "./figures.js";
-import {show_alarms, show_groups, show_log, show_state, show_tiles} from "./panels.js";
+import {operator} from "./operator.js";
+import {alarms_in_short, show_alarms, show_groups, show_log, show_state, show_tiles} from "./panels.js";
 import {Stream} from "./stream.js";
 
 const told = JSON.parse(document.getElementById("told").textContent);
 const by_id = (id) => document.getElementById(id);
-const chosen = {scale: "linear", unit: "counts", palette: "viridis", window: "run", span: "10min", theme: "", ...kept()};
-let frozen = false, lost = false, ready = false, tiles = [], epoch = null, baseline = null;
+const chosen = {scale: "linear", unit: "counts", palette: "viridis", range: "usual", window: "run", span: "10min", theme: "", ...kept()};
+let frozen = false, lost = false, lost_since = "", ready = false, epoch = null, baseline = null;
 
 const COUNTS = new Map(told.sources.map((source) => [source.name, source]));
 
@@ -21,11 +22,16 @@ function theme() {
 
 // --- what has come
 
-const stream = new Stream(arrived, (now) => { if (now !== lost) { lost = now; head(); } });
+const act = operator(told.operator);
+const stream = new Stream(arrived, connection);
 const figures = new Figures(told.plots, by_id("plots"), tapped);
 
 function arrived(parts) {
-  if (frozen) return;
+  if (frozen) {
+    // Who has frozen the page and forgotten it is called all the same.
+    if (parts.some((part) => part.source === "alarms")) show_alarms(stream.about("alarms"), act);
+    return head();
+  }
   const edition = stream.about("edition");
   if (edition && edition.epoch !== epoch) {
     epoch = edition.epoch;
@@ -39,7 +45,17 @@ function arrived(parts) {
   if (ready) for (const name of names) fill(name);
 }
 
-function head() { show_state(stream.about("facts")?.state, lost, frozen); }
+function connection(gone) {
+  if (gone === lost) return;
+  lost = gone;
+  lost_since = new Date().toISOString().slice(11, 19);
+  head();
+}
+
+function head() {
+  const alarms = alarms_in_short(stream.about("alarms") ?? {alarms: []});
+  show_state(stream.about("facts")?.state, {lost, lost_since, frozen, alarms});
+}
 
 function words(names) {
   const facts = stream.about("facts");
@@ -48,7 +64,7 @@ function words(names) {
     show_groups(facts.groups);
     show_log(facts.log);
   }
-  if (names.has("alarms")) show_alarms(stream.about("alarms"));
+  if (names.has("alarms")) show_alarms(stream.about("alarms"), act);
   const selection = stream.about("selection");
   if (names.has("selection") && selection) {
     for (const title of document.querySelectorAll("h2[data-about]")) {
@@ -62,7 +78,7 @@ function fill(name) {
   const source = COUNTS.get(name);
   if (!source) return;
   const columns = shown(source);
-  if (columns) figures.fill(name, columns);
+  if (columns) figures.fill(name, columns, chosen.range === "full");
 }
 
 function fill_all() {
@@ -140,7 +156,7 @@ function tile(i) {
   return [tiles.x[i] + tiles.w[i] / 2, tiles.y[i] + tiles.h[i] / 2];
 }
 
-for (const name of ["window", "unit", "scale", "span", "palette"]) {
+for (const name of ["window", "unit", "scale", "range", "span", "palette"]) {
   by_id(name).value = chosen[name];
   by_id(name).addEventListener("change", (event) => choose(name, event.target.value));
 }
@@ -158,23 +174,6 @@ by_id("freeze").addEventListener("click", (event) => {
 });
 by_id("theme").addEventListener("click", () => choose("theme", theme() === "dark" ? "light" : "dark"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (!chosen.theme) restyle(); });
-
-// --- what only an operator may
-
-if (told.control) {
-  by_id("control").hidden = false;
-  const command = async (name) => {
-    by_id("answer").textContent = "…";
-    const body = name === "start" ? JSON.stringify({comment: by_id("run-comment").value}) : "";
-    const headers = {"X-Operator-Token": by_id("token").value, "Content-Type": "application/json"};
-    try {
-      const answer = await (await fetch(`control/${name}`, {method: "POST", headers, body})).json();
-      by_id("answer").textContent = answer.ok ? `${name}: run ${answer.run ?? "–"}, ${answer.state ?? ""}` : answer.message;
-    } catch (error) { by_id("answer").textContent = `no answer: ${error}`; }
-  };
-  by_id("control").querySelector("form").addEventListener("submit", (event) => { event.preventDefault(); command("start"); });
-  by_id("stop").addEventListener("click", () => command("stop"));
-}
 
 Bokeh.set_log_level("error"); // a figure without data yet is nothing to tell anybody
 restyle();

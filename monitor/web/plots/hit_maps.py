@@ -31,7 +31,7 @@ def hit_maps(sheet: Sheet) -> Model:
         text="name",
         source=chips,
         text_color=sheet.colours.ink,
-        text_font_size="11px",
+        text_font_size="0.9em",
         text_baseline="top",
     )
     plot.quad(

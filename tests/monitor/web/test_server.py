@@ -190,7 +190,7 @@ def test_the_page_lets_no_script_of_others_in(publisher: TestPublisher) -> None:
             assert policy["default-src"] == "'none'"
             assert not re.search(rb"<script(?![^>]*(src=|application/json))", page.body)
             assert not re.search(rb"https?://", page.body)
-            for name in ("page.js", "stream.js", "figures.js", "panels.js", "page.css"):
+            for name in ("page.js", "stream.js", "figures.js", "colours.js", "panels.js", "operator.js", "page.css"):
                 asset = await served.get(f"/page/{name}")
                 assert asset.code == 200
                 assert not re.search(rb"innerHTML|insertAdjacentHTML|eval\(|https?://", asset.body)
@@ -206,9 +206,9 @@ def test_the_page_lets_no_script_of_others_in(publisher: TestPublisher) -> None:
 def test_without_an_operator_nothing_can_be_commanded(publisher: TestPublisher) -> None:
     async def script() -> None:
         async with serving(publisher) as served:
-            for path in ("/control/start", "/control/stop", "/control/shutdown"):
+            for path in ("/control/start", "/control/stop", "/control/shutdown", "/alarms/ack", "/alarms/silence"):
                 assert (await served.post(path, "{}", **{"X-Operator-Token": TOKEN})).code in (404, 405)
-            assert b'"control": false' in (await served.get("/")).body
+            assert b'"operator": {"runs": false, "alarms": false}' in (await served.get("/")).body
 
     run(script)
 
@@ -222,6 +222,7 @@ def test_only_the_operator_commands(publisher: TestPublisher) -> None:
             assert (await served.post("/control/start", "{}")).code == 403
             assert (await served.post("/control/start", "{}", **{"X-Operator-Token": "wrong"})).code == 403
             assert (await served.post("/control/start", "{}", **token, Origin="http://evil.example")).code == 403
+            assert (await served.post("/alarms/ack", '{"id": "x"}', **token)).code in (404, 405)
             for body in ("nonsense", '{"comment": 1}', "[]", json.dumps({"comment": "x" * 2000})):
                 assert (await served.post("/control/start", body, **token)).code == 400
             assert (await served.post("/control/shutdown", "{}", **token)).code == 404
