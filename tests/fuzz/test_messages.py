@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqd.children.notices import Notice, Report, decode_notice, decode_report, encode_line
+from daqd.command_arguments import StartArgs
 from daqd.publishing.checkpoint import Checkpoint
-from daqd.run_control import StartArgs
 from monitor.receiving.reader import StreamReader
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks

@@ -1,0 +1,73 @@
+"""The board, set up for runs: connected, and its chips configured as wanted."""
+
+import asyncio
+import logging
+from typing import Any
+
+from daqd.boards.board import Board
+from daqd.configuration.chip_setup import load_chip_setup
+from daqd.configuration.config import Config
+from daqd.errors import BoardError, BoardLost, ConfigError, RunControlError
+from daqd.status import StatusBoard
+from protocol.chips.chip_setup import ChipSetup
+
+log = logging.getLogger(__name__)
+
+
+class BoardSetup:
+    """Sets up `board`, and enters `status` in the state that follows; the board's work is done in threads.
+
+    `RunControlError` for what cannot be done, as the commands that want it are to say it.
+    """
+
+    def __init__(self, config: Config, board: Board, status: StatusBoard) -> None:
+        self._config = config
+        self._board = board
+        self._status = status
+        self._setup: ChipSetup | None = None
+
+    async def wanted(self, overrides: dict[str, Any]) -> ChipSetup:
+        """What the chips are to be set to: as the configuration says, but for `overrides`."""
+        try:
+            settings = self._config.chip.overridden(overrides)
+            return await asyncio.to_thread(load_chip_setup, settings, self._config.board)
+        except ConfigError as error:
+            mistakes = "; ".join(error.mistakes)
+            if overrides:
+                raise RunControlError("bad_arguments", mistakes) from None
+            raise RunControlError("configuration", mistakes) from None
+
+    def is_done(self, setup: ChipSetup) -> bool:
+        """Whether the chips are set to `setup`, since they were last set up without a failure."""
+        return setup == self._setup
+
+    async def do(self, setup: ChipSetup) -> None:
+        """Connect and configure; the daemon is in error where that fails."""
+        self._setup = None
+        try:
+            await asyncio.to_thread(self._bring_up, setup)
+        except BoardError as error:
+            self._status.enter("error", str(error))
+            await self.disconnect()
+            raise RunControlError("board", str(error)) from error
+        self._setup = setup
+        for line in (*setup.defaulted, *setup.notes):
+            log.info("%s", line)
+        self._status.enter("configured")
+
+    async def disconnect(self) -> None:
+        """Leave the board safe."""
+        await asyncio.to_thread(self._board.close)
+
+    def _bring_up(self, setup: ChipSetup) -> None:
+        """In a thread. A board that went away while nobody asked it anything is looked for once more."""
+        was_open = self._board.status().connected
+        try:
+            self._board.open()
+            self._board.configure(setup)
+        except BoardLost:
+            if not was_open:
+                raise
+            self._board.close()
+            self._board.open()
+            self._board.configure(setup)

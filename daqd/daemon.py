@@ -1,0 +1,147 @@
+"""The parts of the daemon, wired to each other: started in order, stopped in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import platform
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from daqd.acquisition.disk_watch import DiskWatch
+from daqd.boards.board import Board
+from daqd.children.history_handle import HistoryHandle
+from daqd.children.publisher_handle import PublisherHandle
+from daqd.configuration.config import Config
+from daqd.control import ControlServer
+from daqd.errors import DaqError
+from daqd.process.logs import OperatorLog
+from daqd.process.process_lock import ProcessLock
+from daqd.run_control import RunControl
+from daqd.runs.repair import repair_runs
+from daqd.runs.run_store import RunStore
+from daqd.sockets.curve import ServerKeys
+from daqd.status import StatusBoard
+from protocol.version import __version__
+from protocol.wire.messages import Stat
+
+log = logging.getLogger(__name__)
+
+_STAT_INTERVAL_S = 1.0
+
+
+class Daemon:
+    """Run control with its board, its two children, the control socket, and who looks after the disk and the state.
+
+    `start`, `watch`, then `stop`: in the running event loop. `on_stat` is given the state each time it is published.
+    """
+
+    def __init__(
+        self, config: Config, store: RunStore, board: Board, keys: ServerKeys | None, on_stat: Callable[[Stat], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._config = config
+        self._store = store
+        self._on_stat = on_stat
+        self._stat_due = asyncio.Event()
+        self._disk = DiskWatch(store.data_dir, config.disk)
+        self.status = StatusBoard(
+            board, config.board.transport, config.board.chips, self._disk, __version__, self._stat_due.set
+        )
+        last_run = store.last_run()
+        self._publisher = PublisherHandle(
+            config.stream,
+            config.daq.name,
+            store.data_dir,
+            last_run,
+            lambda report: self.control.take_report(report),
+            config.security,
+        )
+        self._history = HistoryHandle(
+            config.stream.catch_up,
+            store.data_dir,
+            last_run,
+            lambda run, ledger: self.control.add_ledger(run, ledger),
+            config.security,
+        )
+        self.control = RunControl(config, board, store, self._publisher, self.status, software())
+        self._server = ControlServer(config.control_endpoint, self.control.obey, keys)
+        self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self, lock: ProcessLock, give_up: Callable[[], bool]) -> None:
+        """Take the names and places that only one can have, repair what was left open, start the children, listen.
+
+        Where one of them cannot be had, `DaqError`, and none is left behind. `give_up`: asked within long repairs.
+        """
+        try:
+            self._server.open()
+            lock.acquire()
+            await asyncio.to_thread(repair_runs, self._store, give_up)
+            await _all(self._publisher.start(), self._history.start())
+            await self._server.start()
+        except DaqError:
+            await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.close())
+            raise
+        self.status.catch_up = self._history.endpoint
+
+    async def watch(self) -> None:
+        """From now on look at the disk, and publish the state and what the log says."""
+        logging.getLogger("daqd").addHandler(self._operator_log)
+        await asyncio.to_thread(self._disk.look)
+        self._disk.start(partial(self._in_the_loop, self.control.end_for_disk))
+        self._ticker = asyncio.create_task(self._tick(), name="stat")
+        stream = self._config.stream
+        publisher, history = self._publisher.endpoint, self._history.endpoint
+        log.info("%s publishes at %s, listens at %s", self._config.daq.name, publisher, self._server.endpoint)
+        if stream.insecure:
+            open_to_all = " or ".join(filter(None, (publisher, history)))
+            log.warning("stream.insecure is set: every machine that reaches %s can read it", open_to_all)
+
+    async def stop(self) -> bool:
+        """End the run if there is one, and everything else; False where that was given up, and threads are stuck."""
+        ended = await self.control.close()
+        self._disk.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        self._publisher.send_stat(self.status.stat())
+        logging.getLogger("daqd").removeHandler(self._operator_log)
+        await asyncio.gather(self._publisher.stop(), self._history.stop())
+        settled = ended and await self.control.settle()
+        await self._server.close()
+        return settled
+
+    async def _tick(self) -> None:
+        """Publish the state once a second, and whenever it changes."""
+        while True:
+            stat = self.status.stat()
+            self._publisher.send_stat(stat)
+            self._on_stat(stat)
+            # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with what it waits for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STAT_INTERVAL_S):
+                    await self._stat_due.wait()
+            self._stat_due.clear()
+
+    def _in_the_loop(self, call: Callable[..., None], *args: Any) -> None:
+        """From any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+async def _all(*starting: Coroutine[Any, Any, None]) -> None:
+    """Wait for all of them, then raise what the first one that failed had to say."""
+    for said in await asyncio.gather(*starting, return_exceptions=True):
+        if isinstance(said, BaseException):
+            raise said
+
+
+def software() -> dict[str, str]:
+    """What took the data, for records and file headers."""
+    return {
+        "name": "astropix-daq",
+        "version": __version__,
+        "python": platform.python_version(),
+        "host": platform.node(),
+    }
