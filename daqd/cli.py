@@ -25,9 +25,10 @@ from daqd.process.logs import set_up_logging
 from daqd.process.signals import ProcessSignals
 from daqd.process.systemd import ServiceManager
 from daqd.service import Service
-from daqd.sockets.curve import ServerKeys, load_server_keys
+from daqd.sockets.curve import load_server_keys
 from protocol.tool.output import drop_output
 from protocol.version import __version__
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.endpoints import check_stream_endpoint
 
 log = logging.getLogger(__name__)

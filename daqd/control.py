@@ -17,9 +17,10 @@ import zmq
 import zmq.asyncio
 
 from daqd.errors import DaqError, RunControlError
-from daqd.sockets.curve import Gatekeeper, ServerKeys, checked_pair, secure_client, secure_server
+from daqd.sockets.curve import Gatekeeper, checked_pair, secure_client, secure_server
 from daqd.sockets.endpoint_holder import in_the_way
 from protocol.errors import KeyFileError, MessageError
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.endpoints import is_tcp
 from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
 from protocol.wire.key_files import ClientKeys

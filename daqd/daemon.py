@@ -20,9 +20,9 @@ from daqd.process.process_lock import ProcessLock
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
-from daqd.sockets.curve import ServerKeys
 from daqd.status import StatusBoard
 from protocol.version import __version__
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import Stat
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,9 @@ from typing import Any, Self
 import zmq
 
 from monitor.errors import AlarmServiceError
+from monitor.receiving.curve import HandshakeWatch, secure_client
 from protocol.errors import MessageError
+from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Request, decode_reply, encode_request
 
 
@@ -36,21 +38,29 @@ class RefusedError(AlarmServiceError):
 
 
 class AlarmControlClient:
-    """Asks the `apx-sanity` at `endpoint`; a context manager. `AlarmServiceError` where nobody answers."""
+    """Asks the `apx-sanity` at `endpoint`; a context manager. `keys`: for TCP, where it takes only keys.
 
-    def __init__(self, endpoint: str, timeout_s: float = 10.0) -> None:
+    `AlarmServiceError` where nobody answers.
+    """
+
+    def __init__(self, endpoint: str, timeout_s: float = 10.0, keys: ClientKeys | None = None) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
         try:
+            secure_client(self._socket, endpoint, keys)
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self.close()
             raise AlarmServiceError(
-                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://127.0.0.1:PORT"
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://HOST:PORT"
             ) from None
+        except BaseException:
+            self.close()
+            raise
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
         """Result of a command; `RefusedError` where it is refused."""
@@ -59,8 +69,7 @@ class AlarmControlClient:
             raise AlarmServiceError(f"no apx-sanity is at {self._endpoint}; is it running, with that configuration?")
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
         self._socket.send(encode_request(request))
-        deadline = time.monotonic() + self._timeout_s
-        while (left_s := deadline - time.monotonic()) > 0 and self._socket.poll(math.ceil(left_s * 1000)):
+        while self._wait_for_reply():
             try:
                 reply = decode_reply(self._socket.recv_multipart()[-1])
             except MessageError as error:
@@ -74,9 +83,25 @@ class AlarmControlClient:
             return reply.result or {}
         raise AlarmServiceError(f"no apx-sanity answers at {self._endpoint} within {self._timeout_s:g} s")
 
+    def _wait_for_reply(self) -> bool:
+        """Whether one has come in time; `AlarmServiceError` as soon as it is clear that we are not let in."""
+        deadline = time.monotonic() + self._timeout_s
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._handshakes.events, zmq.POLLIN)
+        while (left_s := deadline - time.monotonic()) > 0:
+            came = dict(poller.poll(math.ceil(left_s * 1000)))
+            if self._socket in came:
+                return True
+            self._handshakes.take()
+            if why := self._handshakes.refusal:
+                raise AlarmServiceError(f"the apx-sanity at {self._endpoint} refuses this client: {why}")
+        return False
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+        self._handshakes.close()
         self._context.term()
 
     def __enter__(self) -> Self:

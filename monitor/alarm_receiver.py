@@ -2,16 +2,31 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from monitor.client import StreamClient
+from monitor.errors import KeysError
 from monitor.events import AlarmMessage
 from protocol.wire.alarms import Alarm
+from protocol.wire.messages import Topic
 
 _TURN_S = 1.0
 _JOIN_S = 5.0
 STALE_S = 5.0
 """A checker tells all its alarms once a second."""
+
+
+def alarm_client(endpoint: str, server_key: Path | None = None, key: Path | None = None) -> StreamClient:
+    """A client of the checker's stream; `server_key`: the file of its public key, where it takes only keys.
+
+    `key`: the file of one's own, which may be that for the daemon: without a `server_key`, none is shown here.
+    """
+    if server_key is None:
+        return StreamClient(endpoint, [Topic.ALARM])
+    if key is None:
+        raise KeysError("the sanity checker's key and your own go together: give --alarms-server-key and --key")
+    return StreamClient(endpoint, [Topic.ALARM], server_key=server_key, key=key)
 
 
 class AlarmReceiver:

@@ -5,20 +5,19 @@ import sys
 import time
 from collections.abc import Sequence
 
-from monitor.alarm_receiver import AlarmReceiver
+from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
-from monitor.receiving.curve import add_key_arguments
+from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
 from monitor.state.detector_state import DetectorState
 from monitor.terminal.alarm_lines import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments
 from protocol.tool.output import drop_output
-from protocol.wire.messages import Topic
 
 _EXAMPLES = """\
 examples:
@@ -72,6 +71,7 @@ def build_parser() -> ProgramParser:
         metavar="ENDPOINT",
         help=f"show the alarms of the sanity checker that publishes there (default {DEFAULT_ALARM_ENDPOINT})",
     )
+    add_alarm_key_argument(watch)
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -128,9 +128,10 @@ def run_watch(arguments: argparse.Namespace) -> int:
         with client:
             print_once(client, geometry, arguments.timeout, as_json=arguments.json)
         return 0
+    endpoint = arguments.alarms or DEFAULT_ALARM_ENDPOINT
     try:
-        alarms = AlarmReceiver(StreamClient(arguments.alarms or DEFAULT_ALARM_ENDPOINT, [Topic.ALARM]))
-    except EndpointError:
+        alarms = AlarmReceiver(alarm_client(endpoint, arguments.alarms_server_key, arguments.key))
+    except (EndpointError, KeysError):
         client.close()
         raise
     with alarms:

@@ -14,10 +14,11 @@ from daqd.catching_up.record_index import RunIndex
 from daqd.children.child_log import say
 from daqd.errors import DaqError
 from daqd.runs.run_store import RunStore
-from daqd.sockets.curve import Gatekeeper, ServerKeys, secure_server
+from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
 from protocol.run_record import RunRecord
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,

@@ -16,8 +16,8 @@ from daqd.publishing.patience import Patience
 from daqd.publishing.replay import Replay, Speed, recorded_runs
 from daqd.publishing.run_publisher import RunPublisher
 from daqd.publishing.stream import Stream
-from daqd.sockets.curve import ServerKeys
 from protocol.version import __version__
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
 from protocol.words import counted
 

@@ -11,8 +11,9 @@ import zmq
 from daqd.errors import DaqError
 from daqd.publishing.patience import Patience
 from daqd.publishing.subscriptions import Subscriptions
-from daqd.sockets.curve import Gatekeeper, ServerKeys, secure_server
+from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
+from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.endpoints import is_tcp
 from protocol.wire.messages import Topic, encode_frames
 

@@ -4,9 +4,7 @@ import contextlib
 import logging
 import socket as sockets
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +12,25 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from daqd.errors import ConfigError
-from daqd.sockets.refusals import Refusals
 from protocol.errors import KeyFileError
+from protocol.wire.allowed_clients import (
+    HANDSHAKE_MS,
+    ZAP_DOMAIN,
+    ZAP_ENDPOINT,
+    AllowedClients,
+    ServerKeys,
+    judge,
+    read_server_keys,
+)
 from protocol.wire.handshake import OTHER_MECHANISM
-from protocol.wire.key_files import ClientKeys, KeyPair, public_key_files, read_key_pair, read_public_key
+from protocol.wire.key_files import ClientKeys, KeyPair
+from protocol.wire.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENT_KEYS = 10_000
-
-_DOMAIN = b"astropix-daq"
-"""Has to be set: without a domain, ZeroMQ lets everybody in while nobody answers its questions."""
-
-_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-_ZAP_VERSION = b"1.0"
 _CRYPTOGRAPHIC = 0x11000001
 _PROTOCOL_FAILURES = {OTHER_MECHANISM: "it shows no key", _CRYPTOGRAPHIC: "it takes us for another server"}
-_READ_AGAIN_S = 1.0
-_SAME_TIME_NS = 100_000_000
-"""File systems stamp changes with a clock that ticks a few hundred times a second."""
-
 _JOIN_S = 5.0
-_HANDSHAKE_MS = 5000
-"""Who has not shown a key by then is cut off: he takes a connection from others."""
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED
@@ -46,38 +40,17 @@ _EVENTS = (
 )
 
 
-@dataclass(frozen=True)
-class ServerKeys:
-    """Who the server is, and where the public keys of the clients lie that may connect."""
-
-    own: KeyPair
-    client_keys: Path
-
-
 def load_server_keys(server_key: Path | str, client_keys: Path | str, where: str = "[security]") -> ServerKeys:
     """The keys in these places, all of them looked at; `ConfigError` with every mistake, beginning with `where`."""
-    mistakes: list[str] = []
-    own: KeyPair | None = None
-    try:
-        own = checked_pair(read_key_pair(server_key), f"{server_key}: ")
-    except KeyFileError as error:
-        mistakes.append(f"server_key: {error}")
-    try:
-        files = public_key_files(client_keys)
-    except KeyFileError as error:
-        mistakes.append(f"client_keys: {error}")
-        files = []
-    if len(files) > MAX_CLIENT_KEYS:
-        mistakes.append(f"client_keys: {client_keys}: has {len(files)} keys, at most {MAX_CLIENT_KEYS} are taken")
-        files = []
-    for path in files:
+    keys, mistakes = read_server_keys(server_key, client_keys)
+    if keys is not None:
         try:
-            read_public_key(path)
+            checked_pair(keys.own, f"{server_key}: ")
         except KeyFileError as error:
-            mistakes.append(f"client_keys: {error}")
-    if own is None or mistakes:
+            mistakes.append(f"server_key: {error}")
+    if keys is None or mistakes:
         raise ConfigError(mistakes, where)
-    return ServerKeys(own, Path(client_keys).expanduser())
+    return keys
 
 
 def checked_pair(keys: KeyPair, where: str = "") -> KeyPair:
@@ -105,61 +78,6 @@ def secure_server(
     return Gatekeeper(socket, keys, what, say)
 
 
-class AllowedClients:
-    """The public keys in a directory.
-
-    It is read again when a client comes: at once where files came or went, once a second for what changed in a file.
-
-    A file that cannot be read allows nobody, and `say` is told so once.
-    """
-
-    def __init__(
-        self, directory: Path, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._directory = directory
-        self._say = say
-        self._clock = clock
-        self._keys: set[str] = set()
-        self._complaints: set[str] = set()
-        self._changed_ns: int | None = None
-        self._read_at = float("-inf")
-        self._read()
-
-    def __contains__(self, key: str) -> bool:
-        changed_ns = self._last_change()
-        if changed_ns is None or changed_ns != self._changed_ns or self._clock() >= self._read_at + _READ_AGAIN_S:
-            self._read()
-        return key in self._keys
-
-    def _last_change(self) -> int | None:
-        """When the directory was changed; None where that says nothing, as it can be changed once more at that time."""
-        try:
-            changed_ns = self._directory.stat().st_mtime_ns
-        except OSError:
-            return 0
-        return None if abs(time.time_ns() - changed_ns) < _SAME_TIME_NS else changed_ns
-
-    def _read(self) -> None:
-        self._read_at = self._clock()
-        self._changed_ns = self._last_change()
-        self._keys, complaints = set[str](), set[str]()
-        try:
-            files = public_key_files(self._directory)[:MAX_CLIENT_KEYS]
-        except KeyFileError as error:
-            complaints.add(f"no client is allowed: {error}")
-            files = []
-        for path in files:
-            try:
-                self._keys.add(read_public_key(path).public)
-            except KeyFileError as error:
-                complaints.add(f"a client key is passed over: {error}")
-        if not self._keys and not complaints:
-            complaints.add(f"no public key is in {self._directory} yet: nobody can connect")
-        for text in sorted(complaints - self._complaints):
-            self._say(text)
-        self._complaints = complaints
-
-
 class Gatekeeper:
     """Answers ZeroMQ's questions about clients, and watches who breaks off, in a thread of its own.
 
@@ -180,14 +98,14 @@ class Gatekeeper:
             # Never full: ZeroMQ would wait for us with all its connections.
             own.set(zmq.RCVHWM, 0)
             own.set(zmq.SNDHWM, 0)
-        self._questions.bind(_ZAP_ENDPOINT)
+        self._questions.bind(ZAP_ENDPOINT)
         endpoint = f"inproc://gatekeeper-{id(self)}"
         socket.monitor(endpoint, _EVENTS)
         self._events.connect(endpoint)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode())
-        socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
+        socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
         self._thread = threading.Thread(target=self._serve, name="gatekeeper")
         self._thread.start()
 
@@ -213,16 +131,10 @@ class Gatekeeper:
                 log.exception("a fault in looking at a client's key")
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
-        """The reply to a question of ZeroMQ's authentication protocol (RFC 27)."""
-        _, request_id, domain, address, _, mechanism, *credentials = question
-        allowed = False
-        if domain == _DOMAIN and mechanism == b"CURVE" and len(credentials) == 1:
-            key = _z85(credentials[0])
-            allowed = key in self._allowed
-            if not allowed:
-                self._refusals.note(address.decode(errors="replace"), f"its key {key} is not among the client_keys")
-        status, reason = (b"200", b"") if allowed else (b"400", b"unknown key")
-        return [_ZAP_VERSION, request_id, status, reason, b"", b""]
+        verdict = judge(question, self._allowed)
+        if verdict.key:
+            self._refusals.note(verdict.address, f"its key {verdict.key} is not among the client_keys")
+        return verdict.reply
 
     def _watch(self, event: Any) -> None:
         """One event of the socket. A failure is followed by the end of its connection, which has the number of it."""
@@ -248,12 +160,6 @@ class Gatekeeper:
         self._events.close()
         self._wake.close()
         self._waker.close()
-
-
-def _z85(key: bytes) -> str:
-    from zmq.utils import z85
-
-    return z85.encode(key).decode()
 
 
 def _peer(descriptor: int) -> str:

@@ -38,12 +38,22 @@ def secure_client(socket: "zmq.Socket[Any]", endpoint: str, keys: ClientKeys | N
     socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode())
 
 
-def add_key_arguments(parser: argparse._ActionsContainer) -> None:
+def add_key_arguments(
+    parser: argparse._ActionsContainer, whose: str = "public key of the daemon (NAME.key), where it takes only keys"
+) -> None:
     """`--server-key` and `--key`, the same for every program that connects."""
-    parser.add_argument(
-        "--server-key", type=Path, metavar="FILE", help="public key of the daemon (NAME.key), where it takes only keys"
-    )
+    parser.add_argument("--server-key", type=Path, metavar="FILE", help=whose)
     parser.add_argument("--key", type=Path, metavar="FILE", help="secret key of yours (NAME.key_secret)")
+
+
+def add_alarm_key_argument(parser: argparse._ActionsContainer) -> None:
+    """`--alarms-server-key`: who shows alarms has one key of his own for both servers."""
+    parser.add_argument(
+        "--alarms-server-key",
+        type=Path,
+        metavar="FILE",
+        help="public key of the sanity checker, where it takes only keys; goes with --key",
+    )
 
 
 class HandshakeWatch:

@@ -211,7 +211,9 @@ def _client(arguments: argparse.Namespace, configuration: SanityConfiguration | 
     named = arguments.connect is not None
     server_key, key = arguments.server_key, arguments.key
     if not named and server_key is None and key is None:
-        server_key, key = (folder / path if path else None for path in (stream.server_key, stream.key))
+        server_key, key = (
+            folder / Path(path).expanduser() if path else None for path in (stream.server_key, stream.key)
+        )
     return StreamClient(
         arguments.connect if named else stream.connect,
         gather_s=_GATHER_S,

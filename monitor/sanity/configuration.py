@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from monitor.alarm_client import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
-from monitor.sanity.alarms.addresses import check_control_address
+from monitor.sanity.alarms.addresses import check_control_address, check_publish_address
 from monitor.sanity.alarms.engine import Rule
 from monitor.sanity.check import Check
 from monitor.sanity.checks.check_table import BUILT_IN, CheckEntry, entries, with_modules
@@ -32,6 +32,7 @@ from monitor.sanity.configuration_sections import (
     PublishSection,
     SanitySection,
     Section,
+    SecuritySection,
     SilenceEntry,
     StreamSection,
     WebhookSection,
@@ -39,6 +40,7 @@ from monitor.sanity.configuration_sections import (
 from protocol.config_mistakes import describe_mistakes
 from protocol.toml_file import read_toml
 from protocol.wire.alarms import AlarmLevel
+from protocol.wire.endpoints import check_endpoint
 
 
 class Configuration(Section):
@@ -47,6 +49,7 @@ class Configuration(Section):
     sanity: SanitySection = SanitySection()
     stream: StreamSection = StreamSection()
     detector: DetectorSection = DetectorSection()
+    security: SecuritySection = SecuritySection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
@@ -54,9 +57,28 @@ class Configuration(Section):
     command: CommandSection = CommandSection()
     silences: tuple[SilenceEntry, ...] = Field((), strict=False)
 
+    @field_validator("publish")
+    @classmethod
+    def _is_read_by_the_right_ones(cls, publish: PublishSection, info: ValidationInfo) -> PublishSection:
+        security: SecuritySection | None = info.data.get("security")
+        if security is None or not publish.bind:
+            return publish
+        if security.keys and publish.insecure:
+            raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+        check_publish_address(publish.bind, insecure=publish.insecure, keys=security.keys)
+        return publish
+
+    @field_validator("control")
+    @classmethod
+    def _obeys_the_right_ones(cls, control: ControlSection, info: ValidationInfo) -> ControlSection:
+        security: SecuritySection | None = info.data.get("security")
+        if security is not None and control.endpoint:
+            check_control_address(control.endpoint, keys=security.keys)
+        return control
+
     @model_validator(mode="after")
     def _control_can_be_reached(self) -> Self:
-        check_control_address(self.control_endpoint)
+        check_endpoint(self.control_endpoint)
         return self
 
     @property
@@ -92,6 +114,10 @@ class SanityConfiguration:
         self.folder = folder
         self.entries = tuple(entries(checks))
         self.checks = tuple(check for check in checks if self.settings(check.name).enabled)
+
+    def path(self, path: str) -> str:
+        """A path that stands in the file, which is where it is relative to; empty: none."""
+        return str(self.folder / Path(path).expanduser()) if path else ""
 
     @property
     def own_checks(self) -> frozenset[str]:

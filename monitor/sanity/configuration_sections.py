@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.detector import CHIPS
-from monitor.sanity.alarms.addresses import check_control_address, check_publish_address
 from monitor.sanity.alarms.silence_list import Silenced
 
 _Level = Literal["warning", "critical"]
@@ -44,6 +43,24 @@ class StreamSection(Section):
     key: str = ""
 
 
+class SecuritySection(Section):
+    """`[security]`: keys of the checker's own TCP sockets; both or none."""
+
+    server_key: str = ""
+    client_keys: str = ""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.server_key) != bool(self.client_keys):
+            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
+        return self
+
+    @property
+    def keys(self) -> bool:
+        """Whether there are any."""
+        return bool(self.server_key)
+
+
 class DetectorSection(Section):
     """`[detector]`: pixels that exist; None: as the daemon and its hits say."""
 
@@ -58,22 +75,11 @@ class PublishSection(Section):
     bind: str = DEFAULT_ALARM_ENDPOINT
     insecure: bool = False
 
-    @model_validator(mode="after")
-    def _is_read_by_the_right_ones(self) -> Self:
-        if self.bind:
-            check_publish_address(self.bind, insecure=self.insecure)
-        return self
-
 
 class ControlSection(Section):
     """`[control]`: where the running checker is talked to; empty: `<name>.sanity.ipc` in the runtime directory."""
 
     endpoint: str = ""
-
-    @field_validator("endpoint")
-    @classmethod
-    def _obeys_the_right_ones(cls, endpoint: str) -> str:
-        return check_control_address(endpoint) if endpoint else endpoint
 
 
 class LogSection(Section):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.program import ProgramParser
-from monitor.receiving.curve import add_key_arguments
+from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
 
 EXAMPLES = """\
 examples:
@@ -33,6 +33,7 @@ def add_serve_arguments(serve: ProgramParser) -> None:
         default=DEFAULT_ALARM_ENDPOINT,
         help="stream of a sanity checker (default %(default)s)",
     )
+    add_alarm_key_argument(serve)
     serve.add_argument("--no-history", dest="history", action="store_false", help="only what comes from now on")
     serve.add_argument("--plots", type=Path, metavar="FILE.py", help="a Python file with PLOTS of your own")
     where = serve.add_argument_group("where")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
-from monitor.alarm_receiver import AlarmReceiver
+from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
 from monitor.control import Controller
 from monitor.detector import Geometry
@@ -32,7 +32,6 @@ from monitor.web.server import Exhibits, application
 from monitor.web.sheet import Plot
 from monitor.web.snapshot import Snapshot
 from protocol.wire.endpoints import is_loopback
-from protocol.wire.messages import Topic
 
 _GATHER_S = 0.05
 _END_WITHIN_S = 10
@@ -50,7 +49,8 @@ def serve(arguments: argparse.Namespace) -> int:
     client = StreamClient(arguments.connect, gather_s=_GATHER_S, history=arguments.history, **keys)
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(Receiver(client, Geometry()))
-        alarms = stack.enter_context(AlarmReceiver(StreamClient(arguments.alarms, [Topic.ALARM])))
+        checker = alarm_client(arguments.alarms, arguments.alarms_server_key, arguments.key)
+        alarms = stack.enter_context(AlarmReceiver(checker))
         gallery = Gallery(Editor(receiver, figures.sources, {"alarms": alarms.words}))
         exhibits = Exhibits(
             receiver,

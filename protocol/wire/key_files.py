@@ -40,6 +40,15 @@ def check_key(text: str) -> str:
     return text
 
 
+def key_text(key: bytes) -> str:
+    """A key of 32 bytes in Z85 (RFC 32); of other lengths, what can be said of whole groups of four bytes."""
+    characters = []
+    for begin in range(0, len(key) // 4 * 4, 4):
+        value = int.from_bytes(key[begin : begin + 4], "big")
+        characters += [_Z85[value // len(_Z85) ** place % len(_Z85)] for place in range(_GROUP - 1, -1, -1)]
+    return "".join(characters)
+
+
 @dataclass(frozen=True)
 class PublicKey:
     """A key that everybody may know, in Z85."""

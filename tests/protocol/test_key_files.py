@@ -19,6 +19,7 @@ from protocol.wire.key_files import (
     check_key,
     format_key_pair,
     format_public_key,
+    key_text,
     parse_keys,
     public_key_files,
     read_client_keys,
@@ -62,6 +63,7 @@ def test_only_keys_are_keys(text: str) -> None:
     except KeyFileError:
         return
     assert z85.encode(z85.decode(text.encode())).decode() == text
+    assert key_text(z85.decode(text.encode())) == text
 
 
 @given(KEYS)

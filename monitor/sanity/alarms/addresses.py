@@ -3,18 +3,19 @@
 from protocol.wire.endpoints import only_this_machine
 
 
-def check_publish_address(endpoint: str, *, insecure: bool) -> str:
-    """`endpoint`; `ValueError` where it cannot be bound, or others can read the alarms there and nobody meant it."""
-    if not only_this_machine(endpoint) and not insecure:
+def check_publish_address(endpoint: str, *, insecure: bool, keys: bool) -> None:
+    """`ValueError` where `endpoint` cannot be bound, or others can read the alarms there and nobody meant it."""
+    if not only_this_machine(endpoint) and not keys and not insecure:
         raise ValueError(
-            f'"{endpoint}" lets every machine on the network read the alarms: use tcp://127.0.0.1:PORT, '
-            "or write insecure = true in [publish] if that is meant"
+            f'"{endpoint}" lets every machine on the network read the alarms: make keys (daqctl keygen) and name them '
+            "in [security], use tcp://127.0.0.1:PORT, or write insecure = true in [publish] if that is meant"
         )
-    return endpoint
 
 
-def check_control_address(endpoint: str) -> str:
-    """`endpoint`; `ValueError` where it cannot be bound, or others could command the checker."""
-    if not only_this_machine(endpoint):
-        raise ValueError(f'"{endpoint}" lets other machines silence alarms: use ipc://PATH or tcp://127.0.0.1:PORT')
-    return endpoint
+def check_control_address(endpoint: str, *, keys: bool) -> None:
+    """`ValueError` where `endpoint` cannot be bound, or others could command the checker."""
+    if not only_this_machine(endpoint) and not keys:
+        raise ValueError(
+            f'"{endpoint}" lets other machines silence alarms: use ipc://PATH or tcp://127.0.0.1:PORT, or make keys '
+            "(daqctl keygen) and name them in [security]"
+        )

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from monitor.alarm_client import AlarmControlClient, RefusedError, default_control_endpoint
-from monitor.errors import AlarmServiceError, ConfigError
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
 from monitor.program import ProgramParser, positive
+from monitor.receiving.curve import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
@@ -54,6 +55,7 @@ def build_parser() -> ProgramParser:
         where.add_argument("-c", "--config", type=Path, metavar="FILE", help="its configuration; says where it listens")
         where.add_argument("--name", default="bench", help="its name (sanity.name; default %(default)s)")
         where.add_argument("--control", metavar="ENDPOINT", help="its control endpoint")
+        add_key_arguments(command.add_argument_group("where it takes only keys"), "its public key (NAME.key)")
         if name == "ack":
             command.add_argument(
                 "ids", nargs="+", metavar="ID", help="id of an alarm, a check, or a pattern with * ? []"
@@ -73,11 +75,14 @@ def command_main(argv: Sequence[str]) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
-        with AlarmControlClient(_endpoint(arguments)) as client:
+        keys = client_keys(arguments.server_key, arguments.key)
+        with AlarmControlClient(_endpoint(arguments), keys=keys) as client:
             result = client.call(arguments.command, **_wishes(arguments))
         return _tell(arguments, result)
     except ConfigError as error:
         parser.errors(str(error).splitlines())
+    except (EndpointError, KeysError) as error:
+        parser.error(str(error))
     except RefusedError as error:
         if error.code == "bad_arguments":
             parser.error(str(error))

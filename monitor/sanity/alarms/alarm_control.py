@@ -11,6 +11,7 @@ import zmq
 
 from monitor.alarm_client import RefusedError
 from monitor.errors import AlarmServiceError
+from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.errors import MessageError
 from protocol.storage import file_lock
 from protocol.wire.messages import (
@@ -27,14 +28,18 @@ Command = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class AlarmControl:
-    """Answers requests at `endpoint` with `commands`, whenever `serve` is called.
+    """Answers requests at `endpoint` with `commands`, whenever `serve` is called; of whom `gatekeeper` lets in.
 
     A command gets the arguments and returns the result, or raises `RefusedError`. `AlarmServiceError` where the socket
     cannot be had. The directory of an ipc socket is made for this user only.
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, commands: Mapping[str, Command]
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        commands: Mapping[str, Command],
+        gatekeeper: Gatekeeper | None = None,
     ) -> None:
         self._commands = commands
         self._path = Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc://") else None
@@ -42,6 +47,8 @@ class AlarmControl:
         self._socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 200)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
+        if gatekeeper is not None:
+            gatekeeper.guard(self._socket, endpoint)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:

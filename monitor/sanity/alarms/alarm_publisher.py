@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import zmq
 
 from monitor.errors import AlarmServiceError
+from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.wire.alarms import Alarm, Alarms
 from protocol.wire.messages import Topic, encode_body, encode_frames
 
@@ -13,17 +14,25 @@ HIGH_WATER = 100
 
 
 class AlarmPublisher:
-    """Publishes at `endpoint`. `started_ns`: what tells this publisher from the one before.
+    """Publishes at `endpoint`, to whom `gatekeeper` lets in. `started_ns`: what tells it from the one before.
 
     `AlarmServiceError` where the address cannot be had.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, started_ns: int) -> None:
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        started_ns: int,
+        gatekeeper: Gatekeeper | None = None,
+    ) -> None:
         self._started_ns = started_ns
         self._sequence = 0
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 200)  # the last word, where it can be had at once
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
+        if gatekeeper is not None:
+            gatekeeper.guard(self._socket, endpoint)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:

@@ -1,5 +1,6 @@
 """The alarms of a running `apx-sanity`: events → looks → engine → outputs, and those who ask and acknowledge."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -16,11 +17,14 @@ from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
 from monitor.sanity.alarms.alarm_state import AlarmState
 from monitor.sanity.alarms.alarm_watch import AlarmWatch
 from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.gatekeeper import Gatekeeper, load_server_keys
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.checks.findings import Notice
 from monitor.sanity.configuration import SanityConfiguration
 from protocol.run_record import one_line
 from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs
+
+log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 
@@ -28,7 +32,7 @@ _Args = TypeVar("_Args", bound=BaseModel)
 
 
 class AlarmService:
-    """A context manager: what it needs is had at its begin, `AlarmServiceError` where it cannot be.
+    """A context manager: what it needs is had at its begin, `AlarmServiceError` where it cannot be; `KeysError`.
 
     `announce`: told of each transition, for people. `alarmed`: whether any alarm was on while it ran, also one from
     before its begin. `clock`: monotonic seconds; `now_ns`: since the epoch.
@@ -46,6 +50,11 @@ class AlarmService:
         self._clock = clock
         self._now_ns = now_ns
         self._look_at = clock() + LOOK_S
+        security = configuration.file.security
+        self._keys = None
+        if security.keys:
+            paths = configuration.path(security.server_key), configuration.path(security.client_keys)
+            self._keys = load_server_keys(*paths)
         self._saved_revision = -1
         self.alarmed = False
         self.undelivered = 0
@@ -56,16 +65,19 @@ class AlarmService:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher: AlarmPublisher | None = None
         self._control: AlarmControl | None = None
+        self._gatekeeper: Gatekeeper | None = None
         try:
+            if self._keys is not None:
+                self._gatekeeper = Gatekeeper(self._context, self._keys, log.warning)
             if file.publish.bind:
-                self._publisher = AlarmPublisher(self._context, file.publish.bind, self._now_ns())
+                self._publisher = AlarmPublisher(self._context, file.publish.bind, self._now_ns(), self._gatekeeper)
             commands = {
                 "alarms": self._tell,
                 "ack": self._acknowledge,
                 "silence": self._silence,
                 "unsilence": self._unsilence,
             }
-            self._control = AlarmControl(self._context, file.control_endpoint, commands)
+            self._control = AlarmControl(self._context, file.control_endpoint, commands, self._gatekeeper)
         except BaseException:
             self._close()
             raise
@@ -87,6 +99,8 @@ class AlarmService:
     def tick(self, counters: StreamCounters, lasting: Iterable[Notice]) -> None:
         """To be called a few times a second: answers, and looks once a second; `lasting`: what is wrong now."""
         assert self._control is not None  # noqa: S101 - since the begin
+        if self._gatekeeper is not None:
+            self._gatekeeper.serve()
         self._control.serve()
         now = self._clock()
         if now < self._look_at:
@@ -156,6 +170,8 @@ class AlarmService:
             self._control.close()
         if self._publisher is not None:
             self._publisher.close()
+        if self._gatekeeper is not None:
+            self._gatekeeper.close()
         self._context.term()
         self.undelivered = self._outputs.close()
 

@@ -23,6 +23,7 @@ from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
+from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Topic
 from tests.monitor.publishing import T0_NS, MessageMaker, make_hits
 
@@ -34,11 +35,18 @@ OWN_CHECKS = Path(__file__).with_name("own_checks.py")
 class Running:
     """A service on free addresses in `folder`, and the stream that it checks; `now` is what its clocks say."""
 
-    def __init__(self, folder: Path, text: str = "", modules: list[str] | None = None, control: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        text: str = "",
+        modules: list[str] | None = None,
+        control: str = "",
+        publish: str = "",
+    ) -> None:
         self.folder = folder
         self.now = 1000.0
         path = folder / "sanity.toml"
-        addresses = f'[publish]\nbind = "ipc://{folder}/alarms.ipc"\n[control]\nendpoint = "{control or f"ipc://{folder}/c/x.ipc"}"\n'
+        addresses = f'[publish]\nbind = "{publish or f"ipc://{folder}/alarms.ipc"}"\n[control]\nendpoint = "{control or f"ipc://{folder}/c/x.ipc"}"\n'
         kept = f'[sanity]\ndirectory = "{folder / "kept"}"\nmodules = {modules or []}\n'
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
@@ -98,12 +106,12 @@ class Running:
         self.service.tick(self.reader.counters, self.checks.lasting(self.now))
         return [f"{each.kind} {each.alarm.id}" for each in self.told[before:]]
 
-    def ask(self, command: str, **args: Any) -> dict[str, Any]:
+    def ask(self, command: str, keys: ClientKeys | None = None, **args: Any) -> dict[str, Any]:
         """The answer of the control socket, which `tick` gives."""
         answer: list[dict[str, Any] | Exception] = []
 
         def call() -> None:
-            with AlarmControlClient(self.configuration.file.control_endpoint, PATIENCE_S) as client:
+            with AlarmControlClient(self.configuration.file.control_endpoint, PATIENCE_S, keys) as client:
                 try:
                     answer.append(client.call(command, **args))
                 except AlarmServiceError as error:

@@ -231,7 +231,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path(tmp_path: Path) -> Non
         "sanity.nam: unknown key: is name meant?",
         "stream.connect: 3 is not a text",
         'publish: "tcp://0.0.0.0:5558" lets every machine on the network read the alarms: ',
-        'control.endpoint: "tcp://192.168.1.2:5559" lets other machines silence alarms: ',
+        'control: "tcp://192.168.1.2:5559" lets other machines silence alarms: ',
         "log.max_size_mb: 0 is not allowed: it must be 0.01 to ",
         'webhook.url: "ftp://x" is no address: ',
         'webhook.events[0]: "raisd" is not known: ',
