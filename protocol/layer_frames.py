@@ -178,7 +178,7 @@ class LayerFrameDecoder:
     def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
         carried = len(self._carry)
         stream = self._carry + block.data
-        filled = np.flatnonzero(np.diff(block.offsets))
+        filled = (block.offsets[1:] - block.offsets[:-1]).nonzero()[0]
         starts = block.offsets[filled] + carried
         padded, spans = self._scan(stream, starts)
         whole = ~spans.dropped
@@ -186,7 +186,7 @@ class LayerFrameDecoder:
             whole[-1] = False
         start, end = spans.start[whole], spans.end[whole]
         words, table = self._table(padded, start)
-        first_hit = np.searchsorted(end - 1, starts)
+        first_hit = (end - 1).searchsorted(starts)
         hits = np.empty_like(first_hit)
         hits[:-1] = first_hit[1:]
         hits[-1:] = len(table)
@@ -222,11 +222,12 @@ class LayerFrameDecoder:
 
     def _count(self, padded: npt.NDArray[np.uint8], length: int, spans: FrameSpans, chip_ids: npt.NDArray[Any]) -> None:
         ledger = self.ledger
-        padding = int(np.count_nonzero(padded[spans.between(length)] == PADDING_BYTE))
+        between = spans.between(length)
+        padding = int(np.count_nonzero(padded[between] == PADDING_BYTE)) if len(between) else 0
         ledger.hits += len(chip_ids)
         ledger.hit += len(chip_ids) * self.layout.frame_bytes
         _add(ledger.chip_hits, chip_ids)
-        if spans.dropped.any():
+        if np.count_nonzero(spans.dropped):
             start, lost_bytes = spans.start[spans.dropped], (spans.end - spans.start)[spans.dropped]
             ledger.dropped_hits += len(start)
             ledger.dropped += int(lost_bytes.sum())
@@ -251,7 +252,7 @@ def _crossed(start: Positions, end: Positions, bounds: Positions) -> int:
     before = start.searchsorted(bounds) - 1
     cut = before >= 0
     cut[cut] = end[before[cut]] > bounds[cut]
-    return len(np.unique(before[cut])) if cut.any() else 0
+    return len(np.unique(before[cut])) if np.count_nonzero(cut) else 0
 
 
 def _add(counts: list[int], chip_ids: npt.NDArray[Any]) -> None:

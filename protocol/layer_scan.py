@@ -99,16 +99,19 @@ class FrameScanner:
 
         `starts`: where readouts begin that are not empty, ascending; what comes before the first was carried over.
         """
-        bounds = np.append(starts, length)
+        bounds = np.empty(len(starts) + 1, np.int64)
+        bounds[:-1], bounds[-1] = starts, length
         head = self._heads(padded, length)
         spans = self._frames(padded, length, bounds, head)
+        if spans.inside == length:
+            return spans
         between = spans.between(length)
         wrong = between[padded[between] != PADDING_BYTE]
         return self._with_faulty(padded, length, bounds, head, spans, wrong) if len(wrong) else spans
 
     def _heads(self, padded: Stream, length: int) -> Positions:
         """Where a head is; at the very end, where one is as far as can be seen."""
-        at = np.flatnonzero(padded[:length] == self._length)
+        at: Positions = (padded[:length] == self._length).nonzero()[0]
         fits = self._layer.take(padded.take(at + 1)) & self._hit_begins.take(padded.take(at + 2))
         # Within the last two bytes, what is not there yet is no reason to say no.
         for index in range(len(at) - 1, max(len(at) - HEAD_BYTES, -1), -1):
@@ -126,26 +129,29 @@ class FrameScanner:
         beyond = end > length
         end[beyond] = length
         reached = self._chain(head, end)
+        start, stop = head[reached], end[reached]
         # Most false heads are within frames: unless rule 3 concerns one that is reached, it changes nothing.
-        if not self._followed(padded, bounds, end[reached]).all():
+        if np.count_nonzero(self._followed(padded, bounds, stop)) < len(stop):
             self._lose(padded, bounds, head, end, dropped)
             reached = self._chain(head, end)
-        return FrameSpans(head[reached], end[reached], dropped[reached], bool(beyond[reached][-1]))
+            start, stop = head[reached], end[reached]
+        return FrameSpans(start, stop, dropped[reached], bool(beyond[reached[-1]]))
 
     @staticmethod
     def _chain(at: Positions, end: Positions) -> Positions:
         """Indices of those that are reached from the first, from the end of each to the next at or after it."""
-        if (at[1:] >= end[:-1]).all():
+        if np.count_nonzero(at[1:] < end[:-1]) == 0:
             return np.arange(len(at))
-        return follow(np.searchsorted(at, end))
+        return follow(at.searchsorted(end))
 
     def _followed(self, padded: Stream, bounds: Positions, end: Positions) -> Flags:
         """Whether something sensible comes at each `end`: padding, a length, or the end of a readout."""
         following = padded.take(end)
         followed: Flags = (following == self._length) | (following == PADDING_BYTE)
-        others = np.flatnonzero(~followed)
-        ends = end[others]
-        followed[others] = bounds.take(np.searchsorted(bounds, ends), mode="clip") == ends
+        others = (~followed).nonzero()[0]
+        if len(others):
+            ends = end[others]
+            followed[others] = bounds.take(bounds.searchsorted(ends), mode="clip") == ends
         return followed
 
     def _lose(self, padded: Stream, bounds: Positions, at: Positions, end: Positions, dropped: Flags) -> None:
