@@ -8,15 +8,16 @@ from typing import Self
 import zmq
 
 from protocol.wire.messages import Topic, decode_message
-from tests.system.processes import DEADLINE_S
+from tests.system.processes import DEADLINE_S, wait_until
 
 
 class Member:
-    """One subscriber to hits and runs: how many hits came, a digest of them in their order, messages missed."""
+    """One subscriber to hits and runs: how many hits and ends of runs came, a digest of the hits in their order,
+    messages missed.
+    """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
-        self.hits = self.missed = 0
-        self.over = False
+        self.hits = self.missed = self.ends = 0
         self._digest = hashlib.blake2b()
         self._next: dict[Topic, int] = {}
         self.socket = context.socket(zmq.SUB)
@@ -39,11 +40,11 @@ class Member:
             self._digest.update(message.payload)
             self.hits += message.header.n or 0
         else:
-            self.over = message.run().event == "end"
+            self.ends += message.run().event == "end"
 
 
 class Crowd:
-    """So many subscribers from the first message on, until the end of the first run; a context manager."""
+    """So many subscribers from the first message on; a context manager."""
 
     def __init__(self, endpoint: str, number: int) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -59,22 +60,21 @@ class Crowd:
             members = {member.socket: member for member in self.members}
             for member_socket in members:
                 poller.register(member_socket, zmq.POLLIN)
-            while members and not self._leaving.is_set():
+            while not self._leaving.is_set():
                 for member_socket, _ in poller.poll(100):
                     members[member_socket].take()
-                    if members[member_socket].over:
-                        poller.unregister(member_socket)
-                        del members[member_socket]
         except BaseException as error:  # the test is to fail with it
             self._error = error
 
-    def wait(self) -> list[Member]:
-        """All of them, when the run has ended for the last one."""
-        self._thread.join(DEADLINE_S)
-        if self._error is not None:
-            raise self._error
-        assert not self._thread.is_alive(), f"{[member.hits for member in self.members if not member.over]} hits so far"
-        return self.members
+    def wait_for_ends(self, number: int) -> None:
+        """Until so many runs have ended for the last one."""
+
+        def ended() -> bool:
+            if self._error is not None:
+                raise self._error
+            return all(member.ends >= number for member in self.members)
+
+        wait_until(f"{number} runs have ended for everybody", ended)
 
     def __enter__(self) -> Self:
         return self

@@ -268,7 +268,10 @@ def test_what_runs_in_the_containers(containers: Containers) -> None:
                 for value in values.split("|"):
                     assert any(each.get(label) == value for each in samples[name]), f"{where}: {label} {how} {value}"
 
-    assert [sanity.end(), monitor.end(), daqd.end()] == [0, 0, 0], sanity.output
+    code = sanity.end()
+    # Where there was time for it, it has found the hot pixel of the configuration.
+    assert code == int("alarm raised: " in sanity.output), sanity.output
+    assert [monitor.end(), daqd.end()] == [0, 0]
 
 
 def test_the_dashboard_is_in_order() -> None:
