@@ -1,5 +1,6 @@
 """Processes as the kernel tells of them in /proc: who is whose child, who carries a test's mark."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -76,9 +77,13 @@ def marked(mark: str) -> list[Process]:
     return found
 
 
-def open_files(pid: int) -> list[int]:
-    """Descriptors that a process has open: files, sockets, pipes."""
-    return [int(entry.name) for entry in (_PROC / str(pid) / "fd").iterdir()]
+def connections(pid: int) -> int:
+    """How many sockets a process has open, those that it listens with among them."""
+    number = 0
+    for entry in (_PROC / str(pid) / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            number += entry.readlink().name.startswith("socket:")
+    return number
 
 
 def end_at_once(pid: int, signal_number: int) -> None:

@@ -11,7 +11,7 @@ import zmq
 from protocol.wire.messages import MAX_CONTROL_BYTES, decode_reply
 from tests.system.crowd import Crowd
 from tests.system.laboratory import Daemon, Laboratory, Settings
-from tests.system.processes import DEADLINE_S, open_files, wait_until
+from tests.system.processes import DEADLINE_S, connections, wait_until
 from tests.system.taken_run import TakenRun
 from tests.system.zmtp import GREETING, READY, connection, subscribe_and_leave
 
@@ -112,7 +112,7 @@ def test_a_thousand_connects_and_disconnects(laboratory: Laboratory) -> None:
     good.wait_until_heard()
     daemon.call("start")
     good.wait_for_hits(1)
-    open_before = {pid: len(open_files(pid)) for pid in (daemon.publisher.pid, daemon.program.pid)}
+    before = {pid: connections(pid) for pid in (daemon.publisher.pid, daemon.program.pid)}
     for number in range(THOUSAND):
         match number % 4:
             case 0 | 1:
@@ -125,8 +125,8 @@ def test_a_thousand_connects_and_disconnects(laboratory: Laboratory) -> None:
                     stranger.connect(str(daemon.control_socket))
                     stranger.sendall(bytes(range(number % 256)))
     wait_until("only the good one is left", lambda: daemon.status().publisher.subscribers == 1)
-    for pid, files in open_before.items():
-        wait_until("all connections are closed", lambda pid=pid, files=files: len(open_files(pid)) <= files)  # type: ignore[misc]
+    for pid, number in before.items():
+        wait_until("all connections are closed", lambda pid=pid, number=number: connections(pid) <= number)  # type: ignore[misc]
     daemon.call("stop")
     good.wait_for_end(run=1)
     assert daemon.end() == 0
