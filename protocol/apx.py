@@ -185,9 +185,8 @@ class ApxReader:
 class AstroPixBinaryFile:
     """An `.apx` file, open for reading (an iterable of readouts) or for writing. Use `apx_open`."""
 
-    def __init__(self, file: BinaryIO, header: FileHeader, path: Path, mode: str) -> None:
+    def __init__(self, file: BinaryIO, header: FileHeader, path: Path) -> None:
         self._file = file
-        self._mode = mode
         self.header = header
         self.path = path
         self._description = header.description()
@@ -261,4 +260,4 @@ def apx_open(
     except BaseException:
         file.close()
         raise
-    return AstroPixBinaryFile(file, header, path, mode)
+    return AstroPixBinaryFile(file, header, path)

@@ -4,6 +4,8 @@ A particle makes one hit of its row and one of its column. Which belong together
 can tell, but nothing in the data says.
 """
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,15 +35,10 @@ ASTROPIX3_LAYER_HIT_DTYPE = with_layer_columns(ASTROPIX3_HIT_DTYPE)
 """The same out of layer frames; 40 bytes a row."""
 
 
-class AstroPix3Hit(AbstractAstroPixHit):
-    """One hit of AstroPix 3: 5 bytes.
+class _AstroPix3Content(AbstractAstroPixHit):
+    """The 5 bytes of a hit, in whatever order of bits they come, and in whatever counts time is told."""
 
-    `is_column`: whether `location` (0…63; 0…34 exist) is a column, or a row. `chip_timestamp`: the chip's counter, 8
-    bits; `timestamp` is the host's clock, as for every hit. `tot_dec = tot_msb << 8 | tot_lsb`, in counts of 5 ns, 12
-    bits; `tot_us = tot_dec / 200`, 0…20.475 µs.
-    """
-
-    COUNTS_PER_US = 200
+    COUNTS_PER_US: ClassVar[int]
     PAYLOAD = 4
 
     LAYOUT = HitLayout(
@@ -57,7 +54,6 @@ class AstroPix3Hit(AbstractAstroPixHit):
         ),
         composites=(Field("tot_dec", 28, 12),),
     )
-    DTYPE = ASTROPIX3_HIT_DTYPE
 
     chip_id: int
     payload: int
@@ -70,16 +66,28 @@ class AstroPix3Hit(AbstractAstroPixHit):
     tot_us: float
 
     @classmethod
-    def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
-        """`001xxxxx` on the wire, x the chip's number with its bits reversed: neither idle nor padding."""
-        return wire_first_bytes(cls.PAYLOAD, chips)
-
-    @classmethod
     def derive(cls, table: HitTable, words: Words) -> None:
         """Time over threshold in counts and in µs."""
         counts = cls.LAYOUT["tot_dec"].extract(words)
         table["tot_dec"] = counts
         table["tot_us"] = counts / cls.COUNTS_PER_US
+
+
+class AstroPix3Hit(_AstroPix3Content):
+    """One hit of AstroPix 3: 5 bytes.
+
+    `is_column`: whether `location` (0…63; 0…34 exist) is a column, or a row. `chip_timestamp`: the chip's counter, 8
+    bits; `timestamp` is the host's clock, as for every hit. `tot_dec = tot_msb << 8 | tot_lsb`, in counts of 5 ns, 12
+    bits; `tot_us = tot_dec / 200`, 0…20.475 µs.
+    """
+
+    COUNTS_PER_US = 200
+    DTYPE = ASTROPIX3_HIT_DTYPE
+
+    @classmethod
+    def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:
+        """`001xxxxx` on the wire, x the chip's number with its bits reversed: neither idle nor padding."""
+        return wire_first_bytes(cls.PAYLOAD, chips)
 
     @classmethod
     def encode(
@@ -105,34 +113,14 @@ class AstroPix3Hit(AbstractAstroPixHit):
         return cls.LAYOUT.encode(values)
 
 
-class AstroPix3LayerHit(AbstractLayerHit):
+class AstroPix3LayerHit(_AstroPix3Content, AbstractLayerHit):
     """One hit of AstroPix 3 out of a layer frame: the same 5 bytes as `AstroPix3Hit`, their bits already in order.
 
     The time over threshold is counted in **10 ns** there: `tot_us = tot_dec / 100`, 0…40.95 µs.
     """
 
     COUNTS_PER_US = 100
-    PAYLOAD = AstroPix3Hit.PAYLOAD
-
-    LAYOUT = AstroPix3Hit.LAYOUT
     DTYPE = ASTROPIX3_LAYER_HIT_DTYPE
-
-    chip_id: int
-    payload: int
-    is_column: int
-    location: int
-    chip_timestamp: int
-    tot_msb: int
-    tot_lsb: int
-    tot_dec: int
-    tot_us: float
-
-    @classmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
-        """Time over threshold in counts and in µs."""
-        counts = cls.LAYOUT["tot_dec"].extract(words)
-        table["tot_dec"] = counts
-        table["tot_us"] = counts / cls.COUNTS_PER_US
 
     @classmethod
     def encode(

@@ -61,7 +61,6 @@ class GeccoModel(BoardModel):
         self.answer_filter: AnswerFilter | None = None
         self._clock = clock
         self._elapsed_s = 0.0
-        self._write_lost_bytes = 0
         self.power_up()
 
     def power_up(self) -> None:
@@ -138,7 +137,6 @@ class GeccoModel(BoardModel):
             case Register.SPI_WRITE_FIFO:
                 room = SPI_WRITE_FIFO_BYTES - len(self._write_fifo)
                 self._write_fifo += request.data[:room]
-                self._write_lost_bytes += max(0, len(request.data) - room)
             case Register.CARDS:
                 self.cards.write(request.data)
             case register if register in _INJECTION:

@@ -24,7 +24,6 @@ ByteCounts = npt.NDArray[np.int64]
 class HitFault(IntFlag):
     """What was done to a hit on its way."""
 
-    NONE = 0
     CUT = 1
     """Its last bytes were not sent."""
     LOST_BYTE = 2

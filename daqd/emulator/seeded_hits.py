@@ -150,15 +150,3 @@ def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tupl
             batch = replace(batch, pause_ns=pause_ns).first(left)
         left -= len(batch)
         yield batch, stream.encode(batch)
-
-
-def whole_hits(hits: EmulatedHits, losses: list[tuple[int, int]]) -> npt.NDArray[np.bool_]:
-    """Which of `hits` came through whole: all bytes sent, and none of them lost in the FIFO.
-
-    `losses`: what the FIFO could not take, as in `FifoRecord`. shape (n,).
-    """
-    hit_bytes = hits["wire"].shape[1]
-    whole: npt.NDArray[np.bool_] = hits["sent_bytes"] == hit_bytes
-    for start, stop in losses:
-        whole &= (hits["stream_start"] + hit_bytes <= start) | (hits["stream_start"] >= stop)
-    return whole

@@ -13,8 +13,8 @@ from daqd.transports.link import Link
 class EmulatedLink(Link):
     """Carries bytes to `model` and its answers back, each `latency_s` seconds after the request for it.
 
-    `disconnect` is the cable pulled out, from any thread: whatever is going on ends in `BoardLost`. After `reconnect`,
-    `open` finds the board again, fresh from power-up. `cable` may be one that does both by itself.
+    While `cable` is pulled out, from any thread, whatever is going on ends in `BoardLost`. When it is plugged in again,
+    `open` finds the board, fresh from power-up.
 
     `clock` (seconds, monotonic) and `sleep` (seconds) are there for tests to bring their own.
     """
@@ -36,14 +36,6 @@ class EmulatedLink(Link):
         self._answers: deque[tuple[float, bytes]] = deque()
         self._arrived = bytearray()
         self._plug = 0
-
-    def disconnect(self) -> None:
-        """Pull the cable out."""
-        self.cable.unplug()
-
-    def reconnect(self) -> None:
-        """Put the cable back in; the board comes up from power-up, and nothing is connected before `open`."""
-        self.cable.plug_in()
 
     def open(self) -> None:
         """Connect; `BoardLost` while the cable is out."""

@@ -112,11 +112,6 @@ class ChipConfig:
                 ]
             )
 
-    def pixel_is_on(self, row: int, column: int) -> bool:
-        """Whether the comparator of a pixel is on. Raises `ChipConfigError` for an unknown pixel."""
-        self._check_pixel(row, column)
-        return not self._column(column) & _comparator(row)
-
     def pixels_on(self) -> tuple[tuple[int, int], ...]:
         """(row, column) of all pixels whose comparator is on, row by row."""
         return tuple(

@@ -33,9 +33,6 @@ CLOCK_REPEAT: Final = 8
 ROUTING, CONFIGURATION = 0x40, 0x60
 """Beginnings of frames to the chips, or-ed with the first id of the chain or that of the chip."""
 
-ALL_CHIPS: Final = 0x7E
-"""Beginning of a configuration frame for all chips."""
-
 SPI_LOAD, SPI_TDAC_LOAD = 0x03, 0x06
 _LOADS = 10
 _GENERATOR_MODE = 0x14

@@ -12,7 +12,7 @@ Several bytes written to one register, or read from it, go one after the other i
 FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_sequence` has what is said in which order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Final
@@ -32,9 +32,6 @@ most that are left over, the last bytes are a read of something; or they are ski
 HEADER_BYTES: Final = 4
 SPI_WRITE_FIFO_BYTES: Final = 16
 """Room in the SPI write FIFO; write no more than that, and only when it is not full."""
-
-SPI_CLOCK_HZ: Final = 100_000_000
-"""The SPI clock of the chip is this over the divider in `Register.SPI_DIVIDER`."""
 
 SCRATCH_VALUE: Final = 0x55
 """What is written to the scratch register to see whether a board is there."""
@@ -174,27 +171,6 @@ def _check_register(register: int) -> None:
 def encode_requests(requests: Iterable[Request]) -> bytes:
     """Several requests as one buffer, to be sent in one go. Raises `GeccoError` as `encode` of each does."""
     return b"".join(request.encode() for request in requests)
-
-
-def answer_bytes(requests: Iterable[Request]) -> int:
-    """How many bytes the board answers to all of `requests`."""
-    return sum(request.answer_bytes for request in requests)
-
-
-def split_answer(requests: Sequence[Request], answer: bytes) -> list[bytes]:
-    """One item for each read among `requests`, in order, from the board's whole answer to them.
-
-    Raises `GeccoError` where the answer is longer or shorter than `answer_bytes(requests)`.
-    """
-    expected = answer_bytes(requests)
-    if len(answer) != expected:
-        raise GeccoError(f"the board answered {len(answer)} bytes to requests for {expected}")
-    items, start = [], 0
-    for request in requests:
-        if isinstance(request, ReadRequest):
-            items.append(answer[start : start + request.length])
-            start += request.length
-    return items
 
 
 class RequestParser:

@@ -32,13 +32,6 @@ class Listener:
         assert self.socket.poll(round(timeout_s * 1000)), "no message came"
         return decode_message(self.socket.recv_multipart())
 
-    def all_until(self, last: Callable[[Message], bool]) -> list[Message]:
-        """Everything up to the message for which `last` is true."""
-        messages = [self.next()]
-        while not last(messages[-1]):
-            messages.append(self.next())
-        return messages
-
     def rest(self) -> list[Message]:
         """What has come and was not taken yet."""
         messages = []

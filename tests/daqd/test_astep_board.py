@@ -375,11 +375,11 @@ def test_a_lost_board_comes_back() -> None:
     bench = AstepBench(emulator={"rate_hz": "max", "hits_limit": 0})
     bench.run()
     assert bench.board.read_readout(1.0) is not None
-    bench.link.disconnect()
+    bench.link.cable.unplug()
     with pytest.raises(BoardLost):
         bench.board.read_readout(1.0)
     bench.board.close()
-    bench.link.reconnect()
+    bench.link.cable.plug_in()
     bench.run()
     assert bench.board.read_readout(1.0) is not None
     counters = bench.board.status().counters

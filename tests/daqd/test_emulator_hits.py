@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from daqd.configuration.config import EmulatorSection
 from daqd.emulator.hit_stream import HitFault
-from daqd.emulator.seeded_hits import SeededHits, whole_hits
+from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import ConfigError
 from protocol.decode import StreamDecoder
 from protocol.readout import AstroPix4Readout
 from tests.daqd.emulated_bench import EmulatedBench
+from tests.daqd.whole_hits import whole_hits
 
 DECODED = ("chip_id", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us")
 MISBEHAVIOUR = {"cut_hits": 0.05, "lost_bytes": 0.05, "garbage": 0.05, "padding": 0.05}

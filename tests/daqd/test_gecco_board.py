@@ -276,7 +276,7 @@ def test_unplugged_in_a_run_and_plugged_in_again() -> None:
     bench = EmulatedBench(ScriptedSource(b"", b"one", b"", b"", b"two"))
     bench.run()
     assert bench.board.read_readout(1) is not None
-    bench.link.disconnect()
+    bench.link.cable.unplug()
     with pytest.raises(BoardLost, match="cable"):
         bench.board.read_readout(1)
     with pytest.raises(BoardLost):
@@ -284,7 +284,7 @@ def test_unplugged_in_a_run_and_plugged_in_again() -> None:
     bench.board.close()
     with pytest.raises(BoardLost):
         bench.board.open()
-    bench.link.reconnect()
+    bench.link.cable.plug_in()
     bench.run()
     readout = bench.board.read_readout(1)
     assert readout is not None

@@ -221,7 +221,7 @@ def test_unplugged_while_configuring() -> None:
     bench.board.open()
 
     def pull_out(request: ReadRequest, answer: bytes) -> bytes:
-        bench.link.disconnect()
+        bench.link.cable.unplug()
         return answer
 
     bench.model.answer_filter = pull_out
@@ -229,7 +229,7 @@ def test_unplugged_while_configuring() -> None:
         bench.board.configure(SETUP)
     bench.board.close()
     bench.model.answer_filter = None
-    bench.link.reconnect()
+    bench.link.cable.plug_in()
     power_up_to_data(bench)
     assert bench.model.chips.chips() == (SETUP.chips[0].values,)
     assert bench.board.read_readout(1) is not None

@@ -83,11 +83,11 @@ def test_what_an_earlier_connection_left_is_not_read() -> None:
 def test_unplugged_and_plugged_in_again() -> None:
     board, _ = link()
     board.write(ECHO)
-    board.disconnect()
+    board.cable.unplug()
     for action in (lambda: board.read(4, 1), lambda: board.write(ECHO), board.open):
         with pytest.raises(BoardLost, match="cable"):
             action()
-    board.reconnect()
+    board.cable.plug_in()
     with pytest.raises(BoardLost, match="not open"):
         board.write(ECHO)
     board.open()
@@ -99,7 +99,7 @@ def test_unplugging_ends_a_read_that_waits() -> None:
     # On the real clock: the reader would wait for an hour, the unplugging has to wake it.
     waiting = EmulatedLink(GeccoModel(ScriptedSource()))
     waiting.open()
-    unplug = threading.Thread(target=waiting.disconnect, name="unplug")
+    unplug = threading.Thread(target=waiting.cable.unplug, name="unplug")
     unplug.start()
     with pytest.raises(BoardLost):
         waiting.read(1, 3600)

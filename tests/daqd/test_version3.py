@@ -12,7 +12,7 @@ from daqd.cli import main
 from daqd.configuration.config import BoardSection, Config, EmulatorSection
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.seeded_frames import SeededFrames
-from daqd.emulator.seeded_hits import SeededHits, whole_hits
+from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import ConfigError
 from protocol import AstroPix3Hit, AstroPix3LayerReadout, AstroPix3Readout, StreamDecoder
 from protocol.chips.chip_setup import ChipSetup
@@ -20,6 +20,7 @@ from protocol.chips.chip_yaml import usual_chip_file
 from protocol.hit import reverse_bit_order
 from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import EmulatedBench
+from tests.daqd.whole_hits import whole_hits
 from tests.protocol import chip_by_hand as by_hand
 
 VERSION = {"chip_version": 3}

@@ -14,10 +14,8 @@ from protocol.registers.gecco import (
     RequestParser,
     SpiConfig,
     WriteRequest,
-    answer_bytes,
     encode_requests,
     register_name,
-    split_answer,
 )
 
 requests = st.one_of(
@@ -68,17 +66,9 @@ def test_a_long_write_is_split_and_no_byte_lost(size: int, headers: int) -> None
     assert b"".join(request.data for request in written if isinstance(request, WriteRequest)) == data
 
 
-def test_queued_requests_and_their_answer() -> None:
+def test_queued_requests() -> None:
     queue = [ReadRequest(Register.SPI_CONFIG), WriteRequest(Register.SCRATCH, b"\x01"), ReadRequest(0x18, 3)]
     assert encode_requests(queue) == bytes.fromhex("00150001 0109000101 00180003")
-    assert answer_bytes(queue) == 4
-    assert split_answer(queue, b"abcd") == [b"a", b"bcd"]
-
-
-@pytest.mark.parametrize("answer", [b"", b"abc", b"abcde"])
-def test_an_answer_of_another_length_is_refused(answer: bytes) -> None:
-    with pytest.raises(GeccoError, match=f"answered {len(answer)} bytes to requests for 4"):
-        split_answer([ReadRequest(0x15), ReadRequest(0x18, 3)], answer)
 
 
 @pytest.mark.parametrize(

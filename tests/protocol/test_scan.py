@@ -96,7 +96,7 @@ def jumps(draw: st.DrawFn) -> list[int]:
 
 
 @given(jumps())
-def testfollowing_side_by_side_isfollowing_one_by_one(following: list[int]) -> None:
+def test_following_side_by_side_is_following_one_by_one(following: list[int]) -> None:
     chain = []
     link = 0
     while link < len(following):
@@ -105,7 +105,7 @@ def testfollowing_side_by_side_isfollowing_one_by_one(following: list[int]) -> N
     assert follow(np.array(following)).tolist() == chain
 
 
-def testfollowing_many_chains() -> None:
+def test_following_many_chains() -> None:
     """So many that they are followed in whole-array steps."""
     random = np.random.default_rng(1)
     count = 5000
