@@ -169,6 +169,8 @@ class MisbehaveSection(Section):
     lost_bytes: Probability = 0.0
     garbage: Probability = 0.0
     padding: Probability = 0.0
+    tot_zero: Probability = 0.0
+    wrong_rows: Probability = 0.0
 
 
 class EmulatorSection(Section):

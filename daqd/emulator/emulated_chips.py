@@ -54,6 +54,14 @@ class EmulatedChips(ABC):
         """The hits of n particles, (n · `hits_each`,) in order, of `hit_class.DTYPE` with its `known` columns."""
 
     @abstractmethod
+    def end_at_once(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """Give `which` of the `hits` no duration."""
+
+    @abstractmethod
+    def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """Move `which` of the `hits` to the first row that the chip does not have."""
+
+    @abstractmethod
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """Their bytes as the chips send them, shape (n, `hit_bytes`)."""
 
@@ -93,6 +101,16 @@ class AstroPix4Chips(EmulatedChips):
         hits["ts_dec1"], hits["ts_dec2"] = leading, leading + tot
         hits["tot_us"] = tot / AstroPix4Hit.CLOCK_CYCLES_PER_US
         return hits
+
+    def end_at_once(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """The second edge is where the first is."""
+        for first, second in (("ts_dec1", "ts_dec2"), ("ts_neg1", "ts_neg2")):
+            hits[second][which] = hits[first][which]
+        hits["tot_us"][which] = 0.0
+
+    def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """There are bits for 32 rows."""
+        hits["row"][which] = self.kind.rows
 
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """The lowest bit of an edge in 25 ns has its own field."""
@@ -151,6 +169,15 @@ class AstroPix3Chips(EmulatedChips):
         hits["tot_dec"], hits["tot_msb"], hits["tot_lsb"] = tot, tot >> 8, tot & 0xFF
         hits["tot_us"] = tot / per_us
         return hits.reshape(-1)
+
+    def end_at_once(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """The counter stays at 0."""
+        for name in ("tot_dec", "tot_msb", "tot_lsb", "tot_us"):
+            hits[name][which] = 0
+
+    def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
+        """Or column, as many as there are rows: there are bits for 64."""
+        hits["location"][which] = self.kind.rows
 
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """Unused bits are 0."""

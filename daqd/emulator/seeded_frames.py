@@ -10,6 +10,7 @@ from daqd.configuration.config import EmulatorSection, MisbehaveSection
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
+from daqd.emulator.odd_hits import OddHits
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
@@ -51,9 +52,10 @@ class SeededFrames(FrameSource):
 
     def _generate(self) -> Iterator[HitBatch]:
         generator = self._generator()
+        odd = OddHits(self._settings.seed, self._settings.misbehave, generator.chips)
         left = self._settings.hits_limit or sys.maxsize
         while left > 0:
-            batch = generator.next_batch()
+            batch = odd.spoil(generator.next_batch())
             yield batch if left > BATCH_HITS else batch.first(left)
             left -= BATCH_HITS
 

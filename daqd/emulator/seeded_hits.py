@@ -13,6 +13,7 @@ from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
 from daqd.emulator.hit_stream import HitStream, StreamPart
+from daqd.emulator.odd_hits import OddHits
 
 
 def emulated_hit_dtype(chips: EmulatedChips) -> np.dtype[np.void]:
@@ -140,9 +141,10 @@ class SeededHits(ByteSource):
 def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tuple[HitBatch, StreamPart]]:
     """Batches of hits and their bytes, up to the limit."""
     generator, stream = HitGenerator(settings, chips, version), HitStream(settings.seed, settings.misbehave)
+    odd = OddHits(settings.seed, settings.misbehave, generator.chips)
     left = settings.hits_limit or sys.maxsize
     while left > 0:
-        batch = generator.next_batch()
+        batch = odd.spoil(generator.next_batch())
         if left <= BATCH_HITS:
             # Nothing follows the last hit: its burst ends with it.
             pause_ns = batch.pause_ns.copy()

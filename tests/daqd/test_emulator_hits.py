@@ -277,3 +277,26 @@ def test_whatever_goes_wrong_decodes_and_adds_up(fault: str) -> None:
     found = set(zip(decoded["chip_id"], decoded["ts_dec1"], decoded["ts_dec2"], strict=True))
     survived = sum((hit["chip_id"], hit["ts_dec1"], hit["ts_dec2"]) in found for hit in whole)
     assert survived > 0.9 * len(whole)
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_odd_hits_are_sent_whole_and_spoil_no_others(version: int) -> None:
+    def hits(**misbehave: float) -> SeededHits:
+        settings = {"rate_hz": "max", "hits_limit": 4000, "misbehave": misbehave}
+        return SeededHits(EmulatorSection.model_validate(settings), 1, version)
+
+    usual, odd = hits().expected_hits(4000), hits(tot_zero=0.1, wrong_rows=0.2).expected_hits(4000)
+    row = "row" if version == 4 else "location"
+    outside, short = odd[row] == (13 if version == 4 else 35), odd["tot_us"] == 0
+    assert np.count_nonzero(outside) == pytest.approx(800, abs=120)
+    assert np.count_nonzero(short) == pytest.approx(400, abs=90)
+    fine = ~outside & ~short
+    assert np.array_equal(odd["wire"][fine], usual["wire"][fine])
+    assert hits(tot_zero=0.1).expected_hits(100)["arrival_ns"].tolist() == usual["arrival_ns"][:100].tolist()
+
+
+def test_odd_hits_decode_as_they_are() -> None:
+    odd = source(rate_hz="max", hits_limit=3000, misbehave={"tot_zero": 0.1, "wrong_rows": 0.2})
+    expected = odd.expected_hits(3000)
+    found = decode(drain(odd, 1 << 30), 1)
+    assert all(np.array_equal(found[name], expected[name]) for name in DECODED)

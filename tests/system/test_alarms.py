@@ -73,6 +73,7 @@ def checker(laboratory: Laboratory) -> Checker:
     return Checker(laboratory)
 
 
+@pytest.mark.finds("silence")
 def test_nothing_is_forgotten(laboratory: Laboratory, checker: Checker) -> None:
     settings = {"stream": {"bind": checker.stream, "catch_up": ""}}
     daemon = laboratory.configure(settings).start()

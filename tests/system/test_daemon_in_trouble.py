@@ -3,6 +3,8 @@
 import sys
 import time
 
+import pytest
+
 from tests.conftest import REPOSITORY
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
@@ -10,6 +12,7 @@ from tests.system.processes import wait_until
 LATE_S = 0.5
 
 
+@pytest.mark.finds("disk", "board_temperature", "queue_depth", "data_age")
 def test_each_trouble_is_an_alarm(laboratory: Laboratory) -> None:
     gates = laboratory.folder / "gates"
     gates.mkdir()

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from tests.system.laboratory import Laboratory, Settings
 
@@ -10,6 +11,7 @@ CHIPS = 4
 HITS = 30_000
 
 
+@pytest.mark.finds("orphan_bytes", "dropped_hits")
 def test_every_byte_is_accounted_for(laboratory: Laboratory) -> None:
     settings: Settings = {
         "board": {"chips": CHIPS},
@@ -38,4 +40,19 @@ def test_every_byte_is_accounted_for(laboratory: Laboratory) -> None:
     assert set(ledger.chip_hits[CHIPS:]) == {0}
     assert sum(ledger.chip_hits) == ledger.hits
     found = {finding["check"] for finding in json.loads(sanity.output.splitlines()[-1])["findings"]}
-    assert {"orphan", "dropped"} <= {check.split("_")[0] for check in found}
+    assert {"orphan_bytes", "dropped_hits"} <= found
+
+
+@pytest.mark.finds("daemon_state", "run_gaps", "tot_zero", "impossible_address")
+def test_what_the_board_does_wrong_is_told_while_it_does(laboratory: Laboratory) -> None:
+    settings: Settings = {
+        "emulator": {"rate_hz": 2000.0, "unplug_every_s": 2.0, "unplug_for_s": 1.5},
+        "emulator.misbehave": {"tot_zero": 0.01, "wrong_rows": 0.01},
+    }
+    daemon = laboratory.configure(settings).start()
+    sanity = laboratory.start("apx-sanity", "--connect", daemon.endpoint, "--json")
+    daemon.call("start")
+    for check in ("tot_zero", "impossible_address", "daemon_state", "run_gaps"):
+        sanity.wait_for_output(f'"check": ?"{check}"')
+    assert daemon.end() == 0
+    assert sanity.end() == 1

@@ -245,6 +245,7 @@ CHECKS = (
 """
 
 
+@pytest.mark.finds("check_failed")
 def test_a_check_that_does_not_return_is_an_alarm_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
     shutil.copy(OWN_CHECKS, tmp_path / "own.py")
@@ -387,6 +388,7 @@ def test_two_do_not_use_the_same_things(tmp_path: Path) -> None:
         assert again.alarms == []
 
 
+@pytest.mark.finds("output_failed")
 def test_an_output_that_fails_is_an_alarm_and_stops_nothing(tmp_path: Path) -> None:
     text = '[command]\nargv = ["/nowhere/at/all"]\nattempts = 1\n'
     with Running(tmp_path, text) as running:

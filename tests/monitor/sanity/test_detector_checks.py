@@ -67,6 +67,7 @@ def only(check: Check, *args: Any, **kwargs: Any) -> set[str]:
     return {subject for _, subject in results}
 
 
+@pytest.mark.finds("noisy_pixel")
 @pytest.mark.parametrize("rate_hz", [5, 500])
 def test_a_hot_pixel(rate_hz: float) -> None:
     board = emulated(4, rate_hz=rate_hz, hot_pixels=[[2, 3, 7, 50]])
@@ -104,6 +105,7 @@ def test_a_beam_spot_is_no_noise() -> None:
     assert only(NOISY_PIXEL, emulated(1, rate_hz=500, hot_pixels=spot), 300) == set()
 
 
+@pytest.mark.finds("dead_pixel")
 def test_a_dead_pixel() -> None:
     board = emulated(2, rate_hz=500, dead_pixels=[[1, 4, 4], [0, 0, 15]])
     assert only(DEAD_PIXEL, board, 400, chips=2) == {"chip 1 pixel 4/4", "chip 0 pixel 0/15"}
@@ -114,6 +116,7 @@ def test_a_pixel_that_dies() -> None:
     assert only(DEAD_PIXEL, changes_at(300, alive, dead), 600) == {"chip 0 pixel 5/6"}
 
 
+@pytest.mark.finds("dead_column")
 @pytest.mark.parametrize("version", [3, 4])
 def test_a_dead_column(version: int) -> None:
     kind = emulated_chips(version).kind
@@ -126,6 +129,7 @@ def chip(number: int) -> list[list[int]]:
     return [[number, row, column] for row in range(13) for column in range(16)]
 
 
+@pytest.mark.finds("dead_chip")
 def test_a_dead_chip_and_one_that_dies() -> None:
     dead = emulated(4, rate_hz=200, dead_pixels=chip(2))
     assert only(DEAD_CHIP, dead, 120, chips=4) == {"chip 2"}
@@ -146,6 +150,7 @@ def test_pixels_that_are_switched_off_are_not_dead_and_the_injected_one_is_not_n
     assert run_checks(board, 300, record=record) == []
 
 
+@pytest.mark.finds("rate_drop")
 def test_a_rate_that_drops_and_one_that_ends() -> None:
     much, little = (emulated(1, rate_hz=rate, seed=3) for rate in (100, 20))
     assert only(RATE_DROP, changes_at(400, much, little), 600) == {""}
@@ -155,6 +160,7 @@ def test_a_rate_that_drops_and_one_that_ends() -> None:
     assert results[-1][1].level is AlarmLevel.CRITICAL
 
 
+@pytest.mark.finds("rate_jump")
 def test_a_rate_that_jumps() -> None:
     little, much = (emulated(1, rate_hz=rate) for rate in (100, 500))
     assert only(RATE_JUMP, changes_at(400, little, much), 600) == {""}
@@ -167,6 +173,7 @@ def test_a_rate_that_changes_less_is_well() -> None:
     assert run_checks(changes_at(400, much, little), 600, checks=(RATE_DROP,)) == []
 
 
+@pytest.mark.finds("tot_saturation")
 def test_saturated_times_over_threshold() -> None:
     board = emulated(2, rate_hz=100, tot_mean_us=6500, tot_sigma_us=0)
     assert only(TOT_SATURATION, board, 120, chips=2) == {"chip 0", "chip 1"}
@@ -174,6 +181,7 @@ def test_saturated_times_over_threshold() -> None:
     assert only(TOT_SATURATION, board, 120, version=3) == {"chip 0"}
 
 
+@pytest.mark.finds("tot_shift")
 def test_a_shift_of_the_time_over_threshold() -> None:
     usual, longer, little = (emulated(2, rate_hz=100, tot_mean_us=tot) for tot in (200, 240, 210))
     assert only(TOT_SHIFT, changes_at(300, usual, longer), 400, chips=2) == {"chip 0", "chip 1"}
@@ -187,6 +195,7 @@ def test_a_board_whose_clock_is_off(per_second: float, subjects: set[str]) -> No
     assert only(CLOCK_DRIFT, board, 400, layers=1, clock=lambda s: s * per_second) == subjects
 
 
+@pytest.mark.finds("clock_drift")
 def test_a_board_whose_clock_jumps() -> None:
     board = emulated(1, layers=1, rate_hz=50)
     assert only(CLOCK_DRIFT, board, 400, layers=1, clock=lambda s: s + (5 if s > 200 else 0)) == {"jump"}

@@ -75,6 +75,7 @@ def test_a_reference_of_other_chips_says_nothing(reference: Reference) -> None:
     assert run_checks(board, 60, version=3, checks=reference_checks(reference)) == []
 
 
+@pytest.mark.finds("tot_reference", "spectrum_reference")
 def test_another_median_and_spectrum(reference: Reference) -> None:
     assert compare(reference, tot_mean_us=300) == {
         (check, chip) for check in ("tot_reference", "spectrum_reference") for chip in ("chip 0", "chip 1")
@@ -87,6 +88,7 @@ def test_a_little_of_something_else_in_the_spectrum_is_allowed(reference: Refere
     assert compare(reference, tot_mean_us=236) == set()
 
 
+@pytest.mark.finds("map_reference")
 def test_another_map(reference: Reference) -> None:
     assert compare(reference, hot_pixels=[]) == {("map_reference", "chip 1")}
     corner = [[0, row, column, 8] for row in range(6) for column in range(8)]
