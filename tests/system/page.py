@@ -75,13 +75,13 @@ class Page:
 
 
 @contextmanager
-def chromium() -> Iterator[Callable[..., Page]]:
+def chromium(*options: str) -> Iterator[Callable[..., Page]]:
     """Makes pages: `page(width, height, scheme)`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *options]
         )
 
         def page(width: int, height: int, scheme: str = "light", touch: bool = False) -> Page:
