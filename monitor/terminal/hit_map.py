@@ -6,9 +6,9 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from monitor.terminal import colour_map
+from monitor.terminal.composed_lines import ComposedLines
 from monitor.terminal.figures import grouped
 
 _MARGIN = 3
@@ -16,19 +16,15 @@ _LABEL = Style(dim=True)
 MAX_SCALE = 8
 
 
-class HitMap(Widget):
-    """Hits per pixel: rows downwards from 0, columns from 0. As large as whole dots per pixel allow.
-
-    `show` takes what is to be drawn; lines are composed once and kept until then.
-    """
+class HitMap(ComposedLines):
+    """Hits per pixel: rows downwards from 0, columns from 0. As large as whole dots per pixel allow."""
 
     def __init__(self, rows: int, columns: int, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._rows = rows
         self._columns = columns
         self._counts: npt.NDArray[np.int64] = np.zeros((rows, columns), np.int64)
         self._logarithmic = False
-        self._strips: list[Strip] | None = None
         self.border_title = "hit map"
 
     def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> bool:
@@ -41,8 +37,7 @@ class HitMap(Widget):
         self._rows, self._columns = counts.shape
         self._counts, self._logarithmic = counts, logarithmic
         self.border_subtitle = self._legend(int(counts.max(initial=0)))
-        self._strips = None
-        self.refresh()
+        self.compose_anew()
         return reshaped
 
     def fitting_width(self, size: Size) -> int:
@@ -59,24 +54,6 @@ class HitMap(Widget):
         steps = (1, colour_map.LEVELS // 4, colour_map.LEVELS // 2, 3 * colour_map.LEVELS // 4, colour_map.LEVELS)
         shades = "".join(f"[{colour_map.colour(level).get_truecolor().hex}]██[/]" for level in steps)
         return f"1 {shades} {grouped(largest)}{' log' if self._logarithmic else ''}" if largest else "no hits"
-
-    def notify_style_update(self) -> None:
-        """The theme has changed: compose anew."""
-        self._strips = None
-        super().notify_style_update()
-
-    def on_resize(self) -> None:
-        """Another size: compose anew."""
-        self._strips = None
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y` of the map."""
-        if self._strips is None:
-            self._strips = self._compose_lines()
-        if y >= len(self._strips):
-            return Strip.blank(self.size.width, self.rich_style)
-        return self._strips[y]
 
     def _compose_lines(self) -> list[Strip]:
         scale, plain = self.scale(self.size), self.rich_style
@@ -103,6 +80,3 @@ class HitMap(Widget):
         step = next(step for step in (1, 2, 4, 8) if step * scale > len(str(self._columns - 1)))
         marks = (f"{column:<{step * scale}}" for column in range(0, self._columns, step))
         return " " * _MARGIN + "".join(marks)
-
-    def _fitted(self, segments: list[Segment], style: Style) -> Strip:
-        return Strip(segments).adjust_cell_length(self.size.width, style)

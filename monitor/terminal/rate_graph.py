@@ -8,8 +8,8 @@ import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
-from textual.widget import Widget
 
+from monitor.terminal.composed_lines import ComposedLines
 from monitor.terminal.figures import scaled
 from monitor.terminal.spectrum import EIGHTHS, heights
 
@@ -40,18 +40,17 @@ def columns_of(values: Values, columns: int) -> Values:
     return means
 
 
-class RateGraph(Widget):
-    """A rate in equal bins of time, as far back as it is known; lines are composed once and kept until `show`."""
+class RateGraph(ComposedLines):
+    """A rate in equal bins of time, as far back as it is known."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rate-graph--bar"}
 
     def __init__(self, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._times: Values = np.zeros(0)
         self._rates: Values = np.zeros(0)
         self._bin_s = 1
         self._logarithmic = False
-        self._strips: list[Strip] | None = None
 
     def show(self, rate: tuple[Values, Values], bin_s: int, title: str, *, logarithmic: bool) -> None:
         """Draw (t_s (n,), per_second (n,)), in bins of `bin_s` seconds of which `t_s` is the middle, from now on."""
@@ -64,26 +63,7 @@ class RateGraph(Widget):
         self._times, self._rates, self._bin_s, self._logarithmic = times, rates, bin_s, logarithmic
         known = rates[~np.isnan(rates)]
         self.border_subtitle = f"mean {scaled(float(known.mean()), 'Hz')}" if len(known) else ""
-        self._strips = None
-        self.refresh()
-
-    def notify_style_update(self) -> None:
-        """The theme has changed: compose anew."""
-        self._strips = None
-        super().notify_style_update()
-
-    def on_resize(self) -> None:
-        """Another size: compose anew."""
-        self._strips = None
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y`."""
-        if self._strips is None:
-            self._strips = self._compose_lines()
-        if y >= len(self._strips):
-            return Strip.blank(self.size.width, self.rich_style)
-        return self._strips[y]
+        self.compose_anew()
 
     def _compose_lines(self) -> list[Strip]:
         plain = self.rich_style
@@ -113,6 +93,3 @@ class RateGraph(Widget):
         edges_s = (self._times[0] - self._bin_s / 2, self._times[-1] + self._bin_s / 2)
         begin, end = (f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S}" for at_s in edges_s)
         return " " * margin + f"{begin}{end + ' UTC':>{max(columns - len(begin), 0)}}"
-
-    def _fitted(self, segments: list[Segment], style: Style) -> Strip:
-        return Strip(segments).adjust_cell_length(self.size.width, style)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
-from textual.widget import Widget
 
+from monitor.terminal.composed_lines import ComposedLines
 from monitor.terminal.figures import grouped, nice_ceiling, scaled
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -44,18 +44,17 @@ def heights(values: npt.NDArray[np.float64], lines: int, *, logarithmic: bool) -
     return np.where(values > 0, np.maximum(eighths, 1), 0)
 
 
-class Spectrum(Widget):
-    """A spectrum in equal bins from 0, in `unit`; lines are composed once and kept until `show` brings others."""
+class Spectrum(ComposedLines):
+    """A spectrum in equal bins from 0, in `unit`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"spectrum--bar"}
 
     def __init__(self, unit: str, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._bin_width = 1.0
         self._unit = unit
         self._counts: npt.NDArray[np.int64] = np.zeros(1, np.int64)
         self._logarithmic = False
-        self._strips: list[Strip] | None = None
 
     def show(self, counts: npt.NDArray[np.int64], bin_width: float, title: str, *, logarithmic: bool) -> None:
         """Draw `counts` (n,) in bins of `bin_width`, from now on."""
@@ -64,9 +63,8 @@ class Spectrum(Widget):
         if same and np.array_equal(counts, self._counts):
             return
         self._counts, self._bin_width, self._logarithmic = counts, bin_width, logarithmic
-        self._strips = None
         self.border_subtitle = self._remark()
-        self.refresh()
+        self.compose_anew()
 
     def _remark(self) -> str:
         """Median, and how many lie beyond what is shown."""
@@ -78,24 +76,6 @@ class Spectrum(Widget):
         beyond = total - int(cumulative[shown_bins(self._counts, self._bin_width) - 1])
         digits = 0 if self._bin_width >= 1 else 2
         return f"median {median:.{digits}f} {self._unit}" + (f" · {grouped(beyond)} beyond" if beyond else "")
-
-    def notify_style_update(self) -> None:
-        """The theme has changed: compose anew."""
-        self._strips = None
-        super().notify_style_update()
-
-    def on_resize(self) -> None:
-        """Another size: compose anew."""
-        self._strips = None
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y`."""
-        if self._strips is None:
-            self._strips = self._compose_lines()
-        if y >= len(self._strips):
-            return Strip.blank(self.size.width, self.rich_style)
-        return self._strips[y]
 
     def _compose_lines(self) -> list[Strip]:
         plain = self.rich_style
@@ -131,6 +111,3 @@ class Spectrum(Widget):
             at += step
         text[len(text) - len(self._unit) :] = self._unit
         return "".join(text)
-
-    def _fitted(self, segments: list[Segment], style: Style) -> Strip:
-        return Strip(segments).adjust_cell_length(self.size.width, style)
