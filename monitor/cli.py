@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from monitor.alarm_client import default_control_endpoint
+from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
@@ -31,6 +33,7 @@ examples:
 keys of the screen:
   c C  next, previous chip     l  logarithmic or linear            m  the last minute, or all of the run
   t    rates: 10 min, 1 h, 12 h     f  freeze     r  empty the histograms     q  quit
+  a    alarms: acknowledge, silence
 
 exit codes:
   0  fine
@@ -72,6 +75,11 @@ def build_parser() -> ProgramParser:
         help=f"show the alarms of the sanity checker that publishes there (default {DEFAULT_ALARM_ENDPOINT})",
     )
     add_alarm_key_argument(watch)
+    watch.add_argument(
+        "--alarm-control",
+        metavar="ENDPOINT",
+        help="where they are acknowledged: control socket of that checker (default: of the one called bench)",
+    )
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -99,8 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if getattr(arguments, "json", False) and not arguments.once:
         parser.error("--json goes with --once")
-    if getattr(arguments, "once", False) and arguments.alarms is not None:
-        parser.error("--alarms does not go with --once: apx-sanity alarms --json has them")
+    if getattr(arguments, "once", False) and (arguments.alarms or arguments.alarm_control):
+        option = "--alarms" if arguments.alarms else "--alarm-control"
+        parser.error(f"{option} does not go with --once: apx-sanity alarms --json has them")
     try:
         code: int = arguments.run(arguments)
     except (EndpointError, KeysError, MisuseError) as error:
@@ -129,14 +138,16 @@ def run_watch(arguments: argparse.Namespace) -> int:
             print_once(client, geometry, arguments.timeout, as_json=arguments.json)
         return 0
     endpoint = arguments.alarms or DEFAULT_ALARM_ENDPOINT
+    control = arguments.alarm_control or default_control_endpoint("bench")
     try:
+        desk = alarm_desk(control, "a terminal", arguments.alarms_server_key, arguments.key)
         alarms = AlarmReceiver(alarm_client(endpoint, arguments.alarms_server_key, arguments.key))
     except (EndpointError, KeysError):
         client.close()
         raise
     with alarms:
         if sys.stdout.isatty() and sys.stdin.isatty():
-            return show_screen(client, geometry, alarms)
+            return show_screen(client, geometry, alarms, desk)
         with client:
             print_lines(client, geometry, alarms)
     return 0
@@ -190,14 +201,14 @@ def print_lines(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver)
                 print(f"{line} | alarms {wrong}" if wrong else line, flush=True)
 
 
-def show_screen(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver) -> int:
+def show_screen(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver, desk: AlarmDesk) -> int:
     """Draw on the terminal until q, Ctrl-C or a signal."""
     # Textual takes a quarter of a second to import: not for --once.
     from monitor.receiver import Receiver
     from monitor.terminal.app import WatchApp
 
     with Receiver(client, geometry) as receiver:
-        app = WatchApp(receiver, alarms)
+        app = WatchApp(receiver, alarms, desk)
         with ended_by_signals(app.end, within_s=_END_WITHIN_S):
             app.run()
     return app.return_code or 0

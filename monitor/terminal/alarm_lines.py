@@ -27,18 +27,23 @@ def alarm_lines(alarms: Sequence[Alarm], trouble: str, most: int) -> list[Text]:
     elif text := summary(alarms):
         worst = max((alarm.level for alarm in alarms if not alarm.acknowledged), key=lambda level: level.rank)
         head.append(f" {text} ", _STYLES[worst])
-        head.append("  apx-sanity ack ID", "dim")
+        head.append("  a: look at them, acknowledge", "dim")
     else:
         head.append(f"{len(alarms)} acknowledged", "dim")
-    return [head, *(_alarm(alarm) for alarm in alarms[: most - 1])]
+    return [head, *(_line_of(alarm) for alarm in alarms[: most - 1])]
 
 
 def _line() -> Text:
     return Text("alarms  ", "dim italic", no_wrap=True, overflow="ellipsis", end="")
 
 
-def _alarm(alarm: Alarm) -> Text:
-    text = Text("  ", no_wrap=True, overflow="ellipsis")
+def _line_of(alarm: Alarm) -> Text:
+    return Text("  ", no_wrap=True, overflow="ellipsis").append_text(alarm_text(alarm))
+
+
+def alarm_text(alarm: Alarm) -> Text:
+    """All there is to say of an alarm."""
+    text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" {alarm.level} ", "dim" if alarm.acknowledged else _STYLES[alarm.level])
     text.append(f" {datetime.fromtimestamp(alarm.since_ns / 1e9, UTC):%H:%M:%S} ", "dim")
     marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]

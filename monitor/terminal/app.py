@@ -9,12 +9,14 @@ from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.widgets import Footer
 
+from monitor.alarm_desk import AlarmDesk
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.detector import ChipPlace, HitKind
 from monitor.receiver import Receiver
 from monitor.state.time_series import SPANS, Span
 from monitor.terminal import status_lines
 from monitor.terminal.alarm_lines import alarm_lines
+from monitor.terminal.alarm_screen import AlarmScreen
 from monitor.terminal.figures import grouped
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.rate_graph import RateGraph
@@ -33,7 +35,10 @@ _SPAN_NAMES: dict[Span, str] = {"10min": "10 min", "1h": "1 h", "12h": "12 h"}
 
 
 class WatchApp(App[None]):
-    """Draws what `receiver` has, three times a second. Ends with q or Ctrl-C, exit code 0; or by `end`."""
+    """Draws what `receiver` has, three times a second. Ends with q or Ctrl-C, exit code 0; or by `end`.
+
+    `alarms`: of a sanity checker; `desk`: where they can be acknowledged.
+    """
 
     CSS_PATH = "watch.tcss"
     TITLE = "apx-monitor"
@@ -48,12 +53,14 @@ class WatchApp(App[None]):
         Binding("t", "span", "time"),
         Binding("f", "toggle_freeze", "freeze"),
         Binding("r", "reset", "reset"),
+        Binding("a", "alarms", "alarms"),
     ]
 
-    def __init__(self, receiver: Receiver, alarms: AlarmReceiver | None = None) -> None:
+    def __init__(self, receiver: Receiver, alarms: AlarmReceiver | None = None, desk: AlarmDesk | None = None) -> None:
         super().__init__()
         self._receiver = receiver
         self._alarms = alarms
+        self._desk = desk
         self._chip: ChipPlace | None = None
         self._logarithmic = False
         self._recent = False
@@ -189,6 +196,11 @@ class WatchApp(App[None]):
         """Stop drawing, or go on; receiving goes on all the time."""
         self._frozen = not self._frozen
         self.draw()
+
+    def action_alarms(self) -> None:
+        """Look at all alarms."""
+        if self._alarms is not None:
+            self.push_screen(AlarmScreen(self._alarms, self._desk))
 
     def action_reset(self) -> None:
         """Empty the histograms."""

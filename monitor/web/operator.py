@@ -4,11 +4,11 @@ import asyncio
 import hmac
 import json
 import logging
-from typing import Any, Final
+from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from monitor.alarm_client import AlarmControlClient
+from monitor.alarm_desk import AlarmCommand, AlarmDesk
 from monitor.control import Controller, ControlRefusal
 from monitor.errors import AlarmServiceError
 from monitor.web.access import Access
@@ -17,7 +17,6 @@ from protocol.wire.alarms import MAX_ID_LETTERS
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header, no token
-SILENCE_S: Final = 3600.0
 _MOST_BYTES = 4096
 _MOST_COMMENT = 1000
 
@@ -28,10 +27,10 @@ class Operator:
     One command at a time to the daemon.
     """
 
-    def __init__(self, token: str, controller: Controller | None, alarm_control: str | None = None) -> None:
+    def __init__(self, token: str, controller: Controller | None, desk: AlarmDesk | None = None) -> None:
         self._token = token
         self._controller = controller
-        self._alarm_control = alarm_control
+        self._desk = desk
         self._busy = asyncio.Lock()
 
     @property
@@ -42,7 +41,7 @@ class Operator:
     @property
     def alarms(self) -> bool:
         """Whether alarms can be acknowledged and silenced."""
-        return self._alarm_control is not None
+        return self._desk is not None
 
     def knows(self, token: str) -> bool:
         """Whether that is the operator's token."""
@@ -55,16 +54,11 @@ class Operator:
         async with self._busy:
             return await self._controller.call(name, **args)
 
-    async def alarm_command(self, name: str, **args: Any) -> dict[str, Any]:
-        """Result of a command to the sanity checker; `AlarmServiceError` where it refuses, or is not there."""
-        if self._alarm_control is None:
+    async def alarm_command(self, command: AlarmCommand, alarm: str) -> None:
+        """Have the sanity checker do that; `AlarmServiceError` where it refuses, or is not there."""
+        if self._desk is None:
             raise AlarmServiceError("alarms are not acknowledged from this page")
-        return await asyncio.to_thread(_ask, self._alarm_control, name, args)
-
-
-def _ask(endpoint: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
-    with AlarmControlClient(endpoint) as client:
-        return client.call(name, **args)
+        await asyncio.to_thread(self._desk.act, command, alarm)
 
 
 def control_routes(operator: Operator, access: Access) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
@@ -148,17 +142,14 @@ class ControlHandler(OperatorHandler):
 class AlarmHandler(OperatorHandler):
     """`POST /alarms/ack`, `/alarms/silence` (for an hour) and `/alarms/unsilence` with `{"id": …}` of an alarm."""
 
-    async def post(self, command: str) -> None:
+    async def post(self, command: AlarmCommand) -> None:
         """Obey."""
         alarm = self.body().get("id")
         if not isinstance(alarm, str) or not 0 < len(alarm) <= MAX_ID_LETTERS or not alarm.isprintable():
             raise HTTPError(400, reason="No id of an alarm")
         log.info("%s %s from %s", command, alarm, self.request.remote_ip)
-        args: dict[str, Any] = {"ids": [alarm]} if command == "ack" else {"pattern": alarm}
-        if command == "silence":
-            args |= {"for_s": SILENCE_S, "reason": "from the page"}
         try:
-            await self.operator.alarm_command(command, **args)
+            await self.operator.alarm_command(command, alarm)
         except AlarmServiceError as error:
             self.refuse(error)
             return

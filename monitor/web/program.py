@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
 from monitor.control import Controller
@@ -128,7 +129,7 @@ def _operator(arguments: argparse.Namespace) -> Operator | None:
         )
     if not commanded:
         return None
-    return Operator(read_token(arguments.operator_token_file), _controller(arguments), arguments.alarm_control)
+    return Operator(read_token(arguments.operator_token_file), _controller(arguments), _alarm_desk(arguments))
 
 
 def _controller(arguments: argparse.Namespace) -> Controller | None:
@@ -138,6 +139,12 @@ def _controller(arguments: argparse.Namespace) -> Controller | None:
     if arguments.control.startswith("tcp://") and keys is None:
         raise AccessError(f"{arguments.control} takes commands only with keys: give --server-key and --key")
     return Controller(arguments.control, keys)
+
+
+def _alarm_desk(arguments: argparse.Namespace) -> AlarmDesk | None:
+    if arguments.alarm_control is None:
+        return None
+    return alarm_desk(arguments.alarm_control, "the page", arguments.alarms_server_key, arguments.key)
 
 
 def own_plots(path: Path | None) -> tuple[Plot, ...]:

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from daqd.publishing.stream import Stream
+from monitor.alarm_desk import AlarmDesk
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.detector import Geometry
@@ -23,6 +24,7 @@ from protocol.wire.messages import Header, Message, Topic, encode_body, encode_m
 from tests.key_ring import KeyRing
 from tests.monitor.conftest import Bind
 from tests.monitor.made_alarms import made_alarm
+from tests.monitor.made_checker import made_checker
 from tests.monitor.publishing import T0_NS, TestPublisher, make_apart, make_hits, run_record
 
 PATIENCE_S = 20.0
@@ -279,3 +281,50 @@ def test_alarms_have_a_line_and_the_worst_of_them_one_each(publisher: TestPublis
         checker.wait_for_subscription("alarm")
         app = WatchApp(receiver, alarms)
         play(app, script, (120, 40))
+
+
+def test_alarms_are_acknowledged_and_silenced(publisher: TestPublisher, bind: Bind, tmp_path: Path) -> None:
+    checker = bind()
+    worse = made_alarm(id="data_age", level="critical", text="[b]no hits[/b]\x1b[2J for 12 s")
+
+    async def script(pilot: Pilot[None]) -> None:
+        await until(pilot, app, "no sanity checker")
+        await pilot.press("a")
+        await until_screen(pilot, app, "no sanity checker is connected")
+        await pilot.press("a", "escape")
+        checker.send(alarm_frames(worse, made_alarm()))
+        await until(pilot, app, "1 critical, 1 warning", "a: look at them")
+        await pilot.press("a")
+        await until_screen(pilot, app, "data_age: [b]no hits[/b] [2J for 12 s", "hot:a: 30 Hz", "silence 1 h")
+        await pilot.press("a")
+        await until_screen(pilot, app, "no alarm is that: nothing was acknowledged")
+        await pilot.press("down")
+        # The list is told again, in another order: what was chosen stays chosen.
+        checker.send(alarm_frames(made_alarm(), worse, made_alarm(id="new"), seq=1))
+        await until_screen(pilot, app, "new: 30 Hz")
+        for key, said in (("a", "is acknowledged"), ("s", "calls nobody for an hour"), ("u", "calls again")):
+            await pilot.press(key)
+            await until_screen(pilot, app, f"hot:a {said}")
+        await pilot.press("escape")
+        await until(pilot, app, "hits per second")
+        assert made.asked[1:] == [
+            ("ack", {"ids": ["hot:a"]}),
+            ("silence", {"pattern": "hot:a", "for_s": 3600.0, "reason": "from a terminal"}),
+            ("unsilence", {"pattern": "hot:a"}),
+        ]
+
+    with (
+        made_checker(tmp_path) as made,
+        Receiver(StreamClient(publisher.endpoint), Geometry()) as receiver,
+        AlarmReceiver(StreamClient(checker.endpoint, [Topic.ALARM])) as alarms,
+    ):
+        checker.wait_for_subscription("alarm")
+        app = WatchApp(receiver, alarms, AlarmDesk(made.endpoint, "a terminal"))
+        play(app, script, (120, 40))
+
+
+async def until_screen(pilot: Pilot[None], app: WatchApp, *texts: str) -> None:
+    """Wait until all of `texts` are on what stands in front."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(any(text in line for line in lines(app)) for text in texts):
+            await pilot.pause(0.05)

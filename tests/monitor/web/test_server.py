@@ -3,13 +3,16 @@
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from monitor.alarm_desk import AlarmDesk
 from monitor.control import Controller
 from monitor.web.access import COOKIE, Access
 from monitor.web.operator import Operator
 from protocol.ledger import Ledger
+from tests.monitor.made_checker import made_checker
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 from tests.monitor.web.serving import Served, run, serving
 
@@ -229,5 +232,42 @@ def test_only_the_operator_commands(publisher: TestPublisher) -> None:
             answer = await served.post("/control/start", '{"comment": "hello"}', **token)
             assert answer.code == 409
             assert "is daqd running?" in json.loads(answer.body)["message"]
+
+    run(script)
+
+
+def test_only_the_operator_acknowledges(publisher: TestPublisher, tmp_path: Path) -> None:
+    with made_checker(tmp_path) as checker:
+        operator = Operator(TOKEN, None, AlarmDesk(checker.endpoint, "the page"))
+
+        async def script() -> None:
+            async with serving(publisher, operator=operator) as served:
+                token = {"X-Operator-Token": TOKEN}
+                assert b'"operator": {"runs": false, "alarms": true}' in (await served.get("/")).body
+                hot = '{"id": "hot:a"}'
+                assert (await served.post("/alarms/ack", hot)).code == 403
+                assert (await served.post("/alarms/ack", hot, **token, Origin="http://evil.example")).code == 403
+                assert (await served.post("/control/start", "{}", **token)).code in (404, 405)
+                for body in ("nonsense", "[]", "{}", '{"id": 1}', '{"id": ""}', json.dumps({"id": "x" * 200})):
+                    assert (await served.post("/alarms/ack", body, **token)).code == 400
+                assert checker.asked == []
+                for command in ("ack", "silence", "unsilence"):
+                    assert (await served.post(f"/alarms/{command}", hot, **token)).code == 200
+                assert [command for command, _ in checker.asked] == ["ack", "silence", "unsilence"]
+                assert checker.asked[1][1] == {"pattern": "hot:a", "for_s": 3600.0, "reason": "from the page"}
+                answer = await served.post("/alarms/ack", '{"id": "cold"}', **token)
+                assert (answer.code, json.loads(answer.body)["message"][:16]) == (409, "no alarm is that")
+
+        run(script)
+
+
+def test_no_checker_to_acknowledge_at(publisher: TestPublisher) -> None:
+    operator = Operator(TOKEN, None, AlarmDesk("ipc:///nowhere/at-all.ipc", "the page"))
+
+    async def script() -> None:
+        async with serving(publisher, operator=operator) as served:
+            answer = await served.post("/alarms/ack", '{"id": "hot:a"}', **{"X-Operator-Token": TOKEN})
+            assert answer.code == 409
+            assert "no apx-sanity is at ipc:///nowhere/at-all.ipc" in json.loads(answer.body)["message"]
 
     run(script)
