@@ -192,3 +192,65 @@ def the_server_ends(page: Page, program: Program) -> None:
     assert re.fullmatch(r"no connection to the monitor since \d\d:\d\d:\d\d UTC: trying again", said[0])
     assert set(said) == {said[0]}
     assert page.text("#state").lower() == "disconnected"
+
+
+@needs_chromium
+def test_a_dead_daemon_and_its_alarm(laboratory: Laboratory) -> None:
+    """The page does not go on saying "running"; the operator, and nobody else, acknowledges what the checker says."""
+    stream, alarms, control = (
+        f"ipc://{laboratory.runtime_dir}/{name}.ipc" for name in ("stream", "alarms", "x/sanity")
+    )
+    daemon = laboratory.configure({"stream": {"bind": stream, "catch_up": ""}}).start()
+    (laboratory.folder / "operator.token").write_text("token-of-the-operator")
+    (laboratory.folder / "sanity.toml").write_text(
+        f'''
+        sanity.directory = "{laboratory.folder}/kept"
+        stream.connect = "{stream}"
+        publish.bind = "{alarms}"
+        control.endpoint = "{control}"
+        [checks]
+        silence = {{ max_s = 1.5, level = "critical" }}
+        data_age = {{ enabled = false }}
+        '''
+    )
+    laboratory.start("apx-sanity", "-c", "sanity.toml").wait_for_output("")
+    operated = ("--operator-token-file", "operator.token", "--alarm-control", control)
+    _, address = serve(laboratory, "--connect", stream, "--alarms", alarms, *operated)
+    daemon.call("start")
+    with chromium() as open_page:
+        page = open_page(1440, 900).open(address)
+        page.wait_for("a run", lambda: page.text("#state").lower() == "running")
+        page.wait_for("no alarms", lambda: page.text("#alarms .said") == "no alarms")
+        assert not page.tab.locator("#badge").is_visible()
+        daemon.program.kill()
+        page.wait_for("silence is told", lambda: page.text("#state").lower().startswith("no data for 0:00:"))
+        assert page.text("#trouble") == "the daemon is silent; when it was last heard it was running"
+        page.wait_for("an alarm", lambda: page.tab.locator("#alarms .alarm.critical").count() == 1)
+        page.wait_for("the title tells it", lambda: page.tab.title().startswith("1 critical · no data for"))
+        page.tab.click("#badge")
+
+        button = page.tab.locator("#alarms button.ack")
+        assert not button.is_visible(), "before there is a token, nothing can be pressed"
+        page.tab.fill("#token", "not-that-one")
+        button.click()
+        page.wait_for("a refusal", lambda: "not the operator's token" in page.text("#alarms .actions"))
+        page.tab.fill("#token", "token-of-the-operator")
+        button.focus()
+        updates = page.ask("astropix.stream.updates")
+        page.wait_for("updates", lambda: page.ask("astropix.stream.updates") > updates + 2)
+        assert page.ask("document.activeElement.className") == "ack", "updates take the focus away"
+        page.picture(pictures() / "alarm.png")
+        page.tab.keyboard.press("Enter")
+        page.wait_for("it is acknowledged", lambda: "acknowledged" in page.text("#alarms .alarm .quiet"))
+        page.wait_for("nobody is called", lambda: not page.tab.locator("#badge").is_visible())
+        page.tab.click("#alarms button.silence")
+        page.wait_for("it is silenced", lambda: "silenced" in page.text("#alarms .alarm .quiet"))
+        assert (
+            page.ask(
+                "[...document.querySelectorAll('button, select, input')].filter((each) => !each.labels?.length "
+                "&& !each.textContent.trim() && !each.getAttribute('aria-label')).length"
+            )
+            == 0
+        )
+        # A browser says on its console what was refused.
+        assert all("403" in trouble for trouble in page.troubles)
