@@ -18,7 +18,8 @@ from daqd.errors import DaqError
 
 log = logging.getLogger(__name__)
 
-_READY_S = 20.0
+_READY_S = 60.0
+"""Of a computer that is busy starting up, too; one that dies is not waited for."""
 _STOP_S = 10.0
 _BACKOFF_S = (0.05, 0.5, 1.0)
 _STABLE_S = 30.0
@@ -74,11 +75,15 @@ class ChildProcess(ABC):
         await self._spawn()
         self._watcher = asyncio.create_task(self._watch(), name=self.NAME)
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
+            why = (
+                "its message is above" if done else f"it was not ready after {_READY_S:g} s: is this computer too busy?"
+            )
             ready.cancel()
+            self._kill()  # what has not begun has nothing to finish
             await self.stop()
-            raise ChildError(f"the {self.NAME} did not start at {self._bind}; its message is above")
+            raise ChildError(f"the {self.NAME} did not start at {self._bind}; {why}")
 
     def tell(self, notice: Notice) -> None:
         """Send a line to the child, from any thread. One that does not read its input misses some."""
@@ -98,9 +103,13 @@ class ChildProcess(ABC):
         done, _ = await asyncio.wait({self._watcher}, timeout=_STOP_S)
         if not done and self._process is not None:
             log.warning("the %s had more to do after %.0f s and was ended", self.NAME, _STOP_S)
+            self._kill()
+        await asyncio.gather(self._watcher, return_exceptions=True)
+
+    def _kill(self) -> None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-        await asyncio.gather(self._watcher, return_exceptions=True)
 
     def _close_pipe(self) -> None:
         """Tell the child that nothing more will come."""

@@ -151,6 +151,22 @@ def test_an_address_that_is_taken(store: RunStore, caplog: pytest.LogCaptureFixt
     assert "cannot publish at" in caplog.text
 
 
+def test_a_publisher_that_is_too_slow(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has given no message that could be above, and nothing to finish that could be waited for."""
+    monkeypatch.setattr("daqd.children.child_process._READY_S", 0.001)
+
+    async def use() -> None:
+        handled = Handled(store)
+        with pytest.raises(ChildError, match=r"; it was not ready after 0\.001 s: is this computer too busy\?$"):
+            await handled.handle.start()
+        assert handled.handle.pid is None
+
+    asyncio.run(use())
+    assert caplog.text == ""
+
+
 def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> None:
     """It is stopped, as by a debugger, and told a million things; it misses most, and goes on when it can."""
 
