@@ -47,9 +47,8 @@ class Here:
 
     def text(self, text: str) -> str:
         """Paths, addresses and ports of containers replaced."""
-        text = re.sub(
-            r"(?<![\w.])/(keys|data|alarms|run/astropix-daq)\b", lambda match: f"{self.folder}/{match[1]}", text
-        )
+        directories = r"(?<![\w.])/(keys|data|alarms|run/astropix-daq|run/apx-sanity)\b"
+        text = re.sub(directories, lambda match: f"{self.folder}/{match[1]}", text)
         text = re.sub(r"(?<![\w.])/config\b", str(self.folder / "config"), text)
         text = re.sub(r"tcp://(0\.0\.0\.0|daqd):", "tcp://127.0.0.1:", text)
         for port, free in self.ports.items():

@@ -99,6 +99,13 @@ def test_what_every_service_has() -> None:
             assert port.startswith("127.0.0.1:"), f"{name}: others could reach {port}"
 
 
+def test_no_container_lives_in_the_network_of_another() -> None:
+    """One that is started again has a new one, and who shared the old one hears of nobody any more."""
+    assert {name: each["network_mode"] for name, each in services().items() if "network_mode" in each} == {
+        "keys": "none"
+    }
+
+
 def test_what_is_mounted_is_there() -> None:
     volumes = set(load(COMPOSE)["volumes"])
     used = set()
@@ -132,6 +139,9 @@ def test_the_configuration_of_the_checker_is_valid() -> None:
     configuration = load_configuration(REPOSITORY / "config" / "compose" / "sanity.toml")
     assert configuration.file.sanity.directory == "/alarms"
     assert f"--alarms={configuration.file.publish.bind}" in services()["monitor"]["command"]
+    socket = Path(configuration.file.publish.bind.removeprefix("ipc://"))
+    shared = {name: mounts(services()[name])[str(socket.parent)] for name in ("monitor", "sanity")}
+    assert len(set(shared.values())) == 1 and set(shared.values()) < set(load(COMPOSE)["volumes"]), shared
 
 
 def test_the_image_has_what_the_containers_are_told() -> None:
@@ -159,7 +169,7 @@ class Containers:
     def __init__(self, laboratory: Laboratory) -> None:
         self._laboratory = laboratory
         self.here = Here.at(laboratory.runtime_dir / "containers")
-        for name in ("run/astropix-daq", "keys/daqd", "keys/reader", "keys/page", "data", "alarms"):
+        for name in ("run/astropix-daq", "run/apx-sanity", "keys/daqd", "keys/reader", "keys/page", "data", "alarms"):
             (self.here.folder / name).mkdir(parents=True, mode=0o700)
         shutil.copytree(REPOSITORY / "config", self.here.folder / "config")
         for path in (self.here.folder / "config" / "compose").glob("*.toml"):
@@ -261,6 +271,7 @@ def test_what_runs_in_the_containers(containers: Containers) -> None:
         # Some seconds into the run, the daemon knows how long the disk lasts.
         return samples if names <= set(samples) else None
 
+    wait_until("the monitor hears of alarms", lambda: "\nastropix_sanity_up 1.0\n" in containers.metrics(token))
     samples = wait_until(f"all of these are exported: {sorted(names)}", exported)
     for where, expression in asked.items():
         for name, labels in re.findall(r"\b(astropix_\w+)\{([^}]*)\}", expression):
