@@ -95,7 +95,7 @@ class PublisherProcess:
     def run(self) -> None:
         """Until the daemon says finish, or is gone, and everything is published."""
         self._report("ready")
-        # ZeroMQ's own poller would ask the system seven times where this asks once.
+        # ZeroMQ's own poller would ask the system four times where this asks once.
         with selectors.DefaultSelector() as selector:
             for source in (self._notices.source, self._stream.descriptor):
                 selector.register(source, selectors.EVENT_READ)
