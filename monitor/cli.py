@@ -13,7 +13,7 @@ from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
-from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
+from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments, daemon_keys
 from monitor.state.detector_state import DetectorState
 from monitor.terminal.alarm_lines import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
@@ -130,8 +130,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
         arguments.connect,
         gather_s=0.0 if arguments.once else _GATHER_S,
         history=arguments.history,
-        server_key=arguments.server_key,
-        key=arguments.key,
+        **daemon_keys(arguments),
     )
     if arguments.once:
         with client:

@@ -56,6 +56,12 @@ def add_alarm_key_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def daemon_keys(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`server_key` and `key` for the daemon; a `--key` that is there for the checker alone is not shown to it."""
+    checker_only = arguments.server_key is None and arguments.alarms_server_key is not None
+    return {"server_key": arguments.server_key, "key": None if checker_only else arguments.key}
+
+
 class HandshakeWatch:
     """Watches the handshakes of `socket`; before it connects. `socket` is closed first.
 

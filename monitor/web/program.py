@@ -21,7 +21,7 @@ from monitor.detector import Geometry
 from monitor.errors import ListenError
 from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
-from monitor.receiving.curve import client_keys
+from monitor.receiving.curve import client_keys, daemon_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
 from monitor.web.editions import Editor
@@ -46,7 +46,7 @@ def serve(arguments: argparse.Namespace) -> int:
     access, tls = _access(arguments)
     operator = _operator(arguments)
     figures = Figures((*PLOTS, *own_plots(arguments.plots)))
-    keys = {"server_key": arguments.server_key, "key": arguments.key}
+    keys = daemon_keys(arguments)
     client = StreamClient(arguments.connect, gather_s=_GATHER_S, history=arguments.history, **keys)
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(Receiver(client, Geometry()))
@@ -135,7 +135,7 @@ def _operator(arguments: argparse.Namespace) -> Operator | None:
 def _controller(arguments: argparse.Namespace) -> Controller | None:
     if arguments.control is None:
         return None
-    keys = client_keys(arguments.server_key, arguments.key) if arguments.control.startswith("tcp://") else None
+    keys = client_keys(**daemon_keys(arguments)) if arguments.control.startswith("tcp://") else None
     if arguments.control.startswith("tcp://") and keys is None:
         raise AccessError(f"{arguments.control} takes commands only with keys: give --server-key and --key")
     return Controller(arguments.control, keys)

@@ -11,6 +11,7 @@ from daqd.publishing.stream import Stream
 from monitor import cli
 from monitor.client import StreamClient
 from monitor.errors import EndpointError, KeysError
+from monitor.receiving.curve import daemon_keys
 from monitor.sanity import cli as sanity_cli
 from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.key_ring import KeyRing
@@ -148,3 +149,21 @@ def test_checks_of_files_take_no_keys(ring: KeyRing, capsys: pytest.CaptureFixtu
         sanity_cli.main(["--once", "any.apx", "--key", str(ring.secret("alice"))])
     assert ended.value.code == 2
     assert "--key is for streams and --once for files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], (None, None)),
+        (["--key", "k"], (None, "k")),  # which is a mistake, and told as one
+        (["--server-key", "s", "--key", "k"], ("s", "k")),
+        (["--alarms-server-key", "a", "--key", "k"], (None, None)),
+        (["--server-key", "s", "--alarms-server-key", "a", "--key", "k"], ("s", "k")),
+    ],
+)
+@pytest.mark.parametrize("command", ["watch", "serve"])
+def test_a_key_for_the_checker_alone_is_not_shown_to_the_daemon(
+    command: str, words: list[str], shown: tuple[str | None, str | None]
+) -> None:
+    keys = daemon_keys(cli.build_parser().parse_args([command, *words]))
+    assert tuple(keys.values()) == tuple(None if name is None else Path(name) for name in shown)

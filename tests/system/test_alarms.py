@@ -13,6 +13,8 @@ from monitor.client import StreamClient
 from monitor.events import AlarmMessage
 from protocol.wire.messages import Topic
 from tests.conftest import REPOSITORY
+from tests.key_ring import KeyRing
+from tests.system.free_ports import free_ports
 from tests.system.laboratory import Laboratory
 from tests.system.processes import DEADLINE_S, wait_until
 from tests.system.programs import Finished, Program
@@ -147,6 +149,32 @@ def test_checks_that_never_return_stop_nothing(laboratory: Laboratory, checker: 
     assert checker.ask("ack", "speaks").code == 0
     assert daemon.end() == 0
     assert checker.program.end() == 1
+
+
+@pytest.mark.soak
+def test_alarms_for_who_has_a_key(laboratory: Laboratory, checker: Checker) -> None:
+    """At TCP addresses, as another computer would reach them: shown, listed, and nothing without the key."""
+    ring, ports = KeyRing(laboratory.folder / "keys"), free_ports("alarms", "control")
+    alarms, control = (f"tcp://127.0.0.1:{port}" for port in ports.values())
+    path = laboratory.folder / "sanity.toml"
+    text = path.read_text()
+    for section, key, address in (("publish", "bind", alarms), ("control", "endpoint", control)):
+        text = re.sub(rf'(\[{section}\]\s+{key} = )".*"', rf'\1"{address}"', text)
+    path.write_text(text + '[security]\nserver_key = "keys/daq.key_secret"\nclient_keys = "keys/clients"\n')
+    checker.program = laboratory.start("apx-sanity", "-c", "sanity.toml")
+    checker.program.wait_for_output("alarm raised: critical silence")
+    refused = laboratory.run("apx-sanity", "alarms", "--control", control)
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "refuses this client" in refused.stderr
+    daemon = laboratory.configure({"stream": {"bind": checker.stream, "catch_up": ""}}).start()
+    shown = ["--alarms", alarms, "--alarms-server-key", ring.public("daq"), "--key", ring.secret("alice")]
+    watch = laboratory.start("apx-monitor", "watch", "--connect", checker.stream, *shown)
+    watch.wait_for_output(r"\| alarms 1 (critical|over)")
+    keys = ["--server-key", ring.public("daq"), "--key", ring.secret("alice")]
+    assert laboratory.run("apx-sanity", "ack", "silence", "--control", control, *keys).stdout == "silence\n"
+    assert watch.end() == 0
+    assert checker.program.end() == 1
+    assert daemon.end() == 0
 
 
 def test_the_commands_of_the_document(laboratory: Laboratory, checker: Checker) -> None:
