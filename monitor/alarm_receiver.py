@@ -1,18 +1,16 @@
 """The alarms of a sanity checker, received beside the stream."""
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from monitor.client import StreamClient
 from monitor.errors import KeysError
-from monitor.events import AlarmMessage
+from monitor.events import AlarmMessage, Event
+from monitor.listening import Listening
 from protocol.wire.alarms import Alarm
 from protocol.wire.messages import Topic
 
-_TURN_S = 1.0
-_JOIN_S = 5.0
 STALE_S = 5.0
 """A checker tells all its alarms once a second."""
 
@@ -29,30 +27,17 @@ def alarm_client(endpoint: str, server_key: Path | None = None, key: Path | None
     return StreamClient(endpoint, [Topic.ALARM], server_key=server_key, key=key)
 
 
-class AlarmReceiver:
+class AlarmReceiver(Listening):
     """Owns a client of the checker's stream, in a thread of its own; a context manager."""
 
     def __init__(self, client: StreamClient) -> None:
-        self.endpoint = client.endpoint
-        self._client = client
+        super().__init__(client, "alarms")
         self._alarms: tuple[Alarm, ...] = ()
         self._came_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="alarms")
 
-    def __enter__(self) -> "AlarmReceiver":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.interrupt()
-        self._thread.join(_JOIN_S)
-
-    def _run(self) -> None:
-        with self._client as client:
-            while not client.interrupted:
-                event = client.receive(_TURN_S)
-                if isinstance(event, AlarmMessage):
-                    self._alarms, self._came_at = event.alarms, time.monotonic()
+    def _take(self, event: Event) -> None:
+        if isinstance(event, AlarmMessage):
+            self._alarms, self._came_at = event.alarms, time.monotonic()
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:

@@ -9,42 +9,24 @@ import numpy.typing as npt
 
 from monitor.client import StreamClient
 from monitor.detector import ChipPlace, Geometry
+from monitor.events import Event
+from monitor.listening import Listening
 from monitor.receiving.reader import StreamCounters
 from monitor.state.detector_state import DetectorState, MonitorSummary
 from monitor.state.time_series import Rate, Span
 
-_TURN_S = 1.0
-_JOIN_S = 5.0
 
-
-class Receiver:
-    """Owns the client and the state, in a thread of its own; a context manager.
-
-    `client` is closed at the end, by that thread.
-    """
+class Receiver(Listening):
+    """Owns the client and the state, in a thread of its own; a context manager."""
 
     def __init__(self, client: StreamClient, geometry: Geometry) -> None:
-        self.endpoint = client.endpoint
-        self._client = client
+        super().__init__(client, "receiver")
         self._state = DetectorState(geometry)
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="receiver")
 
-    def __enter__(self) -> "Receiver":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.interrupt()
-        self._thread.join(_JOIN_S)
-
-    def _run(self) -> None:
-        with self._client as client:
-            while not client.interrupted:
-                event = client.receive(_TURN_S)
-                if event is not None:
-                    with self._lock:
-                        self._state.feed(event)
+    def _take(self, event: Event) -> None:
+        with self._lock:
+            self._state.feed(event)
 
     @property
     def refusal(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from daqd.acquisition.readout_queue import ReadoutQueue
 from daqd.acquisition.recovery import Recovery
+from daqd.acquisition.worker import Worker
 from daqd.boards.board import Board
 from daqd.errors import BoardError, BoardLost
 
@@ -21,7 +22,7 @@ class ReaderEnd:
     failure: bool
 
 
-class Reader:
+class Reader(Worker):
     """Reads one run from `board` into `queue`, until `stop`, the readout limit, or an error; then closes the queue.
 
     `readout_limit`: number of readouts after which it ends, 0 for no limit; what the board sent by then is kept, too.
@@ -40,6 +41,7 @@ class Reader:
         readout_limit: int = 0,
         recovery: Recovery | None = None,
     ) -> None:
+        super().__init__("reader")
         self._board = board
         self._queue = queue
         self._on_end = on_end
@@ -47,30 +49,15 @@ class Reader:
         self._recovery = recovery
         self._stop = threading.Event()
         self._stop_reason = "stopped"
-        self._thread = threading.Thread(target=self._run, name="reader")
         self._answering = False
         self.readouts = 0
         self.progress = 0
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
 
     def stop(self, reason: str) -> None:
         """End after the readout in progress; `reason` goes into the run record."""
         if not self._stop.is_set():
             self._stop_reason = reason
             self._stop.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False where it has not come in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has begun and not ended."""
-        return self._thread.is_alive()
 
     def _run(self) -> None:
         end = ReaderEnd("the reader ended without a reason", failure=True)
@@ -90,7 +77,7 @@ class Reader:
             except BoardError as error:
                 if not end.failure:
                     end = ReaderEnd(f"board could not be stopped: {error}", failure=True)
-            except Exception as error:
+            except Exception as error:  # as above: the queue is closed below, and the run says why
                 end = ReaderEnd(f"board could not be stopped: {type(error).__name__}: {error}", failure=True)
                 raise
             finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daqd.acquisition.readout_queue import ReadoutQueue
+from daqd.acquisition.worker import Worker
 from daqd.boards.board import RawReadout
 from daqd.errors import DiskError
 from daqd.runs.run_files import RunFiles
@@ -34,7 +35,7 @@ class WriterEnd:
     lost_readouts: int = 0
 
 
-class Writer:
+class Writer(Worker):
     """Writes one run from `queue` into `files`, until the queue is closed and empty.
 
     Gathers for `flush_s` at most, so that a batch is one write; in the last quarter of it only until a readout comes.
@@ -56,6 +57,7 @@ class Writer:
         on_rotated: Callable[[FileRecord], None],
         on_end: Callable[[WriterEnd], None],
     ) -> None:
+        super().__init__("writer")
         self._queue = queue
         self._files = files
         self._without_padding = files.readout_class.without_padding
@@ -65,31 +67,16 @@ class Writer:
         self._on_rotated = on_rotated
         self._on_end = on_end
         self._rotate = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer")
         self._next_readout = 0
         self._empty_readouts = 0
         self._board_bytes = 0
         self._readout_bytes = 0
         self._turns = 0
 
-    def start(self) -> None:
-        """Begin to write."""
-        self._thread.start()
-
     def rotate(self) -> None:
         """Finish the current file before the next record."""
         self._rotate.set()
         self._queue.wake()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False where it has not come in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has begun and not ended."""
-        return self._thread.is_alive()
 
     @property
     def progress(self) -> int:

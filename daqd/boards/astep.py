@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
-from daqd.boards.board import Board, BoardStatus, RawReadout
+from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
+from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
@@ -38,7 +39,7 @@ HOUSEKEEPING_S = 1.0
 Result = TypeVar("Result")
 
 
-class AstepBoard(Board):
+class AstepBoard(LinkedBoard):
     """A board with the A-STEP firmware behind `link`, as `config` says.
 
     `open` sees that the firmware is one that is known, and puts the chips on hold. `configure` sets clocks, time stamp
@@ -62,8 +63,7 @@ class AstepBoard(Board):
         if astep.read == "fixed" and not astep.packet_mode:
             raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
         self.readout_class = board.readout_class
-        self.link = link
-        self.name = f"A-STEP board ({link.name})"
+        super().__init__(link, f"A-STEP board ({link.name})")
         self.firmware: Firmware | None = None
         self._settings = AstepSettings(
             board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version
@@ -85,9 +85,6 @@ class AstepBoard(Board):
         self._housekeeping = Housekeeping(self._dialogue, board.layers)
         self._housekeeping_due = 0.0
         self._setup: ChipSetup | None = None
-        self._opened = False
-        self._configured = False
-        self._running = False
 
     @property
     def description(self) -> ReadoutDescription:
@@ -197,13 +194,6 @@ class AstepBoard(Board):
             raise
         _log.info("%s stopped", self.name)
 
-    def close(self) -> None:
-        """Stop if running, disconnect."""
-        with suppress(BoardError):
-            self.stop()
-        self.link.close()
-        self._opened = self._configured = self._running = False
-
     def status(self) -> BoardStatus:
         """What has been counted so far, and what the FPGA measured last."""
         reader, housekeeping = self._reader, self._housekeeping
@@ -238,7 +228,3 @@ class AstepBoard(Board):
         """After a failure: the same as `stop`, as far as the board can be reached."""
         with suppress(BoardError):
             self._dialogue.run(make_safe(self._settings.layers))
-
-    def _require(self, condition: bool, state: str) -> None:
-        if not condition:
-            raise BoardError(f"{self.name} is not {state}: open(), configure() and start() come in that order")

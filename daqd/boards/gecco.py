@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from daqd.boards.board import Board, BoardStatus, RawReadout
+from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.dialogue import Dialogue
 from daqd.boards.gecco_polling import ReadoutPoller
+from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import BoardSection
 from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
@@ -30,7 +31,7 @@ from protocol.words import counted
 _log = logging.getLogger(__name__)
 
 
-class GeccoBoard(Board):
+class GeccoBoard(LinkedBoard):
     """A GECCO board behind `link`.
 
     `open` tests the scratch register and empties the FIFOs. `configure` resets the chips, shifts their configuration
@@ -51,8 +52,7 @@ class GeccoBoard(Board):
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.readout_class = config.readout_class
-        self.link = link
-        self.name = f"GECCO board ({link.name})"
+        super().__init__(link, f"GECCO board ({link.name})")
         self._config = config
         self._clock = clock
         self._sleep = sleep
@@ -61,9 +61,6 @@ class GeccoBoard(Board):
         self._dialogue = Dialogue(link, self.name, sleep, register_name)
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
         self._setup: ChipSetup | None = None
-        self._opened = False
-        self._configured = False
-        self._running = False
 
     @property
     def description(self) -> ReadoutDescription:
@@ -159,13 +156,6 @@ class GeccoBoard(Board):
             raise
         _log.info("%s stopped", self.name)
 
-    def close(self) -> None:
-        """Stop if running, disconnect."""
-        with suppress(BoardError):
-            self.stop()
-        self.link.close()
-        self._opened = self._configured = self._running = False
-
     def status(self) -> BoardStatus:
         """What has been counted so far."""
         poller = self._poller
@@ -197,7 +187,3 @@ class GeccoBoard(Board):
         """After a failure: the same as `stop`, as far as the board can be reached, and without asking it anything."""
         with suppress(BoardError):
             self._dialogue.run(make_safe())
-
-    def _require(self, condition: bool, state: str) -> None:
-        if not condition:
-            raise BoardError(f"{self.name} is not {state}: open(), configure() and start() come in that order")

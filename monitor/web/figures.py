@@ -39,7 +39,7 @@ class Figures:
         for plot in self.plots:
             try:
                 items.append(json_item(plot.draw(sheet), ID(plot.name), theme))
-            except Exception as error:
+            except Exception as error:  # whatever a plot of the user's does
                 raise PlotError(f"plot {plot.name!r} cannot be drawn: {type(error).__name__}: {error}") from error
         return items, tuple(sheet.sources.values())
 

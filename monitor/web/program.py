@@ -159,7 +159,7 @@ def own_plots(path: Path | None) -> tuple[Plot, ...]:
     try:
         specification.loader.exec_module(module)
         plots = tuple(module.PLOTS)
-    except Exception as error:
+    except Exception as error:  # whatever a module of the user's does
         raise PlotError(f"{path}: {type(error).__name__}: {error}") from error
     if not all(isinstance(plot, Plot) for plot in plots):
         raise PlotError(f"{path}: PLOTS must be a list of monitor.web.sheet.Plot")

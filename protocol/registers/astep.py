@@ -19,6 +19,7 @@ from typing import Final
 
 from protocol.errors import AstepError
 from protocol.registers.astep_registers import Register, register_name
+from protocol.registers.request_buffer import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
@@ -122,7 +123,7 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
     return b"".join(request.encode() for request in requests)
 
 
-class RequestParser:
+class RequestParser(RequestBuffer[Request]):
     """The board's side: bytes in any pieces to requests.
 
     `feed` returns the requests that are complete and keeps the rest for the next call. It accepts any bytes and raises
@@ -130,20 +131,6 @@ class RequestParser:
     are skipped and counted in `skipped_bytes`. Where both bits are set, it is a write. Lengths of 0 are requests like
     any other here, though the host's side never sends them.
     """
-
-    def __init__(self) -> None:
-        self._pending = bytearray()
-        self.skipped_bytes = 0
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of a request that has begun and is not complete."""
-        return len(self._pending)
-
-    def feed(self, data: bytes) -> list[Request]:
-        """Requests completed by `data`, in order."""
-        self._pending += data
-        return list(self._requests())
 
     def _requests(self) -> Iterator[Request]:
         pending, position = self._pending, 0

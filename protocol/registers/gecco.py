@@ -18,6 +18,7 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 from protocol.errors import GeccoError
+from protocol.registers.request_buffer import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
@@ -173,27 +174,13 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
     return b"".join(request.encode() for request in requests)
 
 
-class RequestParser:
+class RequestParser(RequestBuffer[Request]):
     """The board's side: bytes in any pieces to requests.
 
     `feed` returns the requests that are complete and keeps the rest for the next call. It accepts any bytes and
     raises nothing: a byte that begins neither a read nor a write is skipped and counted in `skipped_bytes`. Reads
     and writes of length 0 are requests like any other here, though the host's side never sends them.
     """
-
-    def __init__(self) -> None:
-        self._pending = bytearray()
-        self.skipped_bytes = 0
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of a request that has begun and is not complete."""
-        return len(self._pending)
-
-    def feed(self, data: bytes) -> list[Request]:
-        """Requests completed by `data`, in order."""
-        self._pending += data
-        return list(self._requests())
 
     def _requests(self) -> Iterator[Request]:
         pending, position = self._pending, 0

@@ -51,6 +51,14 @@ class RunOnDisk:
     def append_readouts(self, readouts: Sequence[Readout]) -> None:
         self.append(b"".join(record_bytes(*readout) for readout in readouts))
 
+    def begin(self, readouts: Sequence[Readout] = ()) -> None:
+        """All up to these readouts, in its first file."""
+        self.make_directory()
+        self.write_record()
+        self.next_file()
+        self.append(self.header)
+        self.append_readouts(readouts)
+
     def rename(self) -> None:
         self.store.part_path(self.run, self.index).rename(self.store.file_path(self.run, self.index))
 

@@ -191,11 +191,7 @@ def test_a_run_that_was_claimed_and_never_begun_is_passed(store: RunStore, follo
 
 def test_a_run_of_an_earlier_daemon_ends_where_its_files_end(store: RunStore, follow: Follow) -> None:
     run = RunOnDisk(store, 1)
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS[:3])
+    run.begin(READOUTS[:3])
     run.append(record_bytes(*READOUTS[3])[:-2])
     follower = follow(settled_run=1)
     events = poll_all(follower)
@@ -212,11 +208,7 @@ def test_a_run_of_an_earlier_daemon_ends_where_its_files_end(store: RunStore, fo
 
 def test_a_failed_run_whose_last_file_stayed_unfinished(store: RunStore, follow: Follow) -> None:
     run, follower = RunOnDisk(store, 1), follow()
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS[:3])
+    run.begin(READOUTS[:3])
     events = poll_all(follower)
     run.write_record("failed", end_reason="cannot write")
     events += poll_all(follower)
@@ -227,10 +219,7 @@ def test_a_failed_run_whose_last_file_stayed_unfinished(store: RunStore, follow:
 
 def test_what_is_written_before_the_record_is_closed_comes_before_the_end(store: RunStore, follow: Follow) -> None:
     run, follower = RunOnDisk(store, 1), follow()
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
+    run.begin()
     events = poll_all(follower)
     run.append_readouts(READOUTS[:3])
     run.rename()
@@ -331,11 +320,7 @@ def test_a_record_that_is_a_directory_is_told_and_passed(store: RunStore, follow
 
 def test_a_record_that_cannot_be_read_for_a_moment_is_read_later(store: RunStore, follow: Follow) -> None:
     run, follower = RunOnDisk(store, 1), follow()
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS[:3])
+    run.begin(READOUTS[:3])
     events = poll_all(follower)
     store.record_path(1).write_text("nonsense")
     events += poll_all(follower)
@@ -363,11 +348,7 @@ def test_a_record_that_stays_damaged_ends_the_run_when_the_next_one_begins(store
 def test_a_run_that_is_taken_away_is_over_when_the_next_begins(store: RunStore, follow: Follow) -> None:
     """Not before: the writer of the run brings it back."""
     run, follower = RunOnDisk(store, 1), follow()
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS[:3])
+    run.begin(READOUTS[:3])
     events = poll_all(follower)
     for path in store.run_directory(1).iterdir():
         path.unlink()
@@ -432,11 +413,7 @@ def test_going_on_at_every_record(store: RunStore, follow: Follow, monkeypatch: 
 
 def test_going_on_in_a_file_that_still_grows(store: RunStore, follow: Follow) -> None:
     run, first = RunOnDisk(store, 1), follow()
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS[:3])
+    run.begin(READOUTS[:3])
     events = poll_all(first)
     second = follow(after_run=1, position=first.position)
     events += poll_all(second)

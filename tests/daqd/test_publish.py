@@ -124,11 +124,7 @@ def test_state_and_log_lines_of_the_daemon(store: RunStore) -> None:
     with PublisherChild(store) as child, Collector(child.endpoint) as collector:
         subscribed(store)
         run = RunOnDisk(store, 1)
-        run.make_directory()
-        run.write_record()
-        run.next_file()
-        run.append(run.header)
-        run.append_readouts(READOUTS)
+        run.begin(READOUTS)
         child.tell()
         collector.wait_for(lambda messages: len(Published(messages).hits) >= len(decode(READOUTS)[0]) - 1)
         child.tell(Notice(log=LogLine(level="warning", text="the queue is filling")))
@@ -325,11 +321,7 @@ def test_a_restart_without_a_checkpoint_that_can_be_read_begins_anew(store: RunS
 def test_the_checkpoint_of_an_earlier_daemon_is_not_followed(store: RunStore) -> None:
     """That one died in the middle of run 1, which is not for this one to publish; not even after a restart at once."""
     run = RunOnDisk(store, 1)
-    run.make_directory()
-    run.write_record()
-    run.next_file()
-    run.append(run.header)
-    run.append_readouts(READOUTS)
+    run.begin(READOUTS)
     with PublisherChild(store) as earlier:
         earlier.wait_for_report(lambda report: report.run == 1)
         earlier.kill()
