@@ -8,7 +8,8 @@ from pathlib import Path
 
 from zmq.utils import garbage
 
-DEADLINE_S = 10.0
+from tests.deadline import DEADLINE_S
+
 _PROC = Path("/proc/self")
 _POLL_S = 0.002
 

@@ -10,6 +10,8 @@ from typing import Any, Self
 import serial
 import serial.rfc2217
 
+from tests.deadline import DEADLINE_S
+
 
 class _Telnet:
     """What `PortManager` writes its answers to."""
@@ -57,7 +59,7 @@ class Rfc2217Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.send(b"!")
-        self._thread.join(10)
+        self._thread.join(DEADLINE_S)
         target_socket = self._target._socket  # which pyserial forgets to close where its other end is gone
         self._target.close()
         for each in (target_socket, self._end, self._ended, self._listener):

@@ -15,6 +15,7 @@ from daqd.configuration.config import SerialSection
 from daqd.errors import BoardLost
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.test_serial_link import reopen
+from tests.deadline import DEADLINE_S
 
 EMULATE = [sys.executable, "-m", "daqd.cli", "emulate"]
 
@@ -27,7 +28,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())["url"], process
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30) == ("", "ended\n")
+        assert process.communicate(timeout=DEADLINE_S) == ("", "ended\n")
     assert process.returncode == 0
 
 
@@ -53,9 +54,9 @@ def test_a_signal_pulls_the_cable_out_and_puts_it_back_in(
 def test_what_cannot_be_served(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        result = subprocess.run([*EMULATE, "--tcp", port], capture_output=True, text=True, timeout=60)
+        result = subprocess.run([*EMULATE, "--tcp", port], capture_output=True, text=True, timeout=DEADLINE_S)
     assert result.returncode == 1
     assert result.stderr.startswith("daqd: the emulated board cannot be served: ")
     for options in ([], ["--tcp", "x"], ["--tcp", "1", "--pty"]):
-        result = subprocess.run([*EMULATE, *options], capture_output=True, text=True, timeout=60)
+        result = subprocess.run([*EMULATE, *options], capture_output=True, text=True, timeout=DEADLINE_S)
         assert result.returncode == 2

@@ -20,6 +20,7 @@ from daqd.emulator.factory import emulated_board
 from daqd.emulator.ft2232h import EmulatedFt2232h
 from daqd.transports.emulated import EmulatedLink
 from tests.daqd.usb_bench import CountingBoard, UsbBench
+from tests.deadline import DEADLINE_S
 
 ASTEP = "firmware 0xAC03 (CMOD A7), version 20251101"
 GECCO = "GECCO bench firmware"
@@ -123,7 +124,7 @@ def emulated_port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tu
         assert json.loads(process.stdout.readline()) == {"kind": request.param, "url": str(path), "pid": process.pid}
         yield request.param, process
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, errors) == (0, "ended\n")
     assert not path.is_symlink()
 
@@ -133,17 +134,17 @@ def test_the_programs(tmp_path: Path, emulated_port: tuple[str, subprocess.Popen
     port = str(tmp_path / "port")
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path / "run")}
     command = [sys.executable, "-m", "daqd.cli", "probe", port]
-    result = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert (result.returncode, result.stderr) == (0, "")
     found = json.loads(result.stdout)
     assert found["problems"] == []
     (finding,) = (finding for finding in found["found"] if finding["name"] == port)
     assert finding["firmware"] == {"gecco": GECCO, "astep": ASTEP}[kind]
-    result = subprocess.run([*command, "--no-ask"], env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, "--no-ask"], env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert result.returncode == 0
     assert f"  {port}: free, not asked\n" in result.stdout
     command[-1] = str(tmp_path / "none")
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert result.returncode == 1
     assert "none: there is no such port" in result.stdout
 

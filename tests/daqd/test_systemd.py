@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daqd.process.systemd import ServiceManager
+from tests.deadline import DEADLINE_S
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -23,7 +24,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def listener(address: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + address[1:] if address.startswith("@") else address)
-        listener.settimeout(10)
+        listener.settimeout(DEADLINE_S)
         yield listener
 
 

@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-T = TypeVar("T")
+from tests.deadline import DEADLINE_S
 
-DEADLINE_S = 60.0
-"""When a test gives up. Generous: the machine may be slow and busy, and nothing is measured here."""
+T = TypeVar("T")
 
 
 def wait_until(what: str, condition: Callable[[], T]) -> T:

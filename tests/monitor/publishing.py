@@ -23,6 +23,7 @@ from protocol.wire.messages import (
     encode_message,
 )
 from protocol.wire.packing import describe
+from tests.deadline import DEADLINE_S
 
 T0_NS = 1_700_000_000_000_000_000
 
@@ -131,7 +132,7 @@ class TestPublisher:
         self.subscriptions: set[bytes] = set()
 
     def _bind(self, endpoint: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 self._socket.bind(endpoint)
@@ -142,7 +143,7 @@ class TestPublisher:
                 self._socket.poll(20)
 
     def wait_for_subscription(
-        self, *topics: str, timeout_s: float = 20.0, reconnecting: Callable[[], object] | None = None
+        self, *topics: str, timeout_s: float = DEADLINE_S, reconnecting: Callable[[], object] | None = None
     ) -> None:
         """Until somebody has subscribed to all of `topics`.
 

@@ -13,9 +13,8 @@ import pytest
 
 from monitor.cli import main
 from monitor.state.detector_state import MonitorState
+from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
-
-PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -38,9 +37,9 @@ def send_run(publisher: TestPublisher) -> None:
 
 def test_once_json_prints_the_whole_state_and_ends(publisher: TestPublisher) -> None:
     with monitor("--connect", publisher.endpoint, "--once", "--json", "--timeout", "30") as process:
-        publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+        publisher.wait_for_subscription(timeout_s=DEADLINE_S)
         send_run(publisher)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err) == (0, "")
     state = MonitorState.model_validate(json.loads(out))
     assert (state.hits, state.readouts, state.run) == (2, 5, 1)
@@ -50,9 +49,9 @@ def test_once_json_prints_the_whole_state_and_ends(publisher: TestPublisher) -> 
 
 def test_once_without_json_is_one_line(publisher: TestPublisher) -> None:
     with monitor("--connect", publisher.endpoint, "--once", "--timeout", "30") as process:
-        publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+        publisher.wait_for_subscription(timeout_s=DEADLINE_S)
         send_run(publisher)
-        out, _ = process.communicate(timeout=PATIENCE_S)
+        out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert out.startswith("RUNNING bench run 1 0:00:05 | 2 hits | ")
     assert len(out.splitlines()) == 1
@@ -60,16 +59,16 @@ def test_once_without_json_is_one_line(publisher: TestPublisher) -> None:
 
 def test_once_prints_what_has_come_where_no_state_does(publisher: TestPublisher) -> None:
     with monitor("--connect", publisher.endpoint, "--once", "--json", "--timeout", "2") as process:
-        publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+        publisher.wait_for_subscription(timeout_s=DEADLINE_S)
         publisher.send(publisher.messages.log("info", "hello"))
-        out, _ = process.communicate(timeout=PATIENCE_S)
+        out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert json.loads(out)["stat"] is None
 
 
 def test_once_where_nothing_comes_is_one_line_and_exit_code_1() -> None:
     with monitor("--connect", "tcp://127.0.0.1:1", "--once", "--timeout", "0.1") as process:
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out) == (1, "")
     assert len(err.splitlines()) == 1
     assert "nothing came from tcp://127.0.0.1:1" in err
@@ -80,14 +79,14 @@ def test_without_a_terminal_each_state_is_a_line_until_a_signal_comes(
     publisher: TestPublisher, number: signal.Signals
 ) -> None:
     with monitor("--connect", publisher.endpoint) as process:
-        publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+        publisher.wait_for_subscription(timeout_s=DEADLINE_S)
         send_run(publisher)
         publisher.send(publisher.messages.stat(elapsed_s=6.0))
         assert process.stdout is not None
         assert process.stdout.readline().startswith("RUNNING bench run 1 0:00:05 | 2 hits")
         assert process.stdout.readline().startswith("RUNNING bench run 1 0:00:06 | 2 hits")
         process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -102,7 +101,7 @@ def test_on_a_terminal_it_draws_a_screen_and_ends_cleanly(publisher: TestPublish
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         try:
-            publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+            publisher.wait_for_subscription(timeout_s=DEADLINE_S)
             send_run(publisher)
             screen = _read_until(ours, b"RUNNING")
             assert b"\x1b[?1049h" in screen
@@ -112,7 +111,7 @@ def test_on_a_terminal_it_draws_a_screen_and_ends_cleanly(publisher: TestPublish
                 process.send_signal(end)
             rest = _read_until(ours, b"\x1b[?1049l")
             assert b"Traceback" not in screen + rest
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(DEADLINE_S) == 0
         finally:
             process.kill()
             os.close(ours)
@@ -122,7 +121,7 @@ def _read_until(descriptor: int, wanted: bytes) -> bytes:
     """All that comes up to `wanted`."""
     seen = b""
     while wanted not in seen:
-        ready, _, _ = select.select([descriptor], [], [], PATIENCE_S)
+        ready, _, _ = select.select([descriptor], [], [], DEADLINE_S)
         assert ready, f"{wanted!r} did not come; the end was {seen[-500:]!r}"
         seen += os.read(descriptor, 65536)
     return seen

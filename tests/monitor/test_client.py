@@ -14,16 +14,15 @@ from monitor.receiving.reader import StreamReader
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.wire.messages import Header, Message, Topic, encode_message
+from tests.deadline import DEADLINE_S
 from tests.monitor.conftest import Bind
 from tests.monitor.publishing import MessageMaker, TestPublisher, make_hits, run_record
-
-PATIENCE_S = 20.0
 
 
 def take(client: StreamClient, number: int) -> list[object]:
     """The next `number` events, which must come."""
     events = []
-    for event in client.events(PATIENCE_S):
+    for event in client.events(DEADLINE_S):
         events.append(event)
         if len(events) == number:
             break
@@ -126,7 +125,7 @@ def test_a_publisher_that_starts_later_is_found(bind: Bind) -> None:
         publisher = bind(endpoint)
         publisher.wait_for_subscription(reconnecting=lambda: client.receive(timeout_s=0.01))
         publisher.send(publisher.messages.hits(make_hits([(0, 0)]), (0, 0)))
-        assert isinstance(client.receive(PATIENCE_S), HitBatch)
+        assert isinstance(client.receive(DEADLINE_S), HitBatch)
 
 
 def test_a_publisher_that_died_and_publishes_a_stretch_again_gives_each_hit_once(bind: Bind) -> None:

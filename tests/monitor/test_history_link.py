@@ -12,6 +12,7 @@ from monitor.receiving.history import run_hits, runs_on_disk
 from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
 from protocol.wire.catch_up import HitsArgs, Refusal, RunOnDisk, RunsOnDisk, encode_refusal, encode_runs_reply
 from protocol.wire.messages import decode_request
+from tests.deadline import DEADLINE_S
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_server_that_answers_something_else(server: "zmq.Socket[bytes]") -> No
     assert [each.run for each in runs_on_disk(endpoint)] == [4]  # asked twice
     with pytest.raises(HistoryError, match="answers another question"):
         list(run_hits(endpoint, 4))
-    thread.join(10)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive()
 
 

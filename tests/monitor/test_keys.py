@@ -14,9 +14,9 @@ from monitor.errors import EndpointError, KeysError
 from monitor.receiving.curve import daemon_keys
 from monitor.sanity import cli as sanity_cli
 from protocol.wire.messages import LogLine, Topic, encode_body
+from tests.deadline import DEADLINE_S
 from tests.key_ring import KeyRing
 
-DEADLINE_S = 60.0
 BODY = encode_body(LogLine(level="info", text="hello"))
 
 

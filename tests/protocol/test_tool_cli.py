@@ -16,6 +16,7 @@ from protocol.tool.cli import main
 from protocol.tool.terminal import moment, one_line, progress
 from protocol.version import __version__
 from protocol.words import counted
+from tests.deadline import DEADLINE_S
 
 APX = [sys.executable, "-m", "protocol.tool.cli"]
 COMMANDS = ("info", "dump", "verify", "repair", "convert", "from-log")
@@ -34,7 +35,7 @@ def long_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_apx(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*APX, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
+        [*APX, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, check=False, cwd=cwd
     )
 
 
@@ -42,7 +43,9 @@ def test_the_installed_program() -> None:
     program = Path(sys.executable).parent / "apx"
     if not program.exists():
         pytest.skip("apx is not installed beside this Python")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    version = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+    ).stdout
     assert version == f"apx (astropix-daq) {__version__}\n"
 
 
@@ -119,7 +122,7 @@ def test_a_reader_that_has_seen_enough(long_recording: Path, arguments: tuple[st
         assert process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=DEADLINE_S) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and signals as POSIX has them")
@@ -133,7 +136,7 @@ def test_ctrl_c(long_recording: Path) -> None:
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b"apx: interrupted\n"
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=DEADLINE_S) == 130
 
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="no `script` to make a terminal with")
@@ -143,7 +146,7 @@ def test_on_a_terminal(long_recording: Path, tmp_path: Path) -> None:
         ["script", "--quiet", "--return", "--command", command, "/dev/null"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=True,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "200", "NO_COLOR": ""},
         stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import pytest
 
 from protocol.storage.file_lock import holder, sign, try_lock
 from protocol.tool.cli import main
+from tests.deadline import DEADLINE_S
 from tests.protocol.run_left_open import RunLeftOpen, killed_at, record_bytes, records
 
 Capture = pytest.CaptureFixture[str]
@@ -196,7 +197,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         "print(*codes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, path], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", program, path], capture_output=True, text=True, timeout=DEADLINE_S, check=True
     )
     *codes, grown_kb = map(int, ended.stdout.splitlines()[-1].split())
     assert codes == [1, 0, 0]

@@ -44,11 +44,11 @@ from protocol.wire.messages import (
     encode_request,
 )
 from protocol.wire.packing import HIT_DESCRIPTION
+from tests.deadline import DEADLINE_S
 from tests.protocol.golden import A, B
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENT = (REPOSITORY / "docs" / "wire.md").read_text(encoding="utf-8")
-PATIENCE_MS = 20_000
 
 
 def section(title: str) -> str:
@@ -279,7 +279,7 @@ def test_the_client_of_twenty_lines(publisher: NumberedPublisher, tmp_path: Path
     ) as process:
         try:
             for _ in ("hits", "run"):
-                assert publisher.socket.poll(PATIENCE_MS), "the client did not subscribe"
+                assert publisher.socket.poll(round(DEADLINE_S * 1000)), "the client did not subscribe"
                 publisher.socket.recv()
             publisher.send(Topic.RUN, encode_body(RunEvent(event="begin", record=record)))
             publisher.send(Topic.STAT, encode_body(Stat(state="running")))
@@ -287,7 +287,7 @@ def test_the_client_of_twenty_lines(publisher: NumberedPublisher, tmp_path: Path
                 more = {"n": 2, "readouts": (7, 7), "dtype": HIT_DESCRIPTION}
                 publisher.send(Topic.HITS, hits.tobytes(), lost=lost, **more)
             publisher.send(Topic.RUN, encode_body(RunEvent(event="end", record=record)))
-            printed, complaints = process.communicate(timeout=PATIENCE_MS / 1000)
+            printed, complaints = process.communicate(timeout=DEADLINE_S)
         finally:
             process.kill()
     assert complaints == ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
 from tests.system.programs import Program
@@ -28,6 +29,7 @@ class Page:
 
     def __init__(self, tab: Any) -> None:
         self.tab = tab
+        tab.set_default_timeout(DEADLINE_S * 1000)
         self.troubles: list[str] = []
         tab.on("pageerror", lambda error: self.troubles.append(str(error)))
         tab.on("console", lambda said: said.type == "error" and self.troubles.append(said.text))
@@ -49,7 +51,7 @@ class Page:
             self.tab.wait_for_timeout(50)
             return condition()
 
-        return wait_until(what, look, 30.0)
+        return wait_until(what, look)
 
     def text(self, selector: str) -> str:
         """What stands there."""

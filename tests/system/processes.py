@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tests.deadline import DEADLINE_S
+
 T = TypeVar("T")
 
-DEADLINE_S = float(os.environ.get("ASTROPIX_TEST_DEADLINE_S", "90"))
-"""When a test gives up. Generous: the machine may be slow and busy, and nothing is measured here."""
 
 MARK = "ASTROPIX_TEST_MARK"
 """Environment variable that every program of a test has, and so all processes that it starts."""

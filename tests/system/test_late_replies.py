@@ -13,8 +13,8 @@ from daqd.control import ControlClient
 from monitor.alarm_client import AlarmControlClient
 from monitor.control import Controller
 from protocol.wire.messages import Reply, decode_request, encode_reply
+from tests.deadline import DEADLINE_S
 
-PATIENCE_S = 20.0
 REFUSAL = Reply.refuse("of a call before", "running", "run 42 is being taken: stop it first")
 
 
@@ -26,7 +26,7 @@ def slow_server() -> Iterator[str]:
         port = server.bind_to_random_port("tcp://127.0.0.1")
 
         def serve() -> None:
-            assert server.poll(PATIENCE_S * 1000)
+            assert server.poll(DEADLINE_S * 1000)
             client, frame = server.recv_multipart()
             request = decode_request(frame)
             for reply in (REFUSAL, Reply(id=request.id, ok=True, result={"said": request.cmd})):
@@ -39,17 +39,17 @@ def slow_server() -> Iterator[str]:
 
 
 def ask_daemon(endpoint: str) -> dict[str, Any]:
-    with ControlClient(endpoint, PATIENCE_S) as client:
+    with ControlClient(endpoint, DEADLINE_S) as client:
         return client.call("status")
 
 
 def ask_checker(endpoint: str) -> dict[str, Any]:
-    with AlarmControlClient(endpoint, PATIENCE_S) as client:
+    with AlarmControlClient(endpoint, DEADLINE_S) as client:
         return client.call("status")
 
 
 def ask_for_the_page(endpoint: str) -> dict[str, Any]:
-    return asyncio.run(Controller(endpoint, timeout_s=PATIENCE_S).call("status"))
+    return asyncio.run(Controller(endpoint, timeout_s=DEADLINE_S).call("status"))
 
 
 @pytest.mark.parametrize("ask", [ask_daemon, ask_checker, ask_for_the_page])

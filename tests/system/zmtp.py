@@ -2,6 +2,8 @@
 
 import socket
 
+from tests.deadline import DEADLINE_S
+
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 _READY_COMMAND = b"\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB"
 READY = bytes((4, len(_READY_COMMAND))) + _READY_COMMAND
@@ -17,7 +19,7 @@ def connection(endpoint: str) -> socket.socket:
     """TCP, and nothing said yet."""
     host, port = endpoint.removeprefix("tcp://").split(":")
     made = socket.create_connection((host, int(port)))
-    made.settimeout(60.0)
+    made.settimeout(DEADLINE_S)
     return made
 
 

@@ -25,10 +25,10 @@ from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Topic
+from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, make_hits
 
 S = 1_000_000_000
-PATIENCE_S = 20.0
 OWN_CHECKS = Path(__file__).with_name("own_checks.py")
 
 
@@ -96,7 +96,7 @@ class Running:
 
     def wait_for_threads(self, endless: int = 0) -> None:
         """Until checks that are asked apart have answered, but so many."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while sum(thread.name.startswith("check ") for thread in threading.enumerate()) > endless:
             assert time.monotonic() < deadline, "a check is still being asked"
             time.sleep(0.001)
@@ -111,7 +111,7 @@ class Running:
         answer: list[dict[str, Any] | Exception] = []
 
         def call() -> None:
-            with AlarmControlClient(self.configuration.file.control_endpoint, PATIENCE_S, keys) as client:
+            with AlarmControlClient(self.configuration.file.control_endpoint, DEADLINE_S, keys) as client:
                 try:
                     answer.append(client.call(command, **args))
                 except AlarmServiceError as error:
@@ -293,12 +293,12 @@ def test_alarms_are_published_once_a_second_and_at_every_change(running: Running
             pass
         running.feed(running.made.log("critical", "fire"))
         running.second()
-        message = client.receive(PATIENCE_S)
+        message = client.receive(DEADLINE_S)
         assert isinstance(message, AlarmMessage)
         assert (message.header.daq, message.header.run, message.header.pub) == ("bench", 1, T0_NS + 1000 * S)
         assert [(alarm.id, alarm.level) for alarm in message.alarms] == [("daemon_log:fire", "critical")]
         running.ask("ack", ids=["daemon_log:fire"])
-        message = client.receive(PATIENCE_S)
+        message = client.receive(DEADLINE_S)
         assert isinstance(message, AlarmMessage)
         assert message.alarms[0].acknowledged
         assert client.counters.gaps == {}

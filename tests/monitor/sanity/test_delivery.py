@@ -15,12 +15,11 @@ import pytest
 from monitor.sanity.alarms.command import Command
 from monitor.sanity.alarms.delivery import Delivery, DeliveryError
 from monitor.sanity.alarms.webhook import Webhook
-
-PATIENCE_S = 20.0
+from tests.deadline import DEADLINE_S
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.005)
@@ -41,7 +40,7 @@ class Taker:
 
     def __call__(self, body: bytes) -> None:
         self.tries += 1
-        assert self.gate.wait(PATIENCE_S)
+        assert self.gate.wait(DEADLINE_S)
         if self.failures:
             raise self.failures.pop(0)
         self.taken.append(json.loads(body)["t"])
@@ -54,7 +53,7 @@ def delivering(taker: Taker, *, queue: int = 100, attempts: int = 3) -> Iterator
         yield delivery
     finally:
         taker.gate.set()
-        delivery.close(PATIENCE_S)
+        delivery.close(DEADLINE_S)
 
 
 def test_all_is_delivered_in_order_also_what_waits_at_the_end() -> None:
@@ -64,7 +63,7 @@ def test_all_is_delivered_in_order_also_what_waits_at_the_end() -> None:
         for t in range(5):
             delivery.put({"t": t})
         threading.Timer(0.05, taker.gate.set).start()
-        assert delivery.close(PATIENCE_S) == 0
+        assert delivery.close(DEADLINE_S) == 0
     assert taker.taken == [0, 1, 2, 3, 4]
     assert (delivery.sent, delivery.dropped, delivery.failure) == (5, 0, "")
 
@@ -210,7 +209,7 @@ def test_it_goes_on_when_the_server_is_well_again(server: Server) -> None:
     delivery.put({"t": 1})
     delivery.put({"t": 2})
     wait_for(lambda: delivery.sent == 2)
-    assert delivery.close(PATIENCE_S) == 0
+    assert delivery.close(DEADLINE_S) == 0
     assert [json.loads(body)["t"] for _, _, body in server.requests] == [1, 1, 1, 2]
 
 

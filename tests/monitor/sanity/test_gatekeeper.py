@@ -14,8 +14,9 @@ from monitor.events import AlarmMessage
 from monitor.sanity.alarms.gatekeeper import load_server_keys
 from monitor.sanity.configuration import load_configuration
 from protocol.wire.messages import Topic
+from tests.deadline import DEADLINE_S
 from tests.key_ring import KeyRing
-from tests.monitor.sanity.test_alarm_service import PATIENCE_S, Running
+from tests.monitor.sanity.test_alarm_service import Running
 from tests.system.free_ports import free_ports
 
 
@@ -128,7 +129,7 @@ def test_other_machines_need_keys(tmp_path: Path, text: str, mistake: str | None
 def test_a_client_of_the_control_socket_says_why_it_is_not_let_in(ring: KeyRing, running: Running) -> None:
     endpoint = running.configuration.file.control_endpoint
     with (
-        AlarmControlClient(endpoint, PATIENCE_S, ring.client(server="mallory")) as client,
+        AlarmControlClient(endpoint, DEADLINE_S, ring.client(server="mallory")) as client,
         pytest.raises(AlarmServiceError, match="refuses this client: "),
     ):
         client.call("alarms")

@@ -15,9 +15,8 @@ from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
+from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, TestPublisher, make_hits, run_record
-
-PATIENCE_S = 30.0
 
 
 class Watched:
@@ -254,7 +253,7 @@ def sanity(publisher: TestPublisher, *arguments: str) -> Iterator[subprocess.Pop
     command = [sys.executable, "-m", "monitor.sanity.cli", "--connect", publisher.endpoint, "--json", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            publisher.wait_for_subscription(timeout_s=PATIENCE_S)
+            publisher.wait_for_subscription(timeout_s=DEADLINE_S)
             yield process
         finally:
             process.kill()
@@ -263,7 +262,7 @@ def sanity(publisher: TestPublisher, *arguments: str) -> Iterator[subprocess.Pop
 def test_the_program_ends_after_the_run_and_says_that_all_is_well(publisher: TestPublisher) -> None:
     with sanity(publisher, "--runs", "1") as process:
         publisher.send(*whole_run(publisher.messages))
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err) == (0, "")
     summary = json.loads(out)
     assert summary["kind"] == "summary"
@@ -278,7 +277,7 @@ def test_findings_are_printed_as_they_come_and_summed_up_at_the_end(publisher: T
         finding = json.loads(process.stdout.readline())
         assert (finding["kind"], finding["check"], finding["readout"]) == ("finding", "impossible_address", 0)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err) == (1, "")
     assert json.loads(out)["warning"] == 1
 
@@ -290,7 +289,7 @@ def test_a_signal_ends_it_in_good_order(publisher: TestPublisher, number: signal
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err) == (1, "")
     assert json.loads(out)["critical"] == 1
 
@@ -300,7 +299,7 @@ def test_nothing_received_is_not_all_well_however_short_it_was() -> None:
         [sys.executable, "-m", "monitor.sanity.cli", "--connect", "tcp://127.0.0.1:1", "--for", "0.1"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, "")

@@ -21,13 +21,12 @@ from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.wire.alarms import Alarm, Alarms
 from protocol.wire.messages import Header, Message, Topic, encode_body, encode_message
+from tests.deadline import DEADLINE_S
 from tests.key_ring import KeyRing
 from tests.monitor.conftest import Bind
 from tests.monitor.made_alarms import made_alarm
 from tests.monitor.made_checker import made_checker
 from tests.monitor.publishing import T0_NS, TestPublisher, make_apart, make_hits, run_record
-
-PATIENCE_S = 20.0
 
 
 def alarm_frames(*alarms: Alarm, seq: int = 0) -> list[bytes]:
@@ -61,7 +60,7 @@ def lines(app: WatchApp) -> list[str]:
 
 async def until(pilot: Pilot[None], app: WatchApp, *texts: str) -> list[str]:
     """Wait until all of `texts` are on the screen."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             await pilot.pause(0.02)
             app.draw()
@@ -325,6 +324,6 @@ def test_alarms_are_acknowledged_and_silenced(publisher: TestPublisher, bind: Bi
 
 async def until_screen(pilot: Pilot[None], app: WatchApp, *texts: str) -> None:
     """Wait until all of `texts` are on what stands in front."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         while not all(any(text in line for line in lines(app)) for text in texts):
             await pilot.pause(0.05)

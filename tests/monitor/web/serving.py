@@ -24,10 +24,10 @@ from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
 from monitor.web.snapshot import Snapshot
 from protocol.wire.alarms import Alarm
+from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher
 from tests.monitor.web.reading import Part, parts
 
-PATIENCE_S = 20.0
 FIGURES = Figures(PLOTS)
 
 
@@ -71,7 +71,7 @@ class TestBrowser:
 
     async def read(self) -> dict[str, Part]:
         """The parts of the next update."""
-        message = await asyncio.wait_for(self.connection.read_message(), PATIENCE_S)
+        message = await asyncio.wait_for(self.connection.read_message(), DEADLINE_S)
         assert isinstance(message, bytes), "the server has closed the connection"
         self.messages.append(message)
         came = parts(message)
@@ -80,7 +80,7 @@ class TestBrowser:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Read until that holds."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             while not condition():
                 await self.read()
 
@@ -123,7 +123,7 @@ async def serving(
             for connection in served.connections:
                 closed = connection.close_code is not None
                 connection.close()
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(DEADLINE_S):
                     while not closed and await connection.read_message() is not None:
                         pass
             server.stop()
@@ -137,7 +137,7 @@ def run(script: Callable[[], Awaitable[None]]) -> None:
     """Run a test that is a coroutine."""
 
     async def limited() -> None:
-        async with asyncio.timeout(3 * PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             await script()
 
     asyncio.run(limited())

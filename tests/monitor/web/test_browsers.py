@@ -8,9 +8,10 @@ from monitor.client import StreamClient
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.wire.alarms import Alarm, AlarmLevel, Alarms
 from protocol.wire.messages import Topic, encode_body
+from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher, make_apart, make_hits
 from tests.monitor.web.reading import parts
-from tests.monitor.web.serving import PATIENCE_S, run, serving
+from tests.monitor.web.serving import run, serving
 
 BALLAST_BYTES = 3_000_000
 COMMON = {"edition@", "facts@", "chips@run", "chips@minute", "map@run", "tot@run", "hit_rate@12h", "selection@"}
@@ -93,7 +94,7 @@ def test_alarms_come_and_go(publisher: TestPublisher) -> None:
         publisher.wait_for_subscription("alarm")
         publisher.send(publisher.messages._frames(Topic.ALARM, None, encode_body(Alarms(alarms=(alarm,)))))
 
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while not receiver.present:
             assert time.monotonic() < deadline, "no alarms have come"
             time.sleep(0.01)
