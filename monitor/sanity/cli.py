@@ -27,6 +27,7 @@ from monitor.sanity.recorded import once
 from monitor.sanity.recorded.recorded_files import MOST_CHIPS
 from monitor.sanity.recorded.report import Report
 from protocol.tool.output import drop_output
+from protocol.words import counted
 
 _EXAMPLES = """\
 examples:
@@ -198,7 +199,7 @@ def check_stream(arguments: argparse.Namespace) -> int:
         checks = LiveChecks(limits_of(arguments, configuration), time.monotonic(), chips)
         checked = _follow(arguments, client, report, service, checks)
     if service is not None and service.undelivered:
-        print(f"apx-sanity: {service.undelivered} alarms could not be sent before the end", file=sys.stderr)
+        print(f"apx-sanity: {counted(service.undelivered, 'alarm')} could not be sent before the end", file=sys.stderr)
     report.alarmed = service is not None and service.alarmed
     report.finish(checked)
     return report.exit_code

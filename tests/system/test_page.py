@@ -46,6 +46,8 @@ def test_a_hot_pixel_is_found_and_looked_at(laboratory: Laboratory) -> None:
         phone = page(390, 844, "dark", touch=True).open(address)
         phone.wait_for("all hits on the phone, too", lambda: number(phone.tile("hits")) == 20_000)
         assert phone.ask("document.documentElement.scrollWidth <= innerWidth")
+        wall = page(2560, 1440).open(address)
+        assert wall.ask("document.documentElement.scrollWidth <= innerWidth")
         assert phone.ask("document.documentElement.dataset.theme") == "dark"
         times_of_day_stand_apart(phone)
         phone.picture(pictures() / "phone.png")
@@ -87,6 +89,16 @@ def find_the_hot_pixel(page: Page) -> None:
     left = page.column("tot_pixel", "left")
     assert 280 <= left[spectrum.index(max(spectrum))] <= 310
     assert f"chip {HOT[0]}, row {HOT[1]}, column {HOT[2]}" in page.text("#plots")
+    assert page.ask("document.getElementById('chip').selectedOptions[0].text") == f"chip {HOT[0]}"
+    page.tab.focus("#map")
+    page.tab.keyboard.press("ArrowDown")
+    page.wait_for("the pixel below", lambda: page.ask("astropix.stream.about('selection').pixel") == [6, 7])
+    page.tab.select_option("#chip", "1")
+    page.wait_for("another chip", lambda: page.ask("astropix.stream.about('selection').chip") == 1)
+    page.tab.select_option("#chip", str(HOT[0]))
+    page.wait_for("that chip", lambda: page.ask("astropix.stream.about('selection').chip") == HOT[0])
+    page.click_pixel(HOT[1], HOT[2])
+    page.wait_for("that pixel", lambda: page.ask("astropix.stream.about('selection').pixel") == [HOT[1], HOT[2]])
     page.picture(pictures() / "pixel.png")
 
 

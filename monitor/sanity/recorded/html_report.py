@@ -11,6 +11,7 @@ from monitor.sanity.recorded import report_plots
 from monitor.sanity.recorded.report import Summary
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.version import __version__
+from protocol.words import counted
 
 MOST_RUNS = 20
 """Runs with figures, of which a page does not become too large; all are in the tables."""
@@ -93,9 +94,9 @@ class HtmlReport:
 
 def _verdict(summary: Summary) -> tuple[str, str]:
     if summary.critical:
-        return f"{summary.critical} critical, {summary.warning} warnings", "critical"
+        return f"{summary.critical} critical, {counted(summary.warning, 'warning')}", "critical"
     if summary.warning:
-        return f"{summary.warning} warnings", "warning"
+        return counted(summary.warning, "warning"), "warning"
     return ("ended before all was checked", "warning") if summary.interrupted else ("all well", "good")
 
 

@@ -20,6 +20,7 @@ from monitor.sanity.recorded.report import Report
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.errors import NoRecordingsError
 from protocol.storage.recordings import recordings_in
+from protocol.words import counted
 
 
 def add_arguments(parser: ProgramParser) -> None:
@@ -138,10 +139,8 @@ def make_reference(arguments: argparse.Namespace, limits: Limits) -> int:
     if arguments.json:
         print(json.dumps({"kind": "reference", "file": str(arguments.output), "hits": reference.hits}))
     else:
-        chips = f"{len(reference.chips)} chips"
-        print(
-            f"{arguments.output}: {reference.hits} hits of {chips} in {reference.live_s:.0f} s, from {reference.source}"
-        )
+        of = f"{counted(reference.hits, 'hit')} of {counted(len(reference.chips), 'chip')}"
+        print(f"{arguments.output}: {of} in {reference.live_s:.0f} s, from {reference.source}")
     return 0
 
 

@@ -12,6 +12,7 @@ from monitor.sanity.checks.pixels_seen import slots_of
 from monitor.sanity.checks.statistics import binned_quantiles
 from monitor.sanity.checks.tot_checks import medians_us
 from protocol.ledger import Ledger
+from protocol.words import counted
 
 
 class _Model(BaseModel):
@@ -85,10 +86,10 @@ class RunQuality(_Model):
         name = f"run {self.run}" if self.run is not None else self.file or "files"
         rate = "no time stamps" if self.hits_hz is None else f"{self.live_s:.0f} s live, {self.hits_hz:.4g} hits/s"
         silent = sum(not chip.hits for chip in self.chips)
-        chips = f"{len(self.chips)} chips" + (f" ({silent} without hits)" if silent else "")
+        chips = counted(len(self.chips), "chip") + (f" ({silent} without hits)" if silent else "")
         tot = "" if self.tot_median_us is None else f", ToT median {self.tot_median_us:.4g} µs"
-        gaps = f", {self.gaps} gaps" if self.gaps else ""
-        return f"{name}: {self.hits} hits, {rate}{gaps}, {chips}{tot}"
+        gaps = f", {counted(self.gaps, 'gap')}" if self.gaps else ""
+        return f"{name}: {counted(self.hits, 'hit')}, {rate}{gaps}, {chips}{tot}"
 
 
 def _number(value: float) -> float | None:

@@ -83,6 +83,12 @@ function card(plot) {
   title.dataset.about = plot.about;
   body.id = plot.name;
   body.className = "body";
+  article.setAttribute("aria-label", plot.title);
+  if (plot.name === "map") {
+    body.tabIndex = 0;
+    body.setAttribute("role", "group");
+    body.setAttribute("aria-label", "hit map of the chip: arrows go from pixel to pixel");
+  }
   article.append(title, body);
   return article;
 }

@@ -66,7 +66,8 @@ function words(names) {
   }
   if (names.has("alarms")) show_alarms(stream.about("alarms"), act);
   const selection = stream.about("selection");
-  if (names.has("selection") && selection) {
+  if ((names.has("selection") || names.has("detector")) && selection) {
+    show_chips();
     for (const title of document.querySelectorAll("h2[data-about]")) {
       const about = {chip: selection.chip_name, pixel: selection.pixel_name}[title.dataset.about];
       title.textContent = about ? `${title.dataset.title} · ${about}` : title.dataset.title;
@@ -155,6 +156,33 @@ function tile(i) {
   const tiles = stream.part("chips", "run").columns;
   return [tiles.x[i] + tiles.w[i] / 2, tiles.y[i] + tiles.h[i] / 2];
 }
+
+// Chips by their names, too: for keyboards, and where 31 tiles are too small for a finger.
+function show_chips() {
+  const {chips} = stream.about("detector"), list = by_id("chip"), {layer, chip} = stream.about("selection");
+  const names = chips.map((each) => each.name);
+  if ([...list.options].map((each) => each.text).join() !== names.join()) {
+    list.replaceChildren(...names.map((name, i) => new Option(name, i)));
+  }
+  list.selectedIndex = chips.findIndex((each) => each.layer === layer && each.chip === chip);
+}
+by_id("chip").addEventListener("change", () => {
+  const {layer, chip} = stream.about("detector").chips[by_id("chip").selectedIndex];
+  stream.select({layer, chip});
+});
+
+// From pixel to pixel with the arrows.
+const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+by_id("map").addEventListener("keydown", (event) => {
+  const step = STEPS[event.key], selection = stream.about("selection");
+  if (!step || !selection) return;
+  event.preventDefault();
+  const {rows, columns} = stream.about("detector"), [row, column] = selection.pixel ?? [-step[0], -step[1]];
+  const within = (value, most) => Math.min(Math.max(value, 0), most - 1);
+  stream.select({
+    layer: selection.layer, chip: selection.chip, row: within(row + step[0], rows), column: within(column + step[1], columns),
+  });
+});
 
 for (const name of ["window", "unit", "scale", "range", "span", "palette"]) {
   by_id(name).value = chosen[name];

@@ -1,6 +1,7 @@
 """`apx-sanity --once` on what the emulated board sent, whole and misbehaving: report, page, reference, exit code."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.sanity.cli import main
+from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.run_record import Gap
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.emulated_run import T0_NS, changes_at, emulated, write_file
@@ -230,3 +232,15 @@ def test_the_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
 
     first = peak(2)
     assert peak(8) < 1.3 * first
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1 hit, .*, 1 gap, 1 chip \\("), (2, "2 hits, .*, 2 gaps, 2 chips \\(")]
+)
+def test_one_is_not_counted_as_many(number: int, words: str) -> None:
+    chip = {"layer": None, "chip": 0, "hits": 0, "pixels": 0, "hits_hz": None, "tot_median_us": None}
+    quality = RunQuality.model_validate(
+        {"run": 1, "file": None, "comment": "", "begin_ns": None, "live_s": 9.0, "gaps": number, "readouts": number}
+        | {"hits": number, "hits_hz": 1.0, "tot_median_us": None, "chips": [chip] * number, "ledger": {}}
+    )
+    assert re.search(words, quality.line())
