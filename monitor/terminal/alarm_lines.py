@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from protocol.wire.alarms import Alarm, AlarmLevel
+from protocol.words import counted
 
 _STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
 
 
 def summary(alarms: Sequence[Alarm]) -> str:
-    """`2 critical, 1 warning, 1 over`: those that nobody has acknowledged; empty where there are none."""
+    """`2 critical, 3 warnings, 1 over`: those that nobody has acknowledged; empty where there are none."""
     levels = [alarm.level for alarm in alarms if not alarm.acknowledged]
-    names = {AlarmLevel.CRITICAL: "critical", AlarmLevel.WARNING: "warning", AlarmLevel.OK: "over"}
-    return ", ".join(f"{levels.count(level)} {name}" for level, name in names.items() if level in levels)
+    critical, warnings, over = (levels.count(each) for each in (AlarmLevel.CRITICAL, AlarmLevel.WARNING, AlarmLevel.OK))
+    parts = (critical, f"{critical} critical"), (warnings, counted(warnings, "warning")), (over, f"{over} over")
+    return ", ".join(text for number, text in parts if number)
 
 
 def alarm_lines(alarms: Sequence[Alarm], trouble: str, most: int) -> list[Text]:

@@ -132,10 +132,10 @@ class WatchApp(App[None]):
         self._headline.show(
             [status_lines.headline(summary, receiver.endpoint, frozen=self._frozen, refusal=receiver.refusal)]
         )
+        self._draw_alarms()  # who has frozen the screen and forgotten it is called all the same
         if self._frozen:
             return
         self._facts.show(status_lines.facts(summary))
-        self._draw_alarms()
         room = max(self._log_lines.size.height, 1)
         self._log_lines.show([status_lines.log_line(entry) for entry in summary.log[-room:]])
         self._draw_plots()

@@ -36,7 +36,7 @@ class HitMap(ComposedLines):
             return False
         self._rows, self._columns = counts.shape
         self._counts, self._logarithmic = counts, logarithmic
-        self.border_subtitle = self._legend(int(counts.max(initial=0)))
+        self.border_subtitle = self._legend()
         self.compose_anew()
         return reshaped
 
@@ -50,10 +50,14 @@ class HitMap(ComposedLines):
         down = 2 * (size.height - 1) // self._rows
         return max(1, min(across, down, MAX_SCALE))
 
-    def _legend(self, largest: int) -> str:
+    def _legend(self) -> str:
+        most, top = int(self._counts.max(initial=0)), colour_map.top(self._counts, logarithmic=self._logarithmic)
+        if not most:
+            return "no hits"
         steps = (1, colour_map.LEVELS // 4, colour_map.LEVELS // 2, 3 * colour_map.LEVELS // 4, colour_map.LEVELS)
-        shades = "".join(f"[{colour_map.colour(level).get_truecolor().hex}]██[/]" for level in steps)
-        return f"1 {shades} {grouped(largest)}{' log' if self._logarithmic else ''}" if largest else "no hits"
+        shades = "".join(_shade(level) for level in steps)
+        beyond = f" {_shade(colour_map.LEVELS + 1)} to {grouped(most)}" if most > top else ""
+        return f"1 {shades} {grouped(top)}{beyond}{' log' if self._logarithmic else ''}"
 
     def _compose_lines(self) -> list[Strip]:
         scale, plain = self.scale(self.size), self.rich_style
@@ -80,3 +84,7 @@ class HitMap(ComposedLines):
         step = next(step for step in (1, 2, 4, 8) if step * scale > len(str(self._columns - 1)))
         marks = (f"{column:<{step * scale}}" for column in range(0, self._columns, step))
         return " " * _MARGIN + "".join(marks)
+
+
+def _shade(level: int) -> str:
+    return f"[{colour_map.colour(level).get_truecolor().hex}]██[/]"

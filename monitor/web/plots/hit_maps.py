@@ -9,8 +9,11 @@ from bokeh.models.annotations import ColorBar
 from monitor.web.sheet import Columns, Sheet, floats
 from monitor.web.view import View
 
-_GAP, _GAP_BELOW = 0.1, 0.22
+_GAP, _GAP_BELOW, _GAP_BELOW_SMALL = 0.1, 0.22, 0.36
 """Room between two chips, in widths of a chip; below each stands which it is."""
+
+_MANY = 12
+"""So many chips are small beside their names on a phone."""
 
 
 def hit_maps(sheet: Sheet) -> Model:
@@ -52,7 +55,8 @@ def _places(view: View) -> tuple[np.ndarray, np.ndarray, float, float]:
     number = len(view.chips)
     index, across = np.arange(number), tiles_across(number)
     width, height = 1.0, view.histograms.rows / view.histograms.columns
-    return (index % across) * (width + _GAP), (index // across) * (height + _GAP_BELOW), width, height
+    below = _GAP_BELOW if number <= _MANY else _GAP_BELOW_SMALL
+    return (index % across) * (width + _GAP), (index // across) * (height + below), width, height
 
 
 def tiles_across(number: int) -> int:

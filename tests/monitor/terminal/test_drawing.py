@@ -117,3 +117,29 @@ def test_columns_of_a_rate(values: list[float], columns: int, drawn: list[float]
 
 def test_a_rate_is_drawn_from_where_it_is_known() -> None:
     assert [since_known(np.array(values)) for values in ([], [NAN], [NAN, 0.0, NAN], [1.0])] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("logarithmic", "factor", "beyond"), [(False, 2, 0), (False, 40, 1), (True, 40, 0), (True, 1000, 1)]
+)
+def test_a_hot_pixel_leaves_the_others_their_colours(logarithmic: bool, factor: int, beyond: int) -> None:
+    counts = np.random.default_rng(1).poisson(100, (13, 16))
+    usual = int(counts.max())
+    counts[5, 7] = usual * factor
+    levels = colour_map.levels(counts, logarithmic=logarithmic)
+    assert (levels > colour_map.LEVELS).sum() == beyond
+    assert levels[5, 7] == levels.max()
+    assert colour_map.top(counts, logarithmic=logarithmic) == (usual if beyond else usual * factor)
+    assert colour_map.colour(colour_map.LEVELS + 1) not in [colour_map.colour(n) for n in range(colour_map.LEVELS + 1)]
+    if beyond:
+        assert levels[counts == usual].tolist() == [colour_map.LEVELS] * int((counts == usual).sum())
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.02, 500.0))
+def test_a_healthy_map_has_nothing_beyond_its_scale(seed: int, mean: float) -> None:
+    counts = (
+        np.random.default_rng(seed).poisson(mean, (31, 13, 16))
+        if mean > 1
+        else np.random.default_rng(seed).poisson(mean, (13, 16))
+    )
+    assert colour_map.top(counts, logarithmic=False) == counts.max()
