@@ -62,6 +62,7 @@ class _Demo:
         self._interrupted = False
         self._began = False
         self._alarms = f"ipc://{folder}/alarms.ipc"
+        self._alarm_control = f"ipc://{folder}/sanity.ipc"
         self._config = folder / "demo.toml"
         self._configure(_DEFAULT_PORT)
 
@@ -115,7 +116,8 @@ class _Demo:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
         sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
         page = self._start_page(log)
-        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, "--alarms", self._alarms)
+        alarms = ("--alarms", self._alarms, "--alarm-control", self._alarm_control)
+        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, *alarms)
         try:
             self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
@@ -136,7 +138,7 @@ class _Demo:
             f'[sanity]\nname = "demo"\ndirectory = {json.dumps(str(self._folder / "sanity"))}\n'
             f"[stream]\nconnect = {json.dumps(self._stream)}\n"
             f"[publish]\nbind = {json.dumps(self._alarms)}\n"
-            f"[control]\nendpoint = {json.dumps(f'ipc://{self._folder}/sanity.ipc')}\n"
+            f"[control]\nendpoint = {json.dumps(self._alarm_control)}\n"
         )
         return path
 
