@@ -23,6 +23,8 @@ _READY_S = 60.0
 _STOP_S = 10.0
 _BACKOFF_S = (0.05, 0.5, 1.0)
 _STABLE_S = 30.0
+_MOST_AT_THE_END = 2
+"""Started for what is left, one after the other, where they die of it."""
 
 
 class ChildError(DaqError):
@@ -58,6 +60,7 @@ class ChildProcess(ABC):
         self._watcher: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._stop_asked = asyncio.Event()
+        self._given_up = False
         self.restarts = 0
         self.endpoint = ""
 
@@ -103,6 +106,7 @@ class ChildProcess(ABC):
         done, _ = await asyncio.wait({self._watcher}, timeout=_STOP_S)
         if not done and self._process is not None:
             log.warning("the %s had more to do after %.0f s and was ended", self.NAME, _STOP_S)
+            self._given_up = True
             self._kill()
         await asyncio.gather(self._watcher, return_exceptions=True)
 
@@ -143,8 +147,8 @@ class ChildProcess(ABC):
         )
 
     async def _watch(self) -> None:
-        """Read the child's reports; when it dies, start another."""
-        quick_deaths = 0
+        """Read the child's reports; when it dies, start another, also for what one that is to end has left undone."""
+        quick_deaths = at_the_end = 0
         while True:
             process, started = self._process, time.monotonic()
             assert process is not None and process.stdout is not None  # noqa: S101 - made with pipes
@@ -157,9 +161,13 @@ class ChildProcess(ABC):
                     self._take(report)
             await process.wait()
             await listening
-            if not self._goes_on():
+            if not self._ready.is_set():
                 return
-            quick_deaths = 0 if time.monotonic() - started > _STABLE_S else quick_deaths + 1
+            if self._stop_asked.is_set():
+                if process.returncode == 0 or self._given_up or at_the_end == _MOST_AT_THE_END:
+                    return
+                at_the_end += 1
+            quick_deaths = 1 if time.monotonic() - started > _STABLE_S else quick_deaths + 1
             pause_s = _BACKOFF_S[min(quick_deaths, len(_BACKOFF_S)) - 1]
             log.warning("the %s died (%s); another one starts in %g s", self.NAME, _death(process.returncode), pause_s)
             self.restarts += 1
@@ -169,9 +177,8 @@ class ChildProcess(ABC):
             await self._spawn()  # also where `stop` has come meanwhile: what is left is done before the end
             if self._stop_asked.is_set():
                 self._close_pipe()
-
-    def _goes_on(self) -> bool:
-        return self._ready.is_set() and not self._stop_asked.is_set()
+            if self._given_up:
+                self._kill()
 
     def _take(self, report: Report) -> None:
         if report.kind == "ready":

@@ -100,6 +100,63 @@ def test_a_killed_publisher_is_replaced_at_the_same_address(store: RunStore, cap
     assert "the publisher died (signal 9); another one starts in 0.05 s" in caplog.text
 
 
+def test_who_was_well_for_long_is_replaced_at_once(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("daqd.children.child_process._STABLE_S", 0.0)
+
+    async def use() -> None:
+        handled = Handled(store)
+        async with handled as handle:
+            for deaths in (1, 2):
+                assert handle.pid is not None
+                os.kill(handle.pid, signal.SIGKILL)
+                await wait_until("there is another", lambda n=deaths: handled.reports[-1].stat.restarts == n)  # type: ignore[misc]
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(use())
+    assert caplog.text.count("another one starts in 0.05 s") == 2
+
+
+def test_killed_while_it_does_what_is_left(store: RunStore) -> None:
+    """Another one does it."""
+
+    async def use() -> None:
+        handled = Handled(store)
+        async with handled as handle:
+            first = handle.pid
+            assert first is not None
+            os.kill(first, signal.SIGSTOP)
+            RunOnDisk(store, 1).write_all([READOUTS])
+            stopping = asyncio.create_task(handle.stop())
+            await asyncio.sleep(0)  # its input is closed
+            os.kill(first, signal.SIGKILL)
+            await asyncio.wait_for(stopping, DEADLINE_S)
+            assert handle.restarts == 1
+        (end,) = (report for report in handled.reports if report.kind == "run_ended")
+        assert end.ledger is not None
+        assert end.ledger["readouts"] == len(READOUTS)
+
+    asyncio.run(use())
+
+
+def test_one_that_always_fails_is_not_started_for_ever_at_the_end(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> None:
+        async with Handled(store) as handle:
+            assert handle.pid is not None
+            monkeypatch.setattr(PublisherHandle, "MODULE", "daqd.no_such_module")
+            os.kill(handle.pid, signal.SIGSTOP)
+            stopping = asyncio.create_task(handle.stop())
+            await asyncio.sleep(0)
+            os.kill(handle.pid, signal.SIGKILL)
+            await asyncio.wait_for(stopping, DEADLINE_S)
+            assert handle.restarts == 2
+
+    asyncio.run(use())
+
+
 def test_stop_while_the_next_one_is_awaited(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daqd.children.child_process._BACKOFF_S", (1000.0,))
 
