@@ -12,6 +12,7 @@ from daqd.acquisition.recovery import Recovery
 from daqd.acquisition.writer import Writer, WriterEnd
 from daqd.boards.board import Board
 from daqd.configuration.config import Config
+from daqd.errors import DiskError
 from daqd.runs.record_keeper import RecordKeeper
 from daqd.runs.run_files import OpenFile, RunFiles, create_file
 from daqd.runs.run_store import RunStore
@@ -47,7 +48,7 @@ class RunHooks:
 class ActiveRun:
     """Takes one run: makes its directory; `prepare` its first file and record; `begin` starts, `stop` asks for the end.
 
-    `DiskError` or `OSError` where the disk refuses, from here or from `prepare`; nothing runs then. Both wait for the
+    `DiskError` where the disk refuses, from here or from `prepare`; nothing runs then. Both wait for the
     disk, and so does `close_record`; nothing else does.
     """
 
@@ -125,10 +126,13 @@ class ActiveRun:
             self._store.reserve(self.run)
             self.files.open_next()
             self._keeper.begin()
-        except OSError:
+        except OSError as error:
             self.files.abandon()
             self._store.release(self.run)
-            raise
+            if isinstance(error, DiskError):
+                raise
+            what = f"run {self.run} cannot begin in {self.files.directory}"
+            raise DiskError(f"{what}: {error.strerror or error}") from error
 
     def begin(self) -> None:
         """Start to take data."""

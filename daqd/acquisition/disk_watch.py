@@ -111,7 +111,8 @@ class DiskWatch:
         if was_silent:
             log.info("disk: %s answers again", self._data_dir)
         if disk.level != before.level:
-            log.log(_LOG_LEVELS[disk.level], "disk %s: %s: %s", disk.level, disk.path, disk.reason or "room again")
+            why = disk.reason or f"{disk.free_bytes / 1e6:.0f} MB are free"
+            log.log(_LOG_LEVELS[disk.level], "disk %s: %s: %s", disk.level, disk.path, why)
         return disk
 
     def _look_at_queue(self) -> None:

@@ -86,7 +86,7 @@ def test_changes_of_the_level_are_said_once_each(watched: Watched, caplog: pytes
     assert said(caplog) == [
         ("WARNING", "disk warning: /data: 99 MB are free, disk.warning_mb = 100"),
         ("ERROR", "disk critical: /data: 9 MB are free, disk.critical_mb = 10"),
-        ("INFO", "disk ok: /data: room again"),
+        ("INFO", "disk ok: /data: 500 MB are free"),
     ]
 
 

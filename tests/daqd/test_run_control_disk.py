@@ -1,5 +1,8 @@
 """Run control: the disk takes no run, no record, no ledger."""
 
+import errno
+import os
+
 import pytest
 
 from daqd.children.notices import Report
@@ -8,6 +11,7 @@ from daqd.errors import DiskError
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
+from tests.daqd.refusing_disk import file_size_limit
 
 
 def test_too_little_room_for_a_run(store: RunStore) -> None:
@@ -51,6 +55,21 @@ def test_a_disk_that_takes_no_run(store: RunStore, monkeypatch: pytest.MonkeyPat
             assert await control.refused("start") == ("disk", "No space left on device")
         assert control.control.state == "error"
         assert "start" not in control.board.told  # type: ignore[attr-defined]
+        await control.obey("reset")
+        assert (await control.obey("start"))["run"] == 2
+
+    run(Controlled(store), use)
+
+
+def test_a_disk_that_is_full_already(store: RunStore) -> None:
+    """What it says has the run and the place in it: the error of the system has neither."""
+
+    async def use(control: Controlled) -> None:
+        with file_size_limit(1000):
+            code, message = await control.refused("start")
+        where = f"run 1 cannot begin in {store.run_directory(1)}"
+        assert (code, message) == ("disk", f"{where}: {os.strerror(errno.EFBIG)}")
+        assert control.control.state == "error"
         await control.obey("reset")
         assert (await control.obey("start"))["run"] == 2
 
