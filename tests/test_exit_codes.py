@@ -1,5 +1,6 @@
 """What the programs end with: 0 fine, 1 failed, 2 the command, or the configuration, cannot be meant so."""
 
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,9 +33,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     (tmp_path / "bad.toml").write_text("[board]\ncolour = 1\n[sanity]\ncolour = 1\n")
     (tmp_path / "text.apx").write_text("this is no recording")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         (tmp_path / "port").write_text(str(taken.getsockname()[1]))
         yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def exit_code(command: str) -> object:

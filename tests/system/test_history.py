@@ -35,7 +35,9 @@ def check_whole(daemon: Daemon, subscriber: Subscriber, run: int = 1) -> None:
 
 def test_joining_a_run_in_its_middle(laboratory: Laboratory) -> None:
     """Several at once, beside one who was there from the begin, and the terminal monitor."""
-    daemon = laboratory.configure(SETTINGS).start()
+    # No more than ten seconds of hits: on a busy machine the run would grow as fast as it can be caught up with.
+    emulator = {"rate_hz": RATE_HZ, "fifo_bytes": 1 << 26, "hits_limit": 500_000}
+    daemon = laboratory.configure({**SETTINGS, "emulator": emulator}).start()
     first = daemon.subscribe()
     first.wait_until_heard()
     daemon.call("start", comment="late")
