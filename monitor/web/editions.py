@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
 from typing import Any
 
 from monitor.receiver import Receiver
@@ -18,29 +17,39 @@ Parts = dict[str, bytes]
 
 
 class Edition:
-    """One update: the whole of it, and what differs from the one before, for any of the selections asked for."""
+    """One update: the whole of it, and what differs from the one before, for any of the selections asked for.
+
+    What was made for one browser is kept for the others. It is let go with the edition: nothing here refers back to it,
+    so no memory waits for the garbage collector, which counts objects and would leave hundreds of megabytes for hours.
+    """
 
     def __init__(self, common: "_Stage", selected: Mapping[Selection, "_Stage"]) -> None:
         self._common = common
         self._selected = selected
-        self.message = cache(self._message)
+        self._messages: dict[tuple[Selection, bool, bool], bytes] = {}
 
-    def _message(self, selection: Selection, *, whole: bool, whole_selection: bool) -> bytes:
+    def message(self, selection: Selection, *, whole: bool, whole_selection: bool) -> bytes:
         """For a browser: the same bytes for all with the same selection. `whole`: it does not have the one before."""
-        return self._common.joined(whole) + self._selected[selection].joined(whole or whole_selection)
+        key = selection, whole, whole_selection
+        if key not in self._messages:
+            selected = self._selected[selection].joined(whole or whole_selection)
+            self._messages[key] = self._common.joined(whole) + selected
+        return self._messages[key]
 
 
 class _Stage:
     """Parts as they are now and as they were before."""
 
     def __init__(self, parts: Parts, before: Parts) -> None:
-        self.parts = parts
+        self._parts = parts
         self._before = before
-        self.joined = cache(self._joined)
+        self._joined: dict[bool, bytes] = {}
 
-    def _joined(self, whole: bool) -> bytes:
-        before = {} if whole else self._before
-        return b"".join(part for name, part in self.parts.items() if before.get(name) != part)
+    def joined(self, whole: bool) -> bytes:
+        if whole not in self._joined:
+            before = {} if whole else self._before
+            self._joined[whole] = b"".join(part for name, part in self._parts.items() if before.get(name) != part)
+        return self._joined[whole]
 
 
 class Editor:
