@@ -26,7 +26,8 @@ _STOP_S = 20.0
 _ASK_S = 0.1
 _DEFAULT_PORT = 5556
 _PAGE_PORT = 8050
-_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_END = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Windows has no SIGHUP."""
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +85,7 @@ class _Demo:
 
     def run(self) -> int:
         for number in _END:
-            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
                 self._on_terminal = False  # nohup: it is to outlive them
             else:
                 signal.signal(number, self._interrupt)
