@@ -79,6 +79,12 @@ def test_the_program_takes_its_arguments(path: Path, laboratory: Laboratory) -> 
         assert (laboratory.runtime_dir / "StateDirectory" / "alarms.jsonl").exists()
 
 
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_the_sandbox_lets_zeromq_bind(path: Path) -> None:
+    """libzmq asks for the network interfaces through AF_NETLINK at each bind of a TCP address, else it aborts."""
+    assert "AF_NETLINK" in Unit(path)["Service"]["RestrictAddressFamilies"].split()
+
+
 def test_the_daemon_has_the_time_it_takes() -> None:
     """To end a run on a slow disk, then one child after the other."""
     from daqd.children.child_process import _STOP_S as CHILD_S
