@@ -106,6 +106,8 @@ class Gatekeeper:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        # Without this, who knows the server's key is let in when nobody is there to be asked.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         self._thread = threading.Thread(target=self._serve, name="gatekeeper")
         self._thread.start()
 
