@@ -80,6 +80,7 @@ def build_parser() -> ProgramParser:
         metavar="ENDPOINT",
         help="where they are acknowledged: control socket of that checker (default: of the one called bench)",
     )
+    watch.add_argument("--page", metavar="URL", default="", help="where apx-monitor serve runs: shown on the screen")
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
@@ -146,7 +147,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
         raise
     with alarms:
         if sys.stdout.isatty() and sys.stdin.isatty():
-            return show_screen(client, geometry, alarms, desk)
+            return show_screen(client, geometry, alarms, desk, arguments.page)
         with client:
             print_lines(client, geometry, alarms)
     return 0
@@ -200,14 +201,16 @@ def print_lines(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver)
                 print(f"{line} | alarms {wrong}" if wrong else line, flush=True)
 
 
-def show_screen(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver, desk: AlarmDesk) -> int:
+def show_screen(
+    client: StreamClient, geometry: Geometry, alarms: AlarmReceiver, desk: AlarmDesk, page: str = ""
+) -> int:
     """Draw on the terminal until q, Ctrl-C or a signal."""
     # Textual takes a quarter of a second to import: not for --once.
     from monitor.receiver import Receiver
     from monitor.terminal.app import WatchApp
 
     with Receiver(client, geometry) as receiver:
-        app = WatchApp(receiver, alarms, desk)
+        app = WatchApp(receiver, alarms, desk, page)
         with ended_by_signals(app.end, within_s=_END_WITHIN_S):
             app.run()
     return app.return_code or 0

@@ -116,9 +116,12 @@ class _Demo:
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
         sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
-        page = self._start_page(log)
+        port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
+        address = f"http://127.0.0.1:{port}/"
+        _tell(f"The page is at {address}")  # first of all, and on the terminal's screen
+        page = self._start_page(port, log)
         alarms = ("--alarms", self._alarms, "--alarm-control", self._alarm_control)
-        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, *alarms)
+        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, "--page", address, *alarms)
         try:
             self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
@@ -143,10 +146,7 @@ class _Demo:
         )
         return path
 
-    def _start_page(self, log: IO[str]) -> subprocess.Popen[bytes]:
-        """The page, at its usual port or, where that is taken, at another; its address is told first of all."""
-        port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
-        _tell(f"The page is at http://127.0.0.1:{port}/")
+    def _start_page(self, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
         where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
         return self._start("monitor.cli", "serve", *where, log=log)
 

@@ -56,8 +56,15 @@ class WatchApp(App[None]):
         Binding("a", "alarms", "alarms"),
     ]
 
-    def __init__(self, receiver: Receiver, alarms: AlarmReceiver | None = None, desk: AlarmDesk | None = None) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        alarms: AlarmReceiver | None = None,
+        desk: AlarmDesk | None = None,
+        page: str = "",
+    ) -> None:
         super().__init__()
+        self._page = page
         self._receiver = receiver
         self._alarms = alarms
         self._desk = desk
@@ -130,7 +137,11 @@ class WatchApp(App[None]):
         summary = self._receiver.summary()
         receiver = self._receiver
         self._headline.show(
-            [status_lines.headline(summary, receiver.endpoint, frozen=self._frozen, refusal=receiver.refusal)]
+            [
+                status_lines.headline(
+                    summary, receiver.endpoint, frozen=self._frozen, refusal=receiver.refusal, page=self._page
+                )
+            ]
         )
         self._draw_alarms()  # who has frozen the screen and forgotten it is called all the same
         if self._frozen:

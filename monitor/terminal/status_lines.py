@@ -34,8 +34,13 @@ def _named(name: str, value: str, *, bad: bool = False, better_seen: bool = Fals
     return [(f"{name} ", "dim"), (value, style), ("  ", "")]
 
 
-def headline(summary: MonitorSummary, endpoint: str, *, frozen: bool = False, refusal: str = "") -> Text:
-    """State, run, file, elapsed time; and loudly, if nothing comes any more, or the server refuses us."""
+def headline(
+    summary: MonitorSummary, endpoint: str, *, frozen: bool = False, refusal: str = "", page: str = ""
+) -> Text:
+    """State, run, file, elapsed time; and loudly, if nothing comes any more, or the server refuses us.
+
+    `page`: where the same is shown to browsers.
+    """
     if refusal:
         return _line((" REFUSED ", "bold white on red"), (f" {refusal}", ""))
     if summary.age_s is None:
@@ -65,6 +70,8 @@ def headline(summary: MonitorSummary, endpoint: str, *, frozen: bool = False, re
             parts.append((f"  {stat.file.replace(chr(92), '/').rsplit('/', 1)[-1]}", "dim"))
     if summary.record is not None and summary.record.comment:
         parts.append((f"  “{summary.record.comment}”", "italic"))
+    if page:
+        parts.append((f"  {page}", "underline"))
     return _line(*parts)
 
 

@@ -129,6 +129,9 @@ def test_on_a_terminal(laboratory: Laboratory) -> None:
             "a checker on the terminal",
             lambda: re.search(r"alarms\W[^│╭]{0,40}(none|warning|critical)", terminal.drawn),
         )
+        address = re.search(r"The page is at (http://127\.0\.0\.1:\d+/)", terminal.drawn)
+        assert address is not None
+        wait_until("the page's address on the screen", lambda: terminal.drawn.count(address[1]) > 1)
         terminal.press(CTRL_C)
         assert demo.wait() == 0
         terminal.wait_until_untouched()
