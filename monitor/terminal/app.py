@@ -167,7 +167,8 @@ class WatchApp(App[None]):
         hit_map, tot, tot_bin_us = self._receiver.chip(chip, recent=self._recent)
         of = f" of {len(chips)}" if len(chips) > 1 else ""
         when = " · 1 min" if self._recent else ""
-        title = f"{chip}{of} · {grouped(int(hit_map.sum()))} hits{when}"
+        hits = int(hit_map.sum())
+        title = f"{chip}{of} · {grouped(hits)} {'hit' if hits == 1 else 'hits'}{when}"
         if self._map.show(hit_map, title, logarithmic=self._logarithmic):
             self.on_resize()
         scale = " · log" if self._logarithmic else ""

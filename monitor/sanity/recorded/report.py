@@ -12,6 +12,7 @@ from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.checks.findings import Finding, Findings, Level, Notice, Place
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.wire.alarms import Alarm, AlarmLevel
+from protocol.words import counted
 
 MOST_LINES = 50
 """Findings listed in the summary; JSON has them all."""
@@ -113,7 +114,7 @@ class Report:
             self._print(run.line())
         if len(summary.runs) > MOST_LINES:
             self._print(f"… and {len(summary.runs) - MOST_LINES} more runs; --json has them all")
-        what = ", ".join(f"{number} {name}" for name, number in summary.checked.items())
+        what = ", ".join(counted(number, name.removesuffix("s")) for name, number in summary.checked.items())
         levels = ", ".join(
             f"{number} {level}"
             for level, number in (

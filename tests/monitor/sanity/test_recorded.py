@@ -65,6 +65,11 @@ def test_text_output_ends_with_the_verdict(recordings: Path, capsys: pytest.Capt
     assert verdict == "all well: 2 files, 2 runs, 1033 readouts, 1034 hits; 1 info"
 
 
+def test_one_is_not_counted_as_many(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--once", str(sorted((recordings).glob("*.apx"))[0])])
+    assert ": 1 file, 1 run, " in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_file_cut_anywhere_gives_what_is_whole_and_says_so(check: Any, recordings: Path, tmp_path: Path) -> None:
     whole = (recordings / "20250723_092534_data.apx").read_bytes()
     cut = tmp_path / "cut.apx"

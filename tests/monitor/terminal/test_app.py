@@ -252,7 +252,7 @@ def test_rows_and_columns_in_layers(publisher: TestPublisher) -> None:
             await until(pilot, app, "layer 1 chip 0 of 8 · 0 hits", "unpaired 1")
             for _ in range(4):
                 await pilot.press("c")
-            await until(pilot, app, "layer 2 chip 0 of 8 · 1 hits", "median 5.03 µs")
+            await until(pilot, app, "layer 2 chip 0 of 8 · 1 hit ", "median 5.03 µs")
             assert app.query_one(HitMap).size.width == 3 + 35
 
         play(app, script, (100, 50))
