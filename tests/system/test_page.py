@@ -134,12 +134,18 @@ def what_is_under_the_pointer(page: Page) -> None:
 
 
 def times_of_day_stand_apart(page: Page) -> None:
-    """Labels of a time axis, from the first seconds of a run to half a day, on the narrowest screen."""
-    for span_s in (15, 20, 33, 47, 60, 100, 150, 400, 600, 1500, 3600, 7000, 20_000, 43_200):
-        apart, width = page.tab.evaluate(
-            """(span) => {
-                const view = astropix.figures._figures.get("hit-rate"), range = view.model.x_range;
-                range.setv({start: range.end - span, end: range.end});
+    """Labels of a time axis, from the first seconds of a run to half a day, on the narrowest screen.
+
+    At 200 times of day, spread evenly: how many labels there are depends on where the axis begins.
+    """
+    spans_s = (15, 20, 33, 47, 60, 100, 150, 400, 540, 600, 1500, 3600, 7000, 9000, 20_000, 43_200)
+    axes = page.tab.evaluate(
+        """(spans) => {
+            const view = astropix.figures._figures.get("hit-rate"), range = view.model.x_range;
+            const day = 24 * 3600, midnight = Math.floor(range.end / 1000 / day) * day;
+            const times = Array.from({length: 200}, (_, i) => midnight + Math.floor(i * 0.618034 % 1 * day));
+            return spans.flatMap((span) => times.map((end) => {
+                range.setv({start: (end - span) * 1000, end: end * 1000});
                 const axis = view.axis_views.find((each) => each.dimension === 0), ticks = axis.tick_coords.major[0];
                 const labels = axis.compute_labels(ticks);
                 labels.visuals = axis.visuals.major_label_text.values();
@@ -147,12 +153,16 @@ def times_of_day_stand_apart(page: Page) -> None:
                 const places = ticks.map((tick) => view.frame.x_scale.compute(tick));
                 const apart = places.slice(1).map((place, i) => place - places[i]);
                 // The first has the day below it, which is wider, and in nobody's way.
-                return [apart, labels.items.at(-1).size().width];
-            }""",
-            span_s * 1000,
-        )
-        assert 1 <= len(apart) <= 5, span_s
-        assert min(apart) > width + 4 > 20, span_s
+                const which = `${span} s until ${new Date(end * 1000).toISOString()}`;
+                return [which, apart, labels.items.at(-1)?.size().width];
+            }));
+        }""",
+        spans_s,
+    )
+    assert len(axes) == 200 * len(spans_s)
+    for which, apart, width in axes:
+        assert 1 <= len(apart) <= 5, which
+        assert min(apart) > width + 4 > 20, which
 
 
 def dark_mode_and_scales(page: Page) -> None:

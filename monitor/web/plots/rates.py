@@ -54,9 +54,7 @@ def _rate(sheet: Sheet, name: str, label: str, rate: Callable[[View], Rate]) -> 
 
 def _ticker() -> DatetimeTicker:
     """Few ticks, at whole seconds, minutes, hours or days."""
-    below_an_hour = AdaptiveTicker(
-        mantissas=[1, 2, 5, 10, 15, 20, 30], base=60, min_interval=_S, max_interval=30 * _MIN
-    )
+    below_an_hour = AdaptiveTicker(mantissas=[1, 2, 3, 5, 10, 15, 20, 30], base=60, min_interval=_S, max_interval=_H)
     below_a_day = AdaptiveTicker(mantissas=[1, 2, 3, 4, 6, 8, 12], base=24, min_interval=_H, max_interval=12 * _H)
     tickers = [below_an_hour, below_a_day, DaysTicker(days=list(range(1, 32)))]
     return DatetimeTicker(tickers=tickers, desired_num_ticks=_TICKS, num_minor_ticks=0)
