@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-import stat
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
@@ -20,6 +18,7 @@ from daqd.errors import DaqError, RunControlError
 from daqd.sockets.curve import Gatekeeper, checked_pair, secure_client, secure_server
 from daqd.sockets.endpoint_holder import in_the_way
 from protocol.errors import KeyFileError, MessageError
+from protocol.storage.process_lock import ProcessLock, lock_socket
 from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.endpoints import is_tcp
 from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
@@ -61,7 +60,7 @@ class ControlServer:
         self._gatekeeper: Gatekeeper | None = None
         self._context: zmq.asyncio.Context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
-        self._lock: IO[str] | None = None
+        self._lock: ProcessLock | None = None
         self._task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -135,47 +134,16 @@ class ControlServer:
             _release_socket(self.endpoint, self._lock)
 
 
-def _claim_socket(path: Path) -> IO[str]:
-    """The lock of the socket, held as long as the file is open; `ControlError` where another daemon has it."""
-    import fcntl
-
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.parent.stat()
-        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
-            raise ControlError(
-                f"{path.parent} belongs to somebody else or others may write to it, so others could command the board; "
-                "chmod 700 it or choose another daq.runtime_dir"
-            )
-        lock = path.with_suffix(".lock").open("a+")
-    except OSError as error:
-        if isinstance(error, ControlError):
-            raise
-        raise ControlError(f"cannot use the runtime directory {path.parent}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read(32).strip()
-        lock.close()
-        if not isinstance(error, BlockingIOError):
-            raise ControlError(
-                f"cannot lock {lock.name}: {error.strerror or error}; choose a local daq.runtime_dir"
-            ) from None
-        who = f" (process {holder})" if holder.isdigit() else ""
-        raise ControlError(
-            f"another daemon is using {path}{who}; end it (daqctl shutdown), or give this one another daq.name"
-        ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
+def _claim_socket(path: Path) -> ProcessLock:
+    """The lock of the socket, taken; `ControlError` where another daemon has it."""
+    what, way_out = f"the control socket {path}", "end that daemon (daqctl shutdown), or give this one another daq.name"
+    return lock_socket(path, what, ControlError, "command the board", way_out)
 
 
-def _release_socket(endpoint: str, lock: IO[str]) -> None:
+def _release_socket(endpoint: str, lock: ProcessLock) -> None:
     """Take the socket away, which ZeroMQ leaves behind, while nobody else can have made it anew."""
     Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
-    lock.close()
+    lock.release()
 
 
 class ControlClient:

@@ -16,11 +16,11 @@ from daqd.configuration.config import Config
 from daqd.control import ControlServer
 from daqd.errors import DaqError
 from daqd.process.logs import OperatorLog
-from daqd.process.process_lock import ProcessLock
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
+from protocol.storage.process_lock import ProcessLock
 from protocol.version import __version__
 from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import Stat

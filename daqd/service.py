@@ -10,13 +10,13 @@ from daqd.configuration.config import Config
 from daqd.daemon import Daemon
 from daqd.errors import DaqError, RunControlError
 from daqd.exit_codes import FAILED, OK, code_of
-from daqd.process.process_lock import ProcessLock
 from daqd.process.signals import ProcessSignals
 from daqd.process.supervision import Supervision
 from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
 from daqd.runs.run_store import RunStore
 from daqd.sockets.curve import load_server_keys
+from protocol.storage.process_lock import ProcessLock
 
 log = logging.getLogger(__name__)
 

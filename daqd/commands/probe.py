@@ -14,7 +14,7 @@ from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import FtdiSection, SerialSection, default_runtime_dir, load_config
 from daqd.errors import BoardError
 from daqd.exit_codes import FAILED, OK
-from daqd.process.process_lock import DeviceLock
+from daqd.process.device_lock import DeviceLock
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
 from daqd.transports.link import Link

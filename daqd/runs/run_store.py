@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from daqd.errors import DiskError
-from daqd.process.process_lock import ProcessLock
 from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
 from protocol.storage.durable import replace_text
+from protocol.storage.process_lock import ProcessLock
 
 _RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _COUNTER = "last_run"

@@ -15,7 +15,7 @@ from pyftdi.ftdi import Ftdi, FtdiError
 
 from daqd.configuration.config import FtdiSection
 from daqd.errors import BoardError, BoardLost
-from daqd.process.process_lock import DeviceLock
+from daqd.process.device_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
 

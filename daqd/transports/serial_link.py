@@ -12,7 +12,7 @@ import serial
 
 from daqd.configuration.config import SerialSection
 from daqd.errors import BoardError, BoardLost
-from daqd.process.process_lock import DeviceLock
+from daqd.process.device_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
 
 QUIET_S = 0.05

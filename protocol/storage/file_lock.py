@@ -1,5 +1,6 @@
 """Locks that end with the process that holds them; the file says whose it is (docs/formats.md, "Run directory")."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -23,9 +24,10 @@ else:
 
 
 def sign(file: int) -> None:
-    """Write into a locked file whose it is."""
-    os.ftruncate(file, 0)
-    os.write(file, f"{os.getpid()}\n".encode())
+    """Write into a locked file whose it is, as far as the disk takes it: on a full one, nobody can read who has it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
 
 
 def holder(path: Path) -> str:

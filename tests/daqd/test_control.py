@@ -269,7 +269,7 @@ def test_a_second_daemon_is_kept_away_and_the_first_goes_on(server: Serving) -> 
     path = server.endpoint.removeprefix("ipc://")
     with pytest.raises(
         ControlError,
-        match=rf"another daemon is using {path} \(process {os.getpid()}\); end it \(daqctl shutdown\), or give this",
+        match=rf"control socket {path} is in use by process {os.getpid()}: end that daemon \(daqctl shutdown\)",
     ):
         Serving(server.endpoint)
     with ControlClient(server.endpoint, DEADLINE_S) as client:
@@ -377,7 +377,7 @@ def test_a_file_system_without_locks(endpoint: str, monkeypatch: pytest.MonkeyPa
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", fail)
-    with pytest.raises(ControlError, match=r"cannot lock .*bench\.lock: No locks available; choose a local"):
+    with pytest.raises(ControlError, match=r"no lock for .*bench\.lock: No locks available: choose a local directory"):
         Serving(endpoint)
 
 

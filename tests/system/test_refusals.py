@@ -40,7 +40,7 @@ def first(laboratory: Laboratory) -> Daemon:
 
 def test_second_daemon_on_the_same_control_socket(laboratory: Laboratory, first: Daemon) -> None:
     refused = laboratory.run("daqd", "run", "-c", first.config_path, "--autostart")
-    check_refused(refused, rf"another daemon is using .*first.ipc \(process {first.program.pid}\)")
+    check_refused(refused, f"control socket .*first.ipc is in use by process {first.program.pid}: end that daemon")
     assert len(refused.stderr.splitlines()) == 1
     check_unharmed(first)
 

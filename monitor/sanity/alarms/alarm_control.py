@@ -1,11 +1,9 @@
 """The control socket of a running `apx-sanity`, from its side. Requests and replies as in docs/wire.md, "Control"."""
 
 import contextlib
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import zmq
 
@@ -13,7 +11,7 @@ from monitor.alarm_client import RefusedError
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.errors import MessageError
-from protocol.storage import file_lock
+from protocol.storage.process_lock import ProcessLock, lock_socket
 from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Reply,
@@ -43,7 +41,7 @@ class AlarmControl:
     ) -> None:
         self._commands = commands
         self._path = Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc://") else None
-        self._lock: IO[str] | None = None if self._path is None else _claim(self._path)
+        self._lock: ProcessLock | None = None if self._path is None else _claim(self._path)
         self._socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 200)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
@@ -89,27 +87,10 @@ class AlarmControl:
         self._socket.close()
         if self._path is not None and self._lock is not None:
             self._path.unlink(missing_ok=True)
-            self._lock.close()
+            self._lock.release()
 
 
-def _claim(path: Path) -> IO[str]:
+def _claim(path: Path) -> ProcessLock:
     """The lock beside an ipc socket, so that nobody takes it from another who is using it."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.parent.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
-            raise AlarmServiceError(
-                f"{path.parent} belongs to somebody else or others may write to it, so others could silence alarms; "
-                "chmod 700 it or choose another control.endpoint"
-            )
-        lock = path.with_suffix(".lock").open("a+")
-    except AlarmServiceError:
-        raise
-    except OSError as error:
-        raise AlarmServiceError(f"cannot use the directory {path.parent}: {error.strerror or error}") from None
-    if not file_lock.try_lock(lock.fileno()):
-        lock.close()
-        who = file_lock.holder(path.with_suffix(".lock"))
-        raise AlarmServiceError(f"another apx-sanity is using {path} ({who}): end it, or give this one another name")
-    file_lock.sign(lock.fileno())
-    return lock
+    way_out = "end that apx-sanity, or give this one another sanity.name"
+    return lock_socket(path, f"the control socket {path}", AlarmServiceError, "silence alarms", way_out)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO
 
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.alarm_log import MB, AlarmLog, as_object
@@ -14,7 +13,7 @@ from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.alarms.webhook import Webhook
 from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.configuration_sections import CallSection
-from protocol.storage import file_lock
+from protocol.storage.process_lock import ProcessLock
 from protocol.wire.alarms import AlarmLevel
 
 LOG_NAME = "alarms.jsonl"
@@ -38,11 +37,11 @@ class AlarmOutputs:
         directory = file.directory
         self._lock = _claim(directory)
         try:
-            self._log = AlarmLog(directory / LOG_NAME, round(file.log.max_size_mb * MB), file.log.keep)
             self._state_file = StateFile(directory / STATE_NAME)
             self.before = self._state_file.load()
+            self._log = AlarmLog(directory / LOG_NAME, round(file.log.max_size_mb * MB), file.log.keep)
         except OSError as error:
-            self._lock.close()
+            self._lock.release()
             raise AlarmServiceError(f"cannot use {error.filename or directory}: {error.strerror or error}") from None
         if file.webhook.url:
             webhook = Webhook(file.webhook.url, file.webhook.headers, file.webhook.timeout_s)
@@ -90,7 +89,7 @@ class AlarmOutputs:
         deadline = time.monotonic() + CLOSE_WITHIN_S
         left = sum(delivery.close(max(deadline - time.monotonic(), 0.0)) for _, delivery in self._deliveries)
         self._log.close()
-        self._lock.close()
+        self._lock.release()
         return left
 
 
@@ -99,17 +98,17 @@ def _called(transition: Transition, section: CallSection) -> bool:
     return transition.calls and transition.kind in section.events and transition.alarm.worst.rank >= least
 
 
-def _claim(directory: Path) -> IO[str]:
+def _claim(directory: Path) -> ProcessLock:
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        lock = (directory / LOCK_NAME).open("a+")
     except OSError as error:
         raise AlarmServiceError(f"cannot use the directory {directory}: {error.strerror or error}") from None
-    if not file_lock.try_lock(lock.fileno()):
-        lock.close()
-        raise AlarmServiceError(
-            f"another apx-sanity ({file_lock.holder(directory / LOCK_NAME)}) has {directory}: end it, or give this one "
-            "another sanity.name or sanity.directory"
-        )
-    file_lock.sign(lock.fileno())
+    lock = ProcessLock(
+        directory / LOCK_NAME,
+        f"the directory {directory}",
+        AlarmServiceError,
+        "choose another sanity.directory",
+        "end that apx-sanity, or give this one another sanity.name or sanity.directory",
+    )
+    lock.acquire()
     return lock

@@ -377,12 +377,15 @@ def test_a_killed_one_has_kept_the_last_change(tmp_path: Path) -> None:
 
 
 def test_two_do_not_use_the_same_things(tmp_path: Path) -> None:
-    with Running(tmp_path), pytest.raises(AlarmServiceError, match=r"another apx-sanity \(process \d+\) has "):
+    with (
+        Running(tmp_path),
+        pytest.raises(AlarmServiceError, match=r"directory .* in use by process \d+: end that apx"),
+    ):
         Running(tmp_path).__enter__()
     (tmp_path / "other").mkdir()
     with Running(tmp_path) as first:
         second = Running(tmp_path / "other", control=first.configuration.file.control_endpoint)
-        with pytest.raises(AlarmServiceError, match="another apx-sanity is using"):
+        with pytest.raises(AlarmServiceError, match=r"the control socket .* is in use by process \d+: end that apx"):
             second.__enter__()
     with Running(tmp_path) as again:
         assert again.alarms == []
