@@ -75,7 +75,10 @@ class ChildProcess(ABC):
 
     async def start(self) -> None:
         """Start the child and wait until it is ready; `ChildError` where it cannot be."""
-        await self._spawn()
+        try:
+            await self._spawn()
+        except OSError as error:
+            raise ChildError(f"the {self.NAME} cannot be started: {error.strerror or error}") from error
         self._watcher = asyncio.create_task(self._watch(), name=self.NAME)
         ready = asyncio.create_task(self._ready.wait())
         done, _ = await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
@@ -174,11 +177,33 @@ class ChildProcess(ABC):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), pause_s)
             self._close_pipe()
-            await self._spawn()  # also where `stop` has come meanwhile: what is left is done before the end
+            # Also where `stop` has come meanwhile: what is left is done before the end.
+            if not await self._spawn_another():
+                return
             if self._stop_asked.is_set():
                 self._close_pipe()
             if self._given_up:
                 self._kill()
+
+    async def _spawn_another(self) -> bool:
+        """Start another one, as soon as the system lets us; False where it does not and the end is asked for.
+
+        It may be out of memory, processes or descriptors for a while: that is no reason to do without for the night.
+        """
+        said = ""
+        while True:
+            try:
+                await self._spawn()
+            except OSError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("the %s cannot be started: %s; it is tried again", self.NAME, error.strerror or error)
+            else:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), _BACKOFF_S[-1])
+            if self._stop_asked.is_set():
+                return False
 
     def _take(self, report: Report) -> None:
         if report.kind == "ready":

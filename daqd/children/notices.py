@@ -1,4 +1,4 @@
-"""What the daemon and its publisher tell each other: one JSON object a line, through the child's pipes.
+"""What the daemon and its children tell each other: one JSON object a line, through the child's pipes.
 
 A line that says nothing, which is sent after each batch of readouts, is an empty one.
 
@@ -29,9 +29,9 @@ WAKE_LINE = b"\n"
 
 
 class Report(BaseModel):
-    """From the publisher to the daemon, once a second and at the end of each run.
+    """From a child to the daemon: `ready` once; `state`, from the publisher, once a second.
 
-    `ended_run`: that run was published to its end, and `ledger` is that of the whole run.
+    `run_ended`: `run` was decoded to its end, and `ledger` is that of the whole run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ def decode_notice(line: bytes) -> Notice | None:
 
 
 def decode_report(line: bytes) -> Report | None:
-    """A line from the publisher; None for what is not one."""
+    """A line from a child; None for what is not one."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:

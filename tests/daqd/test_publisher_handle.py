@@ -1,6 +1,7 @@
 """The daemon's side of its publisher: started, restarted, talked to, ended, whatever happens in between."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -192,6 +193,65 @@ def test_stop_while_the_next_one_is_being_started(store: RunStore, monkeypatch: 
             go_on.set()
             await asyncio.wait_for(stopping, DEADLINE_S)
             assert handle.pid is None
+
+    asyncio.run(use())
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, times: float) -> list[int]:
+    """The system starts no process, so many times; what it was asked for is counted."""
+    start_process = asyncio.create_subprocess_exec
+    asked: list[int] = []
+
+    async def refuse(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        asked.append(len(asked))
+        if len(asked) <= times:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return await start_process(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    return asked
+
+
+def test_a_system_that_starts_no_process_for_a_while(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("daqd.children.child_process._BACKOFF_S", (0.01,))
+
+    async def use() -> None:
+        async with Handled(store) as handle:
+            killed = handle.pid
+            assert killed is not None
+            asked = refusing(monkeypatch, 3)
+            os.kill(killed, signal.SIGKILL)
+            await wait_until("another one runs", lambda: handle.pid not in (None, killed))
+            assert len(asked) == 4
+
+    asyncio.run(use())
+    assert caplog.text.count("cannot be started: Resource temporarily unavailable; it is tried again") == 1
+
+
+def test_stop_while_the_system_starts_no_process(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daqd.children.child_process._BACKOFF_S", (0.01,))
+
+    async def use() -> None:
+        async with Handled(store) as handle:
+            assert handle.pid is not None
+            asked = refusing(monkeypatch, float("inf"))
+            os.kill(handle.pid, signal.SIGKILL)
+            await wait_until("another one is wanted", lambda: len(asked) > 1)
+            await asyncio.wait_for(handle.stop(), DEADLINE_S)
+
+    asyncio.run(use())
+
+
+def test_a_system_that_starts_no_process_at_all(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, float("inf"))
+
+    async def use() -> None:
+        handled = Handled(store)
+        with pytest.raises(ChildError, match=r"^the publisher cannot be started: Resource temporarily unavailable$"):
+            await handled.handle.start()
+        await handled.handle.stop()
 
     asyncio.run(use())
 
