@@ -27,6 +27,8 @@ def find_record(
     while position < min(stop, size_bytes):
         file.seek(position)
         window = file.read(_WINDOW_BYTES)
+        if len(window) < RECORD_HEAD.size:
+            return None  # nothing that could be a head is left; or the file has become shorter since it was looked at
         at = window.find(RECORD_MARKER)
         while at >= 0 and position + at < stop:
             if at + RECORD_HEAD.size > len(window):

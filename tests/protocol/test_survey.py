@@ -227,6 +227,15 @@ def test_it_does_not_look_beyond_the_size_it_was_given() -> None:
     assert (found.tally.readouts, found.cuts) == (1, ())
 
 
+@pytest.mark.parametrize("missing_bytes", [1, RECORD_HEAD.size, 40])
+def test_a_file_that_has_become_shorter(missing_bytes: int) -> None:
+    """By a repair, or on a disk that loses data: what is not there is no record, and is not looked for for ever."""
+    content = HEADER + b"".join(records([b"one", b"two" * 20]))
+    found = survey(io.BytesIO(content[:-missing_bytes]), len(content))
+    assert found.tally.readouts == 1
+    assert found.kept_bytes + found.cut_bytes == len(content)
+
+
 def test_a_file_that_is_nothing_but_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocol.storage.survey.MOST_STRETCHES", 100)
     path = tmp_path / "holes.apx"
