@@ -14,6 +14,9 @@ from protocol.stream_bytes import PADDING_BYTE
 SETTLE_TIMEOUT_S = 0.1
 """Silence for that long after an answer that came in part: nothing of it will come any more."""
 
+_MOST_LATE_BYTES = 1 << 24
+"""A board that sends for ever what nobody has asked for is told by its scratch register, not by our memory."""
+
 _READ_FIFO_EMPTY = int(SpiConfig.READ_FIFO_EMPTY)
 _READ_FIFO_FULL = int(SpiConfig.READ_FIFO_FULL)
 
@@ -178,7 +181,7 @@ class ReadoutPoller:
         """
         late = b""
         try:
-            while True:
+            while len(late) < _MOST_LATE_BYTES:
                 late += self._link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
         except LinkTimeout as error:
             late += error.partial

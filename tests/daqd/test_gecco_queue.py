@@ -232,3 +232,21 @@ def test_every_byte_comes_once_and_in_order(pieces: list[bytes], queue_ahead: in
     taken = bytes(bench.record.data)
     assert b"".join(data.rstrip(b"\xff") for data in came) == taken
     assert all(len(data) == 64 and data.strip(b"\xff") for data in came)
+
+
+def test_a_board_that_goes_on_without_being_asked_takes_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daqd.boards.gecco_polling._MOST_LATE_BYTES", 300_000)
+    bench = bench_of(FULL * 20, queue_ahead=8)
+    answers_broken_off(bench, 3, keep=10)
+    came = list(itertools.islice(readouts(bench), 4))
+    read, asked = bench.link.read, itertools.count()
+
+    def endless(length: int, timeout_s: float, under_way: int = 0) -> bytes:
+        assert next(asked) < 100, "it is read on and on"
+        return bytes(length)
+
+    monkeypatch.setattr(bench.link, "read", endless)
+    with pytest.raises(BoardAnswerError, match=r"0x09 \(SCRATCH\): expected 0x55, got 0x00"):
+        list(readouts(bench))
+    monkeypatch.setattr(bench.link, "read", read)
+    assert len(came) == 4
