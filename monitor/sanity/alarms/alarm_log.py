@@ -62,11 +62,14 @@ class AlarmLog:
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
             return
-        for number in range(self._keep - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
-        self._path.replace(self._numbered(1))
+        # Not there: somebody has taken it away, or an attempt before this one could make no new file. Moving on then
+        # would push those before it out, one with each attempt.
+        if self._path.exists():
+            for number in range(self._keep - 1, 0, -1):
+                older = self._numbered(number)
+                if older.exists():
+                    older.replace(self._numbered(number + 1))
+            self._path.replace(self._numbered(1))
         file = self._open()
         os.close(self._file)
         self._file = file

@@ -91,6 +91,35 @@ def test_what_did_not_fit_on_the_disk_leaves_no_half_line(tmp_path: Path, monkey
     assert lines(path) == [1, 3]
 
 
+def test_where_no_new_file_can_be_made_those_before_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    filled(path, range(1))
+    log = AlarmLog(path, path.stat().st_size, 3)
+    log.write(made_transition(t=1), "bench")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space left"):
+            log.write(made_transition(t=2), "bench")
+    monkeypatch.undo()
+    log.write(made_transition(t=3), "bench")
+    log.close()
+    assert [lines(tmp_path / name) for name in ("a.jsonl", "a.jsonl.1", "a.jsonl.2")] == [[3], [1], [0]]
+
+
+def test_a_log_that_is_taken_away_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    filled(path, range(1))
+    log = AlarmLog(path, path.stat().st_size, 3)
+    path.unlink()
+    log.write(made_transition(t=1), "bench")
+    log.close()
+    assert lines(path) == [1]
+
+
 # ---- state
 
 
