@@ -80,7 +80,7 @@ class RecordedChecks:
         self.hits = 0
 
     def check(self, paths: Sequence[Path]) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said about the files, as it is found. `OSError` as `open` does."""
+        """What is to be said about the files, as it is found; also where the disk refuses one of them."""
         for path in paths:
             yield from self._check_file(path)
         yield from self._end_run()
@@ -90,8 +90,8 @@ class RecordedChecks:
         here = Place(file=str(path))
         try:
             reader = ApxReader(path)
-        except ApxFormatError as error:
-            yield here, Notice(catalogue.UNREADABLE, f"at byte {error.offset}: {error.reason}")
+        except (ApxFormatError, OSError) as error:
+            yield here, Notice(catalogue.UNREADABLE, _why(error))
             yield from self._end_run()
             return
         with reader:
@@ -107,9 +107,8 @@ class RecordedChecks:
             place = replace(here, run=run.place.run)
             try:
                 yield from self._check_readouts(reader, run, place)
-            except ApxFormatError as error:
-                text = f"at byte {error.offset}: {error.reason}; what follows was not checked"
-                yield place, Notice(catalogue.UNREADABLE, text)
+            except (ApxFormatError, OSError) as error:
+                yield place, Notice(catalogue.UNREADABLE, f"{_why(error)}; what follows was not checked")
             if reader.leftover_bytes:
                 # The last record of a file that is being written may be there in part.
                 level = Level.INFO if path.suffix == ".part" else None
@@ -224,6 +223,10 @@ class _RunOfFiles:
 _FAILED = CheckInfo(
     "check_failed", Level.WARNING, "a check that failed instead of saying anything", "a fault in the check: mend it"
 )
+
+
+def _why(error: ApxFormatError | OSError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else f"at byte {error.offset}: {error.reason}"
 
 
 def _info(check: Check) -> CheckInfo:

@@ -1,6 +1,7 @@
 """`apx-sanity --once` on recordings, real and damaged."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from monitor.sanity.cli import main
-from protocol.apx import FileHeader, apx_open
+from protocol.apx import ApxReader, FileHeader, apx_open
+from protocol.block import ReadoutBlock
 from protocol.hit import AstroPix4Hit
 from protocol.readout import AstroPix4Readout
 
@@ -87,6 +89,21 @@ def test_what_is_no_recording_is_critical(check: Any, tmp_path: Path, content: b
     path.write_bytes(content)
     code, found, _ = check(path)
     assert (code, found) == (1, {"unreadable": "critical"})
+
+
+def test_a_disk_that_refuses_in_the_middle(check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (write(tmp_path / f"{name}.apx", [wire()] * 10) for name in "ab")
+    blocks = ApxReader.blocks
+
+    def refuse(reader: ApxReader) -> Iterator[ReadoutBlock]:
+        yield from blocks(reader)
+        if reader.path == first:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(ApxReader, "blocks", refuse)
+    code, found, summary = check(first, second)
+    assert (code, found["unreadable"]) == (1, "critical")
+    assert summary["checked"]["readouts"] == 20
 
 
 def test_damage_in_the_middle_keeps_what_comes_before(check: Any, tmp_path: Path) -> None:
