@@ -68,7 +68,11 @@ class AlarmControlClient:
         if path != self._endpoint and not Path(path).exists():
             raise AlarmServiceError(f"no apx-sanity is at {self._endpoint}; is it running, with that configuration?")
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
-        self._socket.send(encode_request(request))
+        try:
+            frame = encode_request(request)
+        except (ValueError, OverflowError) as error:  # halves of characters, as they come from a command line
+            raise RefusedError("bad_arguments", f"{command}: cannot be sent: {error}") from None
+        self._socket.send(frame)
         while self._wait_for_reply():
             try:
                 reply = decode_reply(self._socket.recv_multipart()[-1])

@@ -41,6 +41,10 @@ class Controller:
         if not self._is_there():
             raise ControlRefusal(f"no daemon is at {self.endpoint}; is daqd running?")
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
+        try:
+            frame = encode_request(request)
+        except (ValueError, OverflowError) as error:  # halves of characters, as JSON can carry them
+            raise ControlRefusal(f"{command}: cannot be sent: {error}") from None
         context = zmq.asyncio.Context()
         socket = context.socket(zmq.DEALER)
         try:
@@ -48,7 +52,7 @@ class Controller:
             socket.set(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
             secure_client(socket, self.endpoint, self._keys)
             socket.connect(self.endpoint)
-            await socket.send(encode_request(request))
+            await socket.send(frame)
             async with asyncio.timeout(self._timeout_s):
                 return await _result(socket, request)
         except TimeoutError:

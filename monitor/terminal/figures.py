@@ -32,7 +32,9 @@ def percent(part: int, whole: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration: 0:00:07, 12:34:56, 3d 04:05:06."""
+    """A duration: 0:00:07, 12:34:56, 3d 04:05:06; `?` for what is none, as the stream can say it, too."""
+    if not math.isfinite(seconds):
+        return "?"
     days, rest = divmod(max(int(seconds), 0), 86400)
     time = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
     return f"{days}d {time:>8}".replace("d  ", "d 0") if days else time

@@ -1,5 +1,7 @@
 """What the widgets draw with: figures, colours, bars."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +45,7 @@ def test_counts_shares_and_durations() -> None:
     assert grouped(1234567) == "1 234 567"
     assert [percent(1, 10**6), percent(0, 5), percent(5, 0), percent(1, 3)] == ["<0.1 %", "0 %", "0 %", "33.3 %"]
     assert [clock(7), clock(45296), clock(3 * 86400 + 3661)] == ["0:00:07", "12:34:56", "3d 01:01:01"]
+    assert [clock(value) for value in (math.inf, -math.inf, math.nan)] == ["?"] * 3
 
 
 @given(st.floats(1e-3, 1e9))

@@ -236,6 +236,20 @@ def test_only_the_operator_commands(publisher: TestPublisher) -> None:
     run(script)
 
 
+def test_a_comment_with_half_a_character_is_refused_in_words(publisher: TestPublisher, tmp_path: Path) -> None:
+    (tmp_path / "bench.ipc").touch()
+    operator = Operator(TOKEN, Controller(f"ipc://{tmp_path}/bench.ipc"))
+
+    async def script() -> None:
+        async with serving(publisher, operator=operator) as served:
+            body = '{"comment": "\\ud800"}'
+            answer = await served.post("/control/start", body, **{"X-Operator-Token": TOKEN})
+            assert answer.code == 409
+            assert json.loads(answer.body)["message"].startswith("start: cannot be sent: ")
+
+    run(script)
+
+
 def test_only_the_operator_acknowledges(publisher: TestPublisher, tmp_path: Path) -> None:
     with made_checker(tmp_path) as checker:
         operator = Operator(TOKEN, None, AlarmDesk(checker.endpoint, "the page"))
