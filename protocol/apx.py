@@ -123,7 +123,8 @@ class FileHeader:
         return self._content == other._content if isinstance(other, FileHeader) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.serialize())
+        # Equal contents may have their keys in another order, and 1.0 for 1.
+        return hash((self.readout_uid(), frozenset(self._content)))
 
     def __str__(self) -> str:
         return f"FileHeader({self.serialize()})"

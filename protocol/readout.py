@@ -19,6 +19,8 @@ RECORD_MARKER = b"\xfe\xdc\xba"
 RECORD_HEAD = struct.Struct("<3sIQI")
 """Marker, readout_id, time stamp in ns since the epoch, length of the data (docs/formats.md, "Record")."""
 
+_LENGTH_OFFSET = RECORD_HEAD.size - struct.calcsize("<I")
+
 MAX_READOUT_BYTES = 1 << 26
 """A record that announces more is taken for damage, not for data."""
 
@@ -150,7 +152,9 @@ class AbstractAstroPixReadout:
         if marker != RECORD_MARKER:
             raise ApxFormatError(f"no record marker {RECORD_MARKER.hex()}, but {marker.hex()}", 0)
         if len(record) != RECORD_HEAD.size + length:
-            raise ApxFormatError(f"{length} bytes of data announced, {len(record) - RECORD_HEAD.size} there", 13)
+            raise ApxFormatError(
+                f"{length} bytes of data announced, {len(record) - RECORD_HEAD.size} there", _LENGTH_OFFSET
+            )
         return cls(record[RECORD_HEAD.size :], readout_id, timestamp)
 
     def write(self, file: Any) -> None:

@@ -80,6 +80,12 @@ def test_header_is_a_mapping_with_a_readout_class() -> None:
     assert HEADER != 1
 
 
+def test_equal_headers_are_one_in_a_set() -> None:
+    one, other = ({"a": 1, "b": 2}, {"b": 2.0, "a": True})
+    assert FileHeader(AstroPix4Readout, one) == FileHeader(AstroPix4Readout, other)
+    assert len({FileHeader(AstroPix4Readout, one), FileHeader(AstroPix4Readout, other)}) == 1
+
+
 def test_the_uid_comes_first_and_from_the_class() -> None:
     assert FileHeader(AstroPix4Readout).serialize() == '{"readout_uid": 4000}'
     assert FileHeader(AstroPix4Readout, {"a": 1, "readout_uid": 4000}).serialize() == '{"readout_uid": 4000, "a": 1}'

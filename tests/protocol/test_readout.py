@@ -155,7 +155,7 @@ def test_golden_record_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("record", "offset"),
-    [(RECORD[:18], 0), (b"", 0), (b"\xfe\xdc\xbb" + RECORD[3:], 0), (RECORD[:-1], 13), (RECORD + b"\x00", 13)],
+    [(RECORD[:18], 0), (b"", 0), (b"\xfe\xdc\xbb" + RECORD[3:], 0), (RECORD[:-1], 15), (RECORD + b"\x00", 15)],
 )
 def test_what_is_not_one_record_is_refused(record: bytes, offset: int) -> None:
     with pytest.raises(ApxFormatError) as caught:
