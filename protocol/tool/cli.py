@@ -8,7 +8,7 @@ from protocol.errors import ProtocolError
 from protocol.tool import convert, dump, from_log, info, repair, verify
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.options import indented
-from protocol.tool.output import drop_output
+from protocol.tool.output import drop_output, is_of_output
 from protocol.tool.terminal import complain
 from protocol.version import __version__
 
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 1
     except OSError as error:
+        if is_of_output(error):
+            raise  # `astropix_programs` says it, for all programs alike
         complain(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}")
         return 1
     return code

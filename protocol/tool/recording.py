@@ -9,6 +9,7 @@ from protocol.block import ReadoutBlock
 from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
 from protocol.tool.errors import MisuseError, ToolError
+from protocol.tool.output import is_of_output
 from protocol.tool.terminal import complain, progress
 
 
@@ -73,6 +74,8 @@ def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
             complain(str(error))
             content = False
         except OSError as error:
+            if is_of_output(error):
+                raise
             complain(f"{error.filename or path}: {error.strerror or error}")
             content = False
         if not content:
