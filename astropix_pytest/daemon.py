@@ -12,6 +12,7 @@ from astropix_pytest.settings import write_config
 from astropix_pytest.source import DEADLINE_S, Source
 from daqd.control import ControlClient
 from protocol.run_record import RunRecord, run_name
+from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.messages import Stat
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class DaemonSource(Source):
 
     def __init__(self, folder: Path, hits: int = 1000, **board: Any) -> None:
         # The path of a socket may have a hundred letters: not in the folder of the test.
-        self._runtime_dir = Path(tempfile.mkdtemp(prefix="apx-"))
+        self._runtime_dir = Path(tempfile.mkdtemp(prefix="apx-", dir=directory_for_sockets()))
         self._run: int | None = None
         self._recording: Recording | None = None
         try:

@@ -2,7 +2,6 @@
 
 import math
 import os
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -13,6 +12,7 @@ import zmq
 from monitor.errors import AlarmServiceError
 from monitor.receiving.curve import HandshakeWatch, secure_client
 from protocol.errors import MessageError
+from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Request, decode_reply, encode_request
 
@@ -25,7 +25,7 @@ def default_control_endpoint(name: str) -> str:
         folder = Path(user_runtime) / "astropix-daq"
     else:
         user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-        folder = Path(tempfile.gettempdir()) / f"astropix-daq-{user}"
+        folder = directory_for_sockets() / f"astropix-daq-{user}"
     return f"ipc://{folder / name}.sanity.ipc"
 
 

@@ -1,6 +1,7 @@
 """What every test may use: the real recordings, where they are at hand."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Tests have sockets in their folders, whose paths may be 107 bytes long; pytest needs 80 of them below this one.
+if len(tempfile.gettempdir()) > 25 and Path("/tmp").is_dir():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.exit_codes import FAILED, OK
 from protocol.tool.output import drop_output
+from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.messages import Stat
 
 _START_S = 30.0
@@ -46,7 +47,7 @@ def demo_main(args: argparse.Namespace) -> int:
     They end with the demo in any case, also where it is killed by SIGKILL.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="astropix-demo-") as folder,
+        tempfile.TemporaryDirectory(prefix="astropix-demo-", dir=directory_for_sockets()) as folder,
         _signals_restored(),
         _life_line() as descriptor,
     ):

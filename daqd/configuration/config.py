@@ -6,7 +6,6 @@ in the file, what is wrong and what is allowed.
 
 import getpass
 import os
-import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +33,12 @@ from daqd.configuration.config_sections import (
 from daqd.errors import ConfigError
 from protocol.config_mistakes import describe_mistakes
 from protocol.toml_file import read_toml
-from protocol.wire.endpoints import check_control_endpoint, check_endpoint, check_stream_endpoint
+from protocol.wire.endpoints import (
+    check_control_endpoint,
+    check_endpoint,
+    check_stream_endpoint,
+    directory_for_sockets,
+)
 
 __all__ = [
     "AcquisitionSection",
@@ -150,14 +154,14 @@ def default_runtime_dir() -> Path:
     """The runtime directory of this user, which need not exist yet.
 
     `$RUNTIME_DIRECTORY` (set by the service manager), else `astropix-daq` in `$XDG_RUNTIME_DIR`, else
-    `astropix-daq-<user>` in the directory for temporary files.
+    `astropix-daq-<user>` in the directory for temporary files (`/tmp` where the path of that is too long for sockets).
     """
     if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
         return Path(given)
     if user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(user_runtime) / RUNTIME_FOLDER
     user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
-    return Path(tempfile.gettempdir()) / f"{RUNTIME_FOLDER}-{user}"
+    return directory_for_sockets() / f"{RUNTIME_FOLDER}-{user}"
 
 
 def load_config(path: Path | str) -> Config:

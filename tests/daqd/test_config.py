@@ -10,7 +10,13 @@ import pytest
 
 from daqd.configuration.config import Config, EmulatorSection, default_runtime_dir, load_config
 from daqd.errors import ConfigError
-from protocol.wire.endpoints import check_control_endpoint, check_stream_endpoint, connectable, is_loopback
+from protocol.wire.endpoints import (
+    check_control_endpoint,
+    check_endpoint,
+    check_stream_endpoint,
+    connectable,
+    is_loopback,
+)
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
 BOARD = '[board]\ntransport = "emulated"\n'
@@ -341,7 +347,19 @@ def test_where_sockets_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert default_runtime_dir() == Path("/run/user/7/astropix-daq")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert default_runtime_dir() == Path(tempfile.gettempdir()) / f"astropix-daq-{os.getuid()}"
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    assert default_runtime_dir() == Path(f"/var/tmp/astropix-daq-{os.getuid()}")
+
+
+def test_sockets_do_not_live_where_their_paths_would_be_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some clusters give each job a directory for temporary files of a hundred letters."""
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/" + "j" * 50)
+    assert default_runtime_dir() == Path(f"/scratch/{'j' * 50}/astropix-daq-{os.getuid()}")
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/" + "j" * 51)
+    assert default_runtime_dir() == Path(f"/tmp/astropix-daq-{os.getuid()}")
+    check_endpoint(f"ipc:///scratch/{'j' * 50}/astropix-daq-{1 << 32}/a-long-name.sanity.ipc")
 
 
 def test_a_runtime_directory_of_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import itertools
 import math
 import threading
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -113,8 +114,16 @@ def test_waking_ends_one_wait_only() -> None:
     queue = ReadoutQueue(1000)
     queue.wake()
     assert queue.take(DEADLINE_S) == []
+    assert not queue.gather(0.001, 1), "it is still awake"
     queue.put(raw(1))
     assert queue.take(DEADLINE_S) == [raw(1)]
+
+
+@pytest.mark.parametrize("end", [ReadoutQueue.wake, ReadoutQueue.close])
+def test_who_was_woken_or_closed_before_does_not_gather(end: Callable[[ReadoutQueue], None]) -> None:
+    queue = ReadoutQueue(1000)
+    end(queue)
+    assert queue.gather(DEADLINE_S, 1000)
 
 
 def test_what_waits_when_it_is_closed_comes_out_first() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -141,7 +142,7 @@ def test_ctrl_c(long_recording: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="no `script` to make a terminal with")
 def test_on_a_terminal(long_recording: Path, tmp_path: Path) -> None:
-    command = " ".join([*APX, "convert", str(long_recording), "--format", "csv", "--output", str(tmp_path)])
+    command = shlex.join([*APX, "convert", str(long_recording), "--format", "csv", "--output", str(tmp_path)])
     shown = subprocess.run(
         ["script", "--quiet", "--return", "--command", command, "/dev/null"],
         capture_output=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 from daqd.configuration.config import Config, load_config
 from daqd.control import ControlClient
+from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.messages import Stat
 from tests.system.processes import DEADLINE_S, MARK, Process, end_at_once, marked, wait_until
 from tests.system.programs import Finished, Program, program_path
@@ -37,7 +38,7 @@ class Laboratory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        self.runtime_dir = Path(tempfile.mkdtemp(prefix="apx-"))
+        self.runtime_dir = Path(tempfile.mkdtemp(prefix="apx-", dir=directory_for_sockets()))
         self.temporary_dir = self.runtime_dir / "tmp"
         self.temporary_dir.mkdir()
         self._programs: list[Program] = []

@@ -51,7 +51,7 @@ def look_at(pid: int) -> Process | None:
     """The process `pid`; None where there is none, or it has ended and only waits to be told."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        command = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        command = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, parent = fields[0], int(fields[1])

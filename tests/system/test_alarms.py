@@ -42,7 +42,7 @@ class Checker:
             [control]
             endpoint = "ipc://{laboratory.runtime_dir}/checker/x.ipc"
             [command]
-            argv = ["sh", "-c", "cat >> {self.called}; echo >> {self.called}"]
+            argv = ["sh", "-c", '(cat; echo) >> "$0"', "{self.called}"]
             [checks.silence]
             max_s = 1.5
             level = "critical"

@@ -37,7 +37,13 @@ def wait_until_taking(laboratory: Laboratory) -> None:
 
 
 def test_for_a_while(laboratory: Laboratory) -> None:
-    demo = laboratory.start("daqd", "demo", "--duration", "2", "--rate", "3000", "--chips", "2")
+    """Also where the directory for temporary files has so long a path that no socket could be in it."""
+    long = laboratory.temporary_dir / ("x" * 100)
+    long.mkdir()
+    words = ("--duration", "2", "--rate", "3000", "--chips", "2")
+    demo = laboratory.start("daqd", "demo", *words, environment={"TMPDIR": str(long)})
+    demo.wait()
+    long.rmdir()
     check_ended(laboratory, demo)
     assert re.search(r"^RUNNING demo run 1 .* hits .* missed 0 readouts", demo.output, re.MULTILINE)
 

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.system.laboratory import Daemon, Laboratory
 from tests.system.processes import wait_until
+from tests.system.programs import program_path
 from tests.system.service_manager import PlayedManager
 
 WATCHDOG_S = 1.0
@@ -160,13 +161,14 @@ def test_a_run_from_the_start_and_a_log_for_the_journal(laboratory: Laboratory, 
     folder = Path(laboratory.folder)
     launcher = folder / "launcher"
     launcher.write_text(
-        f"#!{sys.executable}\nimport os, sys\nstatus = os.fstat(2)\n"
+        "import os, sys\nstatus = os.fstat(2)\n"
         "os.environ['JOURNAL_STREAM'] = f'{status.st_dev}:{status.st_ino}'\nos.execv(sys.argv[1], sys.argv[1:])\n"
     )
-    launcher.chmod(0o700)
-    daqd = str(Path(sys.executable).with_name("daqd"))
     daemon.launch_command(
-        [str(launcher), daqd, "run", "-c", str(daemon.config_path), "--autostart", "--comment", "a\n<2>b"],
+        [
+            *(sys.executable, str(launcher), program_path("daqd")),
+            *("run", "-c", str(daemon.config_path), "--autostart", "--comment", "a\n<2>b"),
+        ],
         manager.environment(),
     )
     manager.wait_for_key("READY", "1")

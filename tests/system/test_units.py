@@ -1,10 +1,10 @@
 """The units of config/systemd, as systemd itself reads them."""
 
 import configparser
+import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,8 @@ def test_there_are_units() -> None:
 def test_systemd_finds_nothing_wrong(path: Path, tmp_path: Path) -> None:
     """With the programs where they are here: it looks whether they are there."""
     installed = tmp_path / path.name
-    installed.write_text(path.read_text().replace(BIN, f"{Path(sys.executable).parent}/"))
+    programs = re.escape(BIN) + r"([\w-]+)"
+    installed.write_text(re.sub(programs, lambda name: f'"{program_path(name[1])}"', path.read_text()))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(installed)], capture_output=True, text=True, check=False
     )
