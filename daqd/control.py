@@ -17,6 +17,7 @@ import zmq.asyncio
 from daqd.errors import DaqError, RunControlError
 from daqd.sockets.curve import Gatekeeper, checked_pair, secure_client, secure_server
 from daqd.sockets.endpoint_holder import in_the_way
+from daqd.sockets.peer_probe import who_is_at
 from protocol.errors import KeyFileError, MessageError
 from protocol.storage.process_lock import ProcessLock, lock_socket
 from protocol.wire.allowed_clients import ServerKeys
@@ -34,6 +35,9 @@ from protocol.wire.messages import (
 )
 
 log = logging.getLogger(__name__)
+
+_PROBE_S = 2.0
+"""Who breaks off handshakes has so long to say who it is."""
 
 Obey = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -214,8 +218,12 @@ class ControlClient:
                 return True
             if self._monitor in ready:
                 self._handshakes.feed(self._monitor.recv_multipart()[0])
+            if self._handshakes.unexplained:
+                self._handshakes.explain(who_is_at(self._endpoint, _PROBE_S))
             if self._handshakes.refusal:
                 raise ControlError(f"the daemon at {self._endpoint} refuses us: {self._handshakes.refusal}")
+            if self._handshakes.no_answer:
+                raise ControlError(f"no daemon answers at {self._endpoint}: {self._handshakes.no_answer}")
         return False
 
     def _look_for_daemon(self) -> None:

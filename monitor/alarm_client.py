@@ -49,7 +49,7 @@ class AlarmControlClient:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
+        self._handshakes = HandshakeWatch(self._socket, endpoint, keyed=keys is not None)
         try:
             secure_client(self._socket, endpoint, keys)
             self._socket.connect(endpoint)
@@ -100,6 +100,8 @@ class AlarmControlClient:
             self._handshakes.take()
             if why := self._handshakes.refusal:
                 raise AlarmServiceError(f"the apx-sanity at {self._endpoint} refuses this client: {why}")
+            if why := self._handshakes.no_answer:
+                raise AlarmServiceError(f"no apx-sanity answers at {self._endpoint}: {why}")
         return False
 
     def close(self) -> None:

@@ -57,9 +57,10 @@ class AlarmReceiver(Listening):
     def trouble(self) -> str:
         """Why the alarms are not those of now; empty where they are."""
         if self._came_at is None:
-            return self._client.refusal or f"no sanity checker is connected ({self.endpoint})"
+            return self._client.obstacle or f"no sanity checker is connected ({self.endpoint})"
         return "" if self._is_there else f"the sanity checker at {self.endpoint} is silent: these are its last alarms"
 
     def words(self) -> dict[str, Any]:
         """For the page: the alarms, and whether a checker is there at all."""
-        return {"trouble": self.trouble, "alarms": [alarm.model_dump(mode="json") for alarm in self._alarms]}
+        alarms = [{**alarm.model_dump(mode="json"), "figures": alarm.figures} for alarm in self._alarms]
+        return {"trouble": self.trouble, "alarms": alarms}

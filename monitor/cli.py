@@ -177,8 +177,8 @@ def print_once(client: StreamClient, geometry: Geometry, timeout_s: float, *, as
             event = client.receive(min(left_s, _LOOK_S))
             if event is not None:
                 state.feed(event)
-            elif client.refusal:
-                raise NothingReceivedError(client.refusal)
+            elif client.obstacle:
+                raise NothingReceivedError(client.obstacle)
     if state.age_s() is None:
         told = f" ({client.counters.malformed} messages that are none of ours)" if client.counters.malformed else ""
         raise NothingReceivedError(

@@ -67,7 +67,8 @@ class StreamClient:
 
     Raises `EndpointError` for an address that cannot be one, `KeysError` for keys that cannot be used; the iteration
     itself never raises for what is received. A server that refuses the client is asked again every second; meanwhile
-    `refusal` says why, and where the client waits for ever, so does the log.
+    `refusal` says why, and where the client waits for ever, so does the log; `no_answer`, where something takes
+    connections and no server is there.
     Not thread-safe, but for `interrupt()`.
     """
 
@@ -86,7 +87,7 @@ class StreamClient:
         self._keys = keys = client_keys(server_key, key)
         self.endpoint = endpoint
         self._topics = frozenset(map(Topic, topics))
-        self._refusal_told = ""
+        self._obstacle_told = ""
         self._try_again_at = math.inf
         self._gather_ms = round(gather_s * 1000)
         self._reader = StreamReader()
@@ -99,7 +100,7 @@ class StreamClient:
         self._next: Event | None = None
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.SUB)
-        self._handshakes = HandshakeWatch(self._socket, keyed=keys is not None)
+        self._handshakes = HandshakeWatch(self._socket, endpoint, keyed=keys is not None)
         self._link = HistoryLink(self._context, keys)
         try:
             self._connect(endpoint, self._topics | _JOINING if history else self._topics, high_water, keys)
@@ -163,14 +164,25 @@ class StreamClient:
 
     @property
     def last_error(self) -> str:
-        """Why the server refuses this client, or what was wrong with the last malformed message; empty: nothing."""
-        return self.refusal or self._reader.last_error
+        """Why nothing comes, or what was wrong with the last malformed message; empty: nothing."""
+        return self.obstacle or self._reader.last_error
 
     @property
     def refusal(self) -> str:
         """Why the server does not let this client in, one line; empty where it does, or nothing is known."""
         why = self._handshakes.refusal
         return f"the server at {self.endpoint} refuses this client: {why}" if why else ""
+
+    @property
+    def no_answer(self) -> str:
+        """Why nobody is there though connections are taken, one line; empty where somebody is, or nothing is known."""
+        why = self._handshakes.no_answer
+        return f"nobody answers at {self.endpoint}: {why}" if why else ""
+
+    @property
+    def obstacle(self) -> str:
+        """`refusal` or `no_answer`: why nothing will come as it is; empty where nothing is known."""
+        return self.refusal or self.no_answer
 
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Everything that arrives, in order. Ends when nothing has come for `timeout_s`, or after `interrupt()`.
@@ -255,10 +267,10 @@ class StreamClient:
     def _look_after_handshakes(self, *, tell: bool) -> None:
         """See whether the server lets us in; where it does not, try again in a while."""
         self._handshakes.take()
-        if tell and self.refusal != self._refusal_told:
-            self._refusal_told = self.refusal
-            if self.refusal:
-                log.warning("%s", self.refusal)
+        if tell and self.obstacle != self._obstacle_told:
+            self._obstacle_told = self.obstacle
+            if self._obstacle_told:
+                log.warning("%s", self._obstacle_told)
         now = time.monotonic()
         if not self._handshakes.given_up:
             self._try_again_at = math.inf

@@ -34,6 +34,11 @@ class Receiver(Listening):
         return self._client.refusal
 
     @property
+    def no_answer(self) -> str:
+        """Why nobody is there though connections are taken; empty where somebody is, or nothing is known."""
+        return self._client.no_answer
+
+    @property
     def counters(self) -> StreamCounters:
         """What has been received and missed so far."""
         return self._client.counters

@@ -7,6 +7,7 @@ from typing import Any
 import zmq
 
 from monitor.errors import EndpointError, KeysError
+from monitor.receiving.peer_probe import PeerProbe
 from protocol.errors import KeyFileError
 from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
 from protocol.wire.key_files import ClientKeys, KeyPair, PublicKey, read_client_keys
@@ -63,13 +64,16 @@ def daemon_keys(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 class HandshakeWatch:
-    """Watches the handshakes of `socket`; before it connects. `socket` is closed first.
+    """Watches the handshakes of `socket` with `endpoint`; before it connects. `socket` is closed first.
 
-    `events` is readable when there is something to `take`.
+    `events` is readable when there is something to `take`. Who breaks off handshakes again and again is looked at by a
+    connection of our own.
     """
 
-    def __init__(self, socket: "zmq.Socket[Any]", *, keyed: bool) -> None:
+    def __init__(self, socket: "zmq.Socket[Any]", endpoint: str, *, keyed: bool) -> None:
+        self._endpoint = endpoint
         self._handshakes = Handshakes(keyed)
+        self._probe: PeerProbe | None = None
         self.events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR, socket_class=zmq.Socket)
         self.events.setsockopt(zmq.LINGER, 0)
         self.events.setsockopt(zmq.RCVHWM, 0)  # never full: ZeroMQ would wait for us
@@ -83,13 +87,35 @@ class HandshakeWatch:
             try:
                 frames = self.events.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             self._handshakes.feed(frames[0])
+        self._find_out()
+
+    def _find_out(self) -> None:
+        """Who it is that breaks off the handshakes."""
+        if not self._handshakes.unexplained:
+            self._drop_probe()
+            return
+        if self._probe is None:
+            self._probe = PeerProbe(self._endpoint)
+        if self._probe.ended():
+            self._handshakes.explain(self._probe.peer)
+            self._drop_probe()
+
+    def _drop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
 
     @property
     def refusal(self) -> str:
         """Why the server does not let this client in; empty where it does, or nothing is known."""
         return self._handshakes.refusal
+
+    @property
+    def no_answer(self) -> str:
+        """Why nobody is there although connections are taken; empty where somebody is, or nothing is known."""
+        return self._handshakes.no_answer
 
     @property
     def given_up(self) -> bool:
@@ -102,4 +128,5 @@ class HandshakeWatch:
 
     def close(self) -> None:
         """Watch no more."""
+        self._drop_probe()
         self.events.close()

@@ -242,7 +242,7 @@ def _follow(
                 service.notice(notice)
 
     tick_at = began
-    refusal = ""
+    obstacle = ""
     while not client.interrupted and (end is None or now < end):
         event = client.receive(_TICK_S if end is None else min(_TICK_S, end - now))
         now = time.monotonic()
@@ -252,10 +252,10 @@ def _follow(
                 service.feed(event)
         if now >= tick_at:
             tick_at = now + _TICK_S
-            if client.refusal != refusal:
-                refusal = client.refusal
-                if refusal:
-                    print(f"apx-sanity: {refusal}", file=sys.stderr)
+            if client.obstacle != obstacle:
+                obstacle = client.obstacle
+                if obstacle:
+                    print(f"apx-sanity: {obstacle}", file=sys.stderr)
             note(checks.tick(now, client.counters.malformed, client.last_error))
             if service is not None:
                 service.tick(client.counters, checks.lasting(now))

@@ -49,8 +49,8 @@ def alarm_text(alarm: Alarm) -> Text:
     text.append(f" {alarm.level} ", "dim" if alarm.acknowledged else _STYLES[alarm.level])
     text.append(f" {datetime.fromtimestamp(alarm.since_ns / 1e9, UTC):%H:%M:%S} ", "dim")
     marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
-    numbers = "" if alarm.value is None or alarm.limit is None else f" [{alarm.value:.4g}, limit {alarm.limit:.4g}]"
-    said = f"{alarm.id}: {alarm.text}{numbers}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
+    figures = f" [{alarm.figures}]" if alarm.figures else ""
+    said = f"{alarm.id}: {alarm.text}{figures}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
     # What comes from the network is shown, not obeyed.
     shown = "".join(letter if letter.isprintable() else " " for letter in said)
     text.append(shown, "dim" if alarm.acknowledged else "")

@@ -139,7 +139,12 @@ class WatchApp(App[None]):
         self._headline.show(
             [
                 status_lines.headline(
-                    summary, receiver.endpoint, frozen=self._frozen, refusal=receiver.refusal, page=self._page
+                    summary,
+                    receiver.endpoint,
+                    frozen=self._frozen,
+                    refusal=receiver.refusal,
+                    no_answer=receiver.no_answer,
+                    page=self._page,
                 )
             ]
         )

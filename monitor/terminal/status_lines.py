@@ -35,16 +35,23 @@ def _named(name: str, value: str, *, bad: bool = False, better_seen: bool = Fals
 
 
 def headline(
-    summary: MonitorSummary, endpoint: str, *, frozen: bool = False, refusal: str = "", page: str = ""
+    summary: MonitorSummary,
+    endpoint: str,
+    *,
+    frozen: bool = False,
+    refusal: str = "",
+    no_answer: str = "",
+    page: str = "",
 ) -> Text:
     """State, run, file, elapsed time; and loudly, if nothing comes any more, or the server refuses us.
 
-    `page`: where the same is shown to browsers.
+    `no_answer`: why nothing comes though connections are taken. `page`: where the same is shown to browsers.
     """
     if refusal:
         return _line((" REFUSED ", "bold white on red"), (f" {refusal}", ""))
     if summary.age_s is None:
-        return _line((" waiting ", "bold black on yellow"), (f" for {endpoint}: nothing has come yet", ""))
+        why = no_answer or f"for {endpoint}: nothing has come yet"
+        return _line((" waiting ", "bold black on yellow"), (f" {why}", ""))
     stat, parts = summary.stat, list[tuple[str, str]]()
     state = "?" if stat is None else stat.state
     if summary.silent_s is None:
@@ -54,6 +61,7 @@ def headline(
         what = "NO DATA" if summary.age_s >= SILENT_S else "NO STATE"
         parts.append((f" {what} for {clock(summary.silent_s)} ", "bold white on red"))
         parts.append(("" if stat is None else f" was {state}", "dim"))
+        parts.append((f" {no_answer}" if no_answer else "", "yellow"))
     if frozen:
         parts.append((" FROZEN ", "bold black on cyan"))
     parts.append((f" {summary.daq}", "bold"))

@@ -111,7 +111,7 @@ class Editor:
         view = Views(state).view()
         about = {
             "edition": {"number": self._number, "epoch": state.epoch},
-            "facts": facts(summary, self._receiver.endpoint, self._receiver.refusal),
+            "facts": facts(summary, self._receiver.endpoint, self._receiver.refusal, self._receiver.no_answer),
             "detector": {
                 "seconds": {window: round(Views(state).view(window).seconds, 1) for window in WINDOWS},
                 "rows": view.histograms.rows,

@@ -17,33 +17,37 @@ Fact = tuple[str, str, Level]
 _STATE_LEVELS: dict[str, Level] = {"running": "good", "replay": "good", "recovering": "warning", "error": "bad"}
 
 
-def facts(summary: MonitorSummary, endpoint: str, refusal: str) -> dict[str, Any]:
-    """Everything in words: `state`, `tiles`, `groups` of facts, `log`."""
+def facts(summary: MonitorSummary, endpoint: str, refusal: str, no_answer: str = "") -> dict[str, Any]:
+    """Everything in words: `state`, `tiles`, `groups` of facts, `log`.
+
+    `refusal`, `no_answer`: of the client, why nothing comes.
+    """
     groups = [("Run", _run(summary)), ("Stream", _stream(summary)), ("Ledger", _ledger(summary))]
     if summary.stat is not None:
         groups += [("Disk and queue", _disk(summary.stat)), ("Board", _board(summary.stat))]
         groups += [("Publisher", _publisher(summary.stat))]
     return {
-        "state": _state(summary, endpoint, refusal),
+        "state": _state(summary, endpoint, refusal, no_answer),
         "tiles": _tiles(summary),
         "groups": [{"name": name, "facts": rows} for name, rows in groups if rows],
         "log": [entry.model_dump() for entry in summary.log[-LOG_LINES:]],
     }
 
 
-def _state(summary: MonitorSummary, endpoint: str, refusal: str) -> dict[str, Any]:
+def _state(summary: MonitorSummary, endpoint: str, refusal: str, no_answer: str) -> dict[str, Any]:
     stat = summary.stat
     run = stat.run if stat is not None and stat.run is not None else summary.run
     name, level, trouble = summary.state, _STATE_LEVELS.get(summary.state, ""), "" if stat is None else stat.reason
     if refusal:
         name, level, trouble = "refused", "bad", refusal
     elif summary.age_s is None:
-        trouble = f"waiting for {endpoint}: nothing has come yet"
+        trouble = no_answer or f"waiting for {endpoint}: nothing has come yet"
     elif summary.silent_s is not None:
         # What it was last is no state of now: whoever passes by must not read "running" there.
         what = "no data" if summary.age_s >= SILENT_S else "no state"
         name, level = f"{what} for {clock(summary.silent_s)}", "bad"
         trouble = "" if stat is None else f"the daemon is silent; when it was last heard it was {stat.state}"
+        trouble = "; ".join(filter(None, (trouble, no_answer)))
     return {
         "name": name,
         "level": level,

@@ -52,6 +52,11 @@ class Alarm(WireModel):
     advice: str = ""
     run: int | None = None
 
+    @property
+    def figures(self) -> str:
+        """`29.5, limit 4.25`; empty where there are none, or there should be none at all, which `text` says."""
+        return "" if self.value is None or not self.limit else f"{self.value:.4g}, limit {self.limit:.4g}"
+
 
 class Alarms(WireModel):
     """All alarms there are, the worst first."""

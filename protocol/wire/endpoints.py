@@ -37,6 +37,12 @@ def directory_for_sockets() -> Path:
     return usual if fits or not short.is_dir() else short
 
 
+def tcp_address(endpoint: str) -> tuple[str, int] | None:
+    """Host, IPv6 without brackets, and port; None for what is no TCP endpoint that can be connected to."""
+    match = _TCP.fullmatch(endpoint)
+    return None if match is None or match["port"] == "*" else (match["host"].strip("[]"), int(match["port"]))
+
+
 def check_endpoint(endpoint: str) -> str:
     """`endpoint`; raises `ValueError` where it cannot be bound."""
     if endpoint.startswith("ipc://"):

@@ -1,16 +1,21 @@
 """A client and a server with keys, or without: who is let in, and what the client says where it is not."""
 
 import logging
+import socketserver
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
+from daqd.control import ControlClient, ControlError
 from daqd.publishing.stream import Stream
 from monitor import cli
+from monitor.alarm_client import AlarmControlClient
 from monitor.client import StreamClient
-from monitor.errors import EndpointError, KeysError
+from monitor.errors import AlarmServiceError, EndpointError, KeysError
 from monitor.receiving.curve import daemon_keys
 from monitor.sanity import cli as sanity_cli
 from protocol.wire.messages import LogLine, Topic, encode_body
@@ -35,11 +40,44 @@ def keys(ring: KeyRing, name: str = "alice", server: str = "daq") -> dict[str, P
     return {"server_key": ring.public(server), "key": ring.secret(name)}
 
 
-def wait_for_refusal(client: StreamClient) -> str:
+class TakesAndCloses(socketserver.ThreadingTCPServer):
+    """A port whose connections are taken and closed at once, as of a tunnel that leads nowhere. `says`: before."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, says: bytes = b"") -> None:
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        self._says = says
+        self.endpoint = f"tcp://127.0.0.1:{self.server_address[1]}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        request.sendall(self._says)
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.shutdown()
+            self.server_close()
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def wait_for(client: StreamClient, said: Callable[[], str]) -> None:
     end = time.monotonic() + DEADLINE_S
-    while not client.refusal:
+    while not said():
         assert client.receive(0.05) is None
-        assert time.monotonic() < end, "not refused"
+        assert time.monotonic() < end, "nothing is said"
+
+
+def wait_for_refusal(client: StreamClient) -> str:
+    wait_for(client, lambda: client.refusal)
     assert client.last_error == client.refusal
     return client.refusal
 
@@ -97,6 +135,39 @@ def test_nobody_there_is_no_refusal(ring: KeyRing) -> None:
         with StreamClient("tcp://127.0.0.1:1", **given) as client:
             assert client.receive(0.3) is None
             assert client.refusal == ""
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_tunnel_with_nothing_at_its_end_refuses_nobody(keyed: bool, ring: KeyRing) -> None:
+    """And when somebody is there, at the same place, the client goes on."""
+    with TakesAndCloses() as tunnel, StreamClient(tunnel.endpoint, **(keys(ring) if keyed else {})) as client:
+        wait_for(client, lambda: client.no_answer)
+        assert client.refusal == ""
+        assert client.no_answer.startswith(f"nobody answers at {tunnel.endpoint}: connections are taken and closed")
+        assert client.last_error == client.obstacle == client.no_answer
+        tunnel.close()
+        with Stream(tunnel.endpoint, "bench", 1000, keys=ring.server if keyed else None) as stream:
+            check_gets_the_stream(stream, client)
+        assert client.obstacle == ""
+
+
+def test_what_does_not_speak_zeromq_refuses_nobody() -> None:
+    with TakesAndCloses(says=b"SSH-2.0-OpenSSH_9.2\r\n") as other, StreamClient(other.endpoint) as client:
+        wait_for(client, lambda: client.no_answer)
+        assert "does not speak ZeroMQ" in client.no_answer
+        assert client.refusal == ""
+
+
+def test_commands_through_a_tunnel_with_nothing_at_its_end() -> None:
+    with TakesAndCloses() as tunnel:
+        silent = r"^no {} answers at tcp://.*: connections are taken and closed without a word"
+        with (
+            AlarmControlClient(tunnel.endpoint) as alarms,
+            pytest.raises(AlarmServiceError, match=silent.format("apx-sanity")),
+        ):
+            alarms.call("alarms")
+        with ControlClient(tunnel.endpoint) as daemon, pytest.raises(ControlError, match=silent.format("daemon")):
+            daemon.call("status")
 
 
 def test_who_waits_for_ever_is_told_once(stream: Stream, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ class Heard:
         return self.detector.summary(self.reader.counters)
 
     def pill(self) -> tuple[str, str, str]:
-        state = facts(self.summary(), ENDPOINT, "")["state"]
+        state = facts(self.summary(), ENDPOINT, "", "")["state"]
         return state["name"], state["level"], state["trouble"]
 
 
@@ -71,8 +71,11 @@ def test_hits_that_come_say_nothing_of_the_state() -> None:
 def test_before_anything_has_come_nobody_is_silent() -> None:
     summary = DetectorState().summary(StreamReader().counters)
     assert (summary.state, summary.silent_s, summary.stat_age_s) == ("waiting", None, None)
-    assert facts(summary, ENDPOINT, "")["state"]["name"] == "waiting"
-    assert facts(summary, ENDPOINT, "no such key")["state"]["name"] == "refused"
+    assert facts(summary, ENDPOINT, "", "")["state"]["name"] == "waiting"
+    assert facts(summary, ENDPOINT, "no such key", "")["state"]["name"] == "refused"
+    state = facts(summary, ENDPOINT, "", "a tunnel to nowhere?")["state"]
+    assert (state["name"], state["trouble"]) == ("waiting", "a tunnel to nowhere?")
+    assert headline(summary, ENDPOINT, no_answer="a tunnel to nowhere?").plain == " waiting  a tunnel to nowhere?"
 
 
 @pytest.mark.parametrize(("now", "state"), [(0.0, "running"), (60.0, "silent")])

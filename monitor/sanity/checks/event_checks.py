@@ -139,5 +139,6 @@ def _result(notice: Notice) -> CheckResult:
     times = f" [x {notice.count}]" if notice.count > 1 and not notice.total else ""
     at = f" (readout {notice.readout})" if notice.readout is not None else ""
     level = alarm_level(notice.level or notice.check.level)
-    value, limit = (float(notice.count), 0.0) if notice.limit is None else (notice.value, notice.limit)
-    return CheckResult(notice.subject, f"{notice.text}{times}{at}", value, limit, level)
+    counted = float(notice.count) if notice.count > 1 or notice.total else None  # else it is a matter of yes or no
+    value = counted if notice.limit is None else notice.value
+    return CheckResult(notice.subject, f"{notice.text}{times}{at}", value, notice.limit, level)

@@ -51,7 +51,7 @@ class Notice:
     """One check's word on one thing. `count`: how many there are, in all so far if `total`, else more of them.
 
     `level` replaces the check's own. `readout`: the first one concerned. `subject` tells apart what is the same
-    check's and yet another matter. `value` against `limit`: how bad it is, where it is not `count` against none.
+    check's and yet another matter. `value` against `limit`: how bad it is, where it is not `count` that says it.
     """
 
     check: CheckInfo

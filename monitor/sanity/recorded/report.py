@@ -36,9 +36,9 @@ class Summary(BaseModel):
 
 def alarm_line(alarm: Alarm) -> str:
     """One line for a person: how bad it is, what it is, and what to do."""
-    numbers = "" if alarm.value is None or alarm.limit is None else f" [{alarm.value:.4g}, limit {alarm.limit:.4g}]"
+    figures = f" [{alarm.figures}]" if alarm.figures else ""
     level = f"{alarm.level} (was {alarm.worst})" if alarm.level is AlarmLevel.OK else str(alarm.level)
-    return f"{level} {alarm.id}: {alarm.text}{numbers} → {alarm.advice}"
+    return f"{level} {alarm.id}: {alarm.text}{figures} → {alarm.advice}"
 
 
 class Report:

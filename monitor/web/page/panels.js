@@ -135,6 +135,7 @@ function update_alarm(box, alarm) {
   const [head, text, since, advice] = box.children;
   look(box, `alarm ${alarm.level}${alarm.acknowledged || alarm.silenced ? " calm" : ""}`);
   const marks = ["latched", "acknowledged", "silenced"].filter((mark) => alarm[mark]);
+  if (alarm.figures) marks.unshift(alarm.figures);
   say(head, `${alarm.level === "ok" ? `over (was ${alarm.worst})` : alarm.level} ${alarm.id}`);
   say(text, alarm.text);
   say(since, `since ${time(alarm.since_ns)} UTC${marks.length ? ` · ${marks.join(", ")}` : ""}`);
