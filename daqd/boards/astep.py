@@ -3,22 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
-from typing import TypeVar
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.dialogue import Dialogue
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
-from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep import REQUEST_FILLER
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
-from protocol.registers.astep_registers import register_name
+from protocol.registers.astep_registers import Register
 from protocol.registers.astep_sequence import (
     AstepSettings,
     Firmware,
@@ -35,8 +31,6 @@ from protocol.words import counted
 _log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 1.0
-
-Result = TypeVar("Result")
 
 
 class AstepBoard(LinkedBoard):
@@ -63,7 +57,7 @@ class AstepBoard(LinkedBoard):
         if astep.read == "fixed" and not astep.packet_mode:
             raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
         self.readout_class = board.readout_class
-        super().__init__(link, f"A-STEP board ({link.name})")
+        super().__init__(link, f"A-STEP board ({link.name})", sleep, Register.describe)
         self.firmware: Firmware | None = None
         self._settings = AstepSettings(
             board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version
@@ -77,7 +71,6 @@ class AstepBoard(LinkedBoard):
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
-        self._dialogue = Dialogue(link, self.name, sleep, register_name)
         by_size = astep.read == "size"
         self._reader = FrameReader(
             self._dialogue, board.readout_bytes, now_ns, by_size=by_size, queue_ahead=board.queue_ahead
@@ -214,17 +207,5 @@ class AstepBoard(LinkedBoard):
             readings=housekeeping.readings,
         )
 
-    def _run(self, steps: Generator[Step, bytes, Result]) -> Result:
-        try:
-            return self._dialogue.run(steps)
-        except BoardError:
-            self._make_safe()
-            raise
-        except AstepError as error:
-            self._make_safe()
-            raise BoardError(f"{self.name}: {error}") from error
-
-    def _make_safe(self) -> None:
-        """After a failure: the same as `stop`, as far as the board can be reached."""
-        with suppress(BoardError):
-            self._dialogue.run(make_safe(self._settings.layers))
+    def _safe_steps(self) -> Generator[Step, bytes, None]:
+        return make_safe(self._settings.layers)

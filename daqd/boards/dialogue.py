@@ -4,10 +4,10 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from daqd.errors import BoardAnswerError, LinkTimeout
+from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
 from daqd.transports.link import Link
-from protocol.registers.astep_sequence import AstepAnswerError
-from protocol.registers.gecco_sequence import Pause, UnexpectedAnswerError
+from protocol.errors import ProtocolError
+from protocol.registers.steps import Pause, UnexpectedAnswerError
 
 Result = TypeVar("Result")
 
@@ -53,7 +53,7 @@ class Dialogue:
     def run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
         """Carry out all of `steps`, and give their result.
 
-        Raises `BoardError`, `BoardAnswerError` where an answer is not as it should be.
+        Raises `BoardError`: `BoardAnswerError` where an answer is not as it should be.
         """
         try:
             step = next(steps)
@@ -62,10 +62,12 @@ class Dialogue:
         except StopIteration as end:
             result: Result = end.value
             return result
-        except (UnexpectedAnswerError, AstepAnswerError) as error:
+        except UnexpectedAnswerError as error:
             raise BoardAnswerError(
                 self.name, self._register_name(error.register), error.expected, error.got, error.advice
             ) from error
+        except ProtocolError as error:
+            raise BoardError(f"{self.name}: {error}") from error
 
     def _carry_out(self, step: Request | Pause) -> bytes:
         if isinstance(step, Pause):

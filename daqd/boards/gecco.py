@@ -4,10 +4,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.dialogue import Dialogue
 from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import BoardSection
@@ -15,7 +13,7 @@ from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.gecco import REQUEST_FILLER, register_name
+from protocol.registers.gecco import REQUEST_FILLER, Register
 from protocol.registers.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.registers.gecco_sequence import (
     Steps,
@@ -52,13 +50,12 @@ class GeccoBoard(LinkedBoard):
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.readout_class = config.readout_class
-        super().__init__(link, f"GECCO board ({link.name})")
+        super().__init__(link, f"GECCO board ({link.name})", sleep, Register.describe)
         self._config = config
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._poll_due = -math.inf
-        self._dialogue = Dialogue(link, self.name, sleep, register_name)
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
         self._setup: ChipSetup | None = None
 
@@ -176,14 +173,5 @@ class GeccoBoard(LinkedBoard):
             },
         )
 
-    def _run(self, steps: Steps) -> None:
-        try:
-            self._dialogue.run(steps)
-        except BaseException:
-            self._make_safe()
-            raise
-
-    def _make_safe(self) -> None:
-        """After a failure: the same as `stop`, as far as the board can be reached, and without asking it anything."""
-        with suppress(BoardError):
-            self._dialogue.run(make_safe())
+    def _safe_steps(self) -> Steps:
+        return make_safe()

@@ -1,21 +1,48 @@
-"""What all boards behind a link have in common: the order of `open`, `configure` and `start`, and the end."""
+"""What all boards behind a link have in common: the order of `open`, `configure` and `start`, failures, and the end."""
 
+from abc import abstractmethod
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from typing import TypeVar
 
 from daqd.boards.board import Board
+from daqd.boards.dialogue import Dialogue, Request
 from daqd.errors import BoardError
 from daqd.transports.link import Link
+from protocol.registers.steps import Pause
+
+Result = TypeVar("Result")
 
 
 class LinkedBoard(Board):
-    """A board behind `link`; `name`: for people."""
+    """A board behind `link`; `name`: for people; `sleep` (seconds), `register_name`: as of `Dialogue`."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(
+        self, link: Link, name: str, sleep: Callable[[float], object], register_name: Callable[[int], str]
+    ) -> None:
         self.link = link
         self.name = name
+        self._dialogue = Dialogue(link, name, sleep, register_name)
         self._opened = False
         self._configured = False
         self._running = False
+
+    @abstractmethod
+    def _safe_steps(self) -> Generator[Request | Pause, bytes, None]:
+        """Injection off, chips held: without a question, for a board that may not answer any more."""
+
+    def _run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
+        """Carry out `steps`; after a failure, whatever it is, the board is made safe."""
+        try:
+            return self._dialogue.run(steps)
+        except BaseException:
+            self._make_safe()
+            raise
+
+    def _make_safe(self) -> None:
+        """The same as `stop`, as far as the board can be reached, and without asking it anything."""
+        with suppress(BoardError):
+            self._dialogue.run(self._safe_steps())
 
     def close(self) -> None:
         """Stop if running, disconnect."""

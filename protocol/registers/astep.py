@@ -18,7 +18,7 @@ from enum import IntFlag
 from typing import Final
 
 from protocol.errors import AstepError
-from protocol.registers.astep_registers import Register, register_name
+from protocol.registers.astep_registers import Register
 from protocol.registers.request_buffer import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
@@ -61,7 +61,7 @@ class RegisterWrite:
         Raises `AstepError` for no data, or addresses outside 0…65 535.
         """
         if not self.data:
-            raise AstepError(f"a write to register {register_name(self.register)} needs at least one byte")
+            raise AstepError(f"a write to register {Register.describe(self.register)} needs at least one byte")
         parts = []
         for start in range(0, len(self.data), MAX_LENGTH):
             part = self.data[start : start + MAX_LENGTH]
@@ -87,7 +87,7 @@ class RegisterRead:
     def encode(self) -> bytes:
         """Bytes for the board. Raises `AstepError` for a length outside 1…65 535 or an address outside 0…65 535."""
         if self.length < 1:
-            raise AstepError(f"{self.length} bytes cannot be read from register {register_name(self.register)}")
+            raise AstepError(f"{self.length} bytes cannot be read from register {Register.describe(self.register)}")
         return _head(_READ, self.register, self.length, self.increment)
 
 
@@ -99,7 +99,7 @@ def write_register(register: Register, value: int, why: str = "") -> RegisterWri
     try:
         data = value.to_bytes(register.size, "little")
     except OverflowError:
-        raise AstepError(f"{value} does not fit into register {register_name(register)}") from None
+        raise AstepError(f"{value} does not fit into register {Register.describe(register)}") from None
     return RegisterWrite(register, data, register.size > 1, why)
 
 
@@ -112,7 +112,9 @@ def _head(operation: int, address: int, length: int, increment: bool) -> bytes:
     if not 0 <= address <= 0xFFFF:
         raise AstepError(f"there is no register {address}: addresses are 0 to 65535")
     if not 0 < length <= MAX_LENGTH:
-        raise AstepError(f"{length} bytes cannot be read from register {register_name(address)}: 1 to {MAX_LENGTH} can")
+        raise AstepError(
+            f"{length} bytes cannot be read from register {Register.describe(address)}: 1 to {MAX_LENGTH} can"
+        )
     extended = address > 0xFF
     flags = operation | increment * _INCREMENT | extended * _EXTENDED
     return bytes((flags,)) + address.to_bytes(1 + extended, "little") + length.to_bytes(2, "little")

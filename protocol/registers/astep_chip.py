@@ -26,6 +26,7 @@ from protocol.registers.astep_registers import (
 from protocol.registers.astep_sequence import Steps, hold_layers, read_value, reset_chips, send_to_chips
 from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import card_bits, card_bytes
+from protocol.registers.pattern_generator import generator_settings
 
 CLOCK_REPEAT: Final = 8
 """How often each state of the port is written."""
@@ -35,7 +36,6 @@ ROUTING, CONFIGURATION = 0x40, 0x60
 
 SPI_LOAD, SPI_TDAC_LOAD = 0x03, 0x06
 _LOADS = 10
-_GENERATOR_MODE = 0x14
 
 
 def shift_bytes(bits: Bits, load: ShiftPort) -> bytes:
@@ -144,23 +144,11 @@ def set_up_injection(injection: Injection) -> Steps:
     card = int(IoCtrl.INJECTION_CARD)
     routes = routes | card if injection.output == "card" else routes & ~card
     yield write_register(Register.IO_CTRL, routes, f"injection through the {injection.output}")
-    settings = [
-        *((address, value, "pattern") for address, value in enumerate((1, 3, 0, 0, 0, 0, 0, 0))),
-        (8, injection.period, "period"),
-        (9, _GENERATOR_MODE, "mode"),
-        (10, injection.cycle >> 8, "cycle, high byte"),
-        (11, injection.cycle & 0xFF, "cycle, low byte"),
-        (12, injection.delay >> 8, "delay, high byte"),
-        (13, injection.delay & 0xFF, "delay, low byte"),
-        (14, injection.divider >> 8, "clock divider, high byte"),
-        (15, injection.divider & 0xFF, "clock divider, low byte"),
-        (7, injection.pulses, "pulses per set"),
-    ]
-    for address, value, what in settings:
-        yield write_register(Register.INJECTION_ADDRESS, address, f"injection {what}")
-        yield write_register(Register.INJECTION_DATA, value, f"injection {what}")
-        yield write_register(Register.INJECTION_CTRL, _HELD | InjectionCtrl.WRITE, f"injection {what}")
-        yield write_register(Register.INJECTION_CTRL, _HELD, f"injection {what}")
+    for address, value, why in generator_settings(injection):
+        yield write_register(Register.INJECTION_ADDRESS, address, why)
+        yield write_register(Register.INJECTION_DATA, value, why)
+        yield write_register(Register.INJECTION_CTRL, _HELD | InjectionCtrl.WRITE, why)
+        yield write_register(Register.INJECTION_CTRL, _HELD, why)
 
 
 def start_injection() -> Steps:

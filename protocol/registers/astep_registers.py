@@ -1,9 +1,10 @@
 """The registers of the A-STEP firmware: addresses, sizes, bits (docs/formats.md, "A-STEP registers")."""
 
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from typing import Final
 
 from protocol.errors import AstepError
+from protocol.registers.register_table import RegisterTable
 
 MAX_LAYERS: Final = 3
 CORE_CLOCK_HZ: Final = 80_000_000
@@ -12,7 +13,7 @@ MOSI_FIFO_BYTES: Final = 256
 """Bytes that may wait to be sent to the chips of a layer."""
 
 
-class Register(IntEnum):
+class Register(RegisterTable):
     """Addresses of the registers of the firmware."""
 
     FIRMWARE_ID = 0x00
@@ -192,9 +193,6 @@ class IoCtrl(IntFlag):
     INJECTION_CARD = 1 << 3
 
 
-_NAMES = {int(register): register.name for register in Register}
-
-
 def spi_divider(spi_hz: float) -> int:
     """`Register.SPI_DIVIDER` for an SPI clock; `AstepError` where 0…255 cannot express it."""
     divider = int(SPI_BASE_HZ / (2 * spi_hz)) - 1 if spi_hz > 0 else -1
@@ -208,9 +206,3 @@ def timestamp_ctrl(bits: int) -> int:
     if bits not in (16, 32, 48, 64):
         raise AstepError(f"a time stamp of {bits} bits is impossible: 16, 32, 48 or 64")
     return TimestampCtrl.ENABLE | TimestampCtrl.USE_DIVIDER | (bits // 16 - 1) << 4
-
-
-def register_name(register: int) -> str:
-    """`0xA4 (READOUT_SIZE)`; a register without a name shows its number only."""
-    name = _NAMES.get(register)
-    return f"0x{register:02X} ({name})" if name else f"0x{register:02X}"

@@ -1,7 +1,6 @@
 """What is said to an A-STEP board, in which order: from power-up to data, and back to a safe board.
 
-Sequences of steps as in `gecco_sequence`: generators that yield one request or pause after the other, and are sent
-the board's answer to a read. A sequence raises `AstepAnswerError` where the board does not do what it should.
+Sequences of steps, as in `steps`.
 """
 
 from collections.abc import Generator, Sequence
@@ -23,11 +22,10 @@ from protocol.registers.astep_registers import (
     LayerStatus,
     ReadoutCtrl,
     Register,
-    register_name,
     spi_divider,
     timestamp_ctrl,
 )
-from protocol.registers.gecco_sequence import Pause
+from protocol.registers.steps import Pause, UnexpectedAnswerError
 
 CHIP_RESET_S: Final = 0.5
 TIMESTAMP_HZ: Final = 1_000_000
@@ -46,20 +44,6 @@ _SAFE_FIRST = _SAFE | LayerCtrl.HOLD
 Step = RegisterWrite | RegisterRead | Pause
 Steps = Generator[Step, bytes, None]
 Reading = Generator[Step, bytes, int]
-
-
-class AstepAnswerError(AstepError):
-    """The board answered, but not what it should have.
-
-    `register`, `expected` and `got` say where and what, `advice` what to do about it.
-    """
-
-    def __init__(self, register: int, expected: str, got: str, advice: str) -> None:
-        self.register = register
-        self.expected = expected
-        self.got = got
-        self.advice = advice
-        super().__init__(f"register {register_name(register)}: expected {expected}, got {got}: {advice}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +101,7 @@ def check_firmware() -> Generator[Step, bytes, Firmware]:
     number = yield from read_value(Register.FIRMWARE_ID, "firmware id: is the board there")
     if number >> 8 not in BOARDS:
         known = " or ".join(f"0x{upper:02X}nn ({board})" for upper, board in BOARDS.items())
-        raise AstepAnswerError(
+        raise UnexpectedAnswerError(
             Register.FIRMWARE_ID,
             known,
             f"0x{number:08X}",
@@ -133,7 +117,7 @@ def set_up(settings: AstepSettings) -> Steps:
     yield write_register(Register.CHIP_VERSION, version, "chip version")
     got = yield from read_value(Register.CHIP_VERSION, "chip version: does the board take what is written")
     if got != version:
-        raise AstepAnswerError(
+        raise UnexpectedAnswerError(
             Register.CHIP_VERSION, str(version), str(got), "the firmware does not know this chip; load a newer one"
         )
     clocks = yield from read_value(Register.CLOCK_CTRL, "clocks")
@@ -170,7 +154,7 @@ def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
                 break
             yield Pause(0.001, "SPI is sending")
         else:
-            raise AstepAnswerError(
+            raise UnexpectedAnswerError(
                 LAYER_MOSI_SIZE[layer],
                 "nothing waiting",
                 f"{waiting} bytes",
@@ -200,7 +184,7 @@ def discard_readout() -> Steps:
         if not waiting:
             return
         yield RegisterRead(Register.READOUT, min(waiting, _DISCARD_BYTES), False, "old data, thrown away")
-    raise AstepAnswerError(Register.READOUT_SIZE, "0", f"{waiting}", "the readout FIFO does not empty")
+    raise UnexpectedAnswerError(Register.READOUT_SIZE, "0", f"{waiting}", "the readout FIFO does not empty")
 
 
 def start_readout(layers: int) -> Steps:

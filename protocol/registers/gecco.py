@@ -14,10 +14,11 @@ FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_seq
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from typing import Final
 
 from protocol.errors import GeccoError
+from protocol.registers.register_table import RegisterTable
 from protocol.registers.request_buffer import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
@@ -40,7 +41,7 @@ SCRATCH_VALUE: Final = 0x55
 _READ, _WRITE = 0x00, 0x01
 
 
-class Register(IntEnum):
+class Register(RegisterTable):
     """Register addresses of the bench firmware."""
 
     CHIP = 0x00
@@ -101,14 +102,6 @@ class ReadbackConfig(IntFlag):
     FIFO_EMPTY = 1 << 4
 
 
-def register_name(register: int) -> str:
-    """`0x15 (SPI_CONFIG)`; a register without a name shows its number only."""
-    try:
-        return f"0x{register:02X} ({Register(register).name})"
-    except ValueError:
-        return f"0x{register:02X}"
-
-
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
     """Bytes to one register, in order; `why` is for people who read a trace, and no part of equality."""
@@ -129,7 +122,7 @@ class WriteRequest:
         """
         _check_register(self.register)
         if not self.data:
-            raise GeccoError(f"a write to register {register_name(self.register)} needs at least one byte")
+            raise GeccoError(f"a write to register {Register.describe(self.register)} needs at least one byte")
         parts = []
         for start in range(0, len(self.data), MAX_LENGTH):
             part = self.data[start : start + MAX_LENGTH]
@@ -155,7 +148,7 @@ class ReadRequest:
         _check_register(self.register)
         if not 1 <= self.length <= MAX_LENGTH:
             raise GeccoError(
-                f"{self.length} bytes cannot be read from register {register_name(self.register)} at once: "
+                f"{self.length} bytes cannot be read from register {Register.describe(self.register)} at once: "
                 f"1 to {MAX_LENGTH} can"
             )
         return bytes((_READ, self.register)) + self.length.to_bytes(2, "big")

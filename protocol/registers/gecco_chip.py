@@ -1,6 +1,6 @@
 """What is said to a GECCO board to configure chips and cards, and to inject (docs/chips.md).
 
-Sequences of steps as in `gecco_sequence`. Chips and cards hang on ports: registers whose bits are wires. A
+Sequences of steps, as in `steps`. Chips and cards hang on ports: registers whose bits are wires. A
 byte written to a port is one state of its wires; what looks like repetition is time.
 """
 
@@ -15,6 +15,7 @@ from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
 from protocol.registers.gecco import MAX_LENGTH, ChipPort, ReadRequest, Register, SpiConfig, WriteRequest
 from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip
+from protocol.registers.pattern_generator import generator_settings
 
 CLOCK_REPEAT: Final = 8
 """How often each state of a port is written while bits are clocked in."""
@@ -30,7 +31,6 @@ _CHIP_LOAD_BYTES = 3 * LOAD_REPEAT
 _BITS_IN_A_WRITE = (MAX_LENGTH - _CHIP_LOAD_BYTES) // _CHIP_BIT_BYTES
 
 _CARD_OUTPUT, _CHIP_OUTPUT = 1, 2
-_GENERATOR_MODE = 0x14
 
 
 def chip_clock_bytes(bits: Bits) -> bytes:
@@ -97,19 +97,7 @@ def set_up_injection(injection: Injection) -> Steps:
     """Tell the pattern generator what to do; it does not start by that."""
     output = _CHIP_OUTPUT if injection.output == "chip" else _CARD_OUTPUT
     yield _write(Register.INJECTION_OUTPUT, output, f"injection through the {injection.output}")
-    settings = [
-        *((address, value, "injection pattern") for address, value in enumerate((1, 3, 0, 0, 0, 0, 0, 0))),
-        (8, injection.period, "injection period"),
-        (9, _GENERATOR_MODE, "injection mode"),
-        (10, injection.cycle >> 8, "injection cycle, high byte"),
-        (11, injection.cycle & 0xFF, "injection cycle, low byte"),
-        (12, injection.delay >> 8, "injection delay, high byte"),
-        (13, injection.delay & 0xFF, "injection delay, low byte"),
-        (14, injection.divider >> 8, "injection clock divider, high byte"),
-        (15, injection.divider & 0xFF, "injection clock divider, low byte"),
-        (7, injection.pulses, "injection pulses per set"),
-    ]
-    for address, value, why in settings:
+    for address, value, why in generator_settings(injection):
         yield _write(Register.INJECTION_ADDRESS, address, why)
         yield _write(Register.INJECTION_DATA, value, why)
         yield _write(Register.INJECTION_WRITE, 1, why)

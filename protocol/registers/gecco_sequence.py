@@ -1,22 +1,9 @@
 """What is said to a GECCO board, in which order: from power-up to data, and back to a safe board.
 
-Each sequence is a generator. It yields one step after the other: a request, or a pause. Whoever runs it sends back
-the board's answer to a read, and anything to the other steps. So the order of the bytes is written down once, without
-I/O, and the same sequence serves a board, a test, and a trace of what would be sent::
-
-    answer = b""
-    try:
-        step = next(sequence)
-        while True:
-            step = sequence.send(carry_out(step))
-    except StopIteration:
-        pass
-
-A sequence raises `UnexpectedAnswerError` where the board does not do what it should.
+Sequences of steps, as in `steps`.
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.errors import GeccoError
@@ -29,8 +16,8 @@ from protocol.registers.gecco import (
     Register,
     SpiConfig,
     WriteRequest,
-    register_name,
 )
+from protocol.registers.steps import Pause, UnexpectedAnswerError
 
 CHIP_RESET_S: Final = 0.1
 ROUTING_COMMAND: Final = bytes.fromhex("20 00 00 00 00 00 00 00")
@@ -40,31 +27,9 @@ WRITE_FIFO_POLLS: Final = 20
 WRITE_FIFO_PAUSE_S: Final = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait that long before the next step."""
-
-    seconds: float
-    why: str = field(default="", compare=False)
-
-
 Step = WriteRequest | ReadRequest | Pause
 Steps = Generator[Step, bytes, None]
 Reading = Generator[Step, bytes, int]
-
-
-class UnexpectedAnswerError(GeccoError):
-    """The board answered, but not what it should have.
-
-    `register`, `expected` and `got` say where and what, `advice` what to do about it.
-    """
-
-    def __init__(self, register: int, expected: str, got: str, advice: str) -> None:
-        self.register = register
-        self.expected = expected
-        self.got = got
-        self.advice = advice
-        super().__init__(f"register {register_name(register)}: expected {expected}, got {got}: {advice}")
 
 
 def read_byte(register: int, why: str) -> Reading:

@@ -21,7 +21,6 @@ from protocol.registers.astep_registers import (
     LAYER_MOSI_SIZE,
     LAYER_STATUS,
     Register,
-    register_name,
     spi_divider,
     timestamp_ctrl,
 )
@@ -142,5 +141,5 @@ def test_timestamp_control() -> None:
 
 
 def test_names() -> None:
-    assert register_name(0xA4) == "0xA4 (READOUT_SIZE)"
-    assert register_name(0x55) == "0x55"
+    assert Register.describe(0xA4) == "0xA4 (READOUT_SIZE)"
+    assert Register.describe(0x55) == "0x55"

@@ -20,7 +20,6 @@ from protocol.registers.astep_chip import (
 )
 from protocol.registers.astep_registers import ShiftPort
 from protocol.registers.astep_sequence import (
-    AstepAnswerError,
     AstepSettings,
     Firmware,
     Step,
@@ -34,7 +33,7 @@ from protocol.registers.astep_sequence import (
     xadc_temperature_c,
     xadc_voltage_v,
 )
-from protocol.registers.gecco_sequence import Pause
+from protocol.registers.steps import Pause, UnexpectedAnswerError
 
 Result = TypeVar("Result")
 Answers = dict[int, list[int]]
@@ -68,7 +67,7 @@ def test_the_firmware_says_who_it_is() -> None:
 
 @pytest.mark.parametrize("number", [0, 0x55, 0xFFFFFFFF, 0xAD03, 0x1AB03])
 def test_another_firmware_is_named(number: int) -> None:
-    with pytest.raises(AstepAnswerError, match=f"FIRMWARE_ID.*0x{number:08X}"):
+    with pytest.raises(UnexpectedAnswerError, match=f"FIRMWARE_ID.*0x{number:08X}"):
         told(check_firmware(), {0x00: [number]})
 
 
@@ -87,7 +86,7 @@ def test_set_up() -> None:
 
 
 def test_a_board_that_does_not_take_what_is_written() -> None:
-    with pytest.raises(AstepAnswerError, match=r"CHIP_VERSION.*expected 4, got 3"):
+    with pytest.raises(UnexpectedAnswerError, match=r"CHIP_VERSION.*expected 4, got 3"):
         told(set_up(AstepSettings()), {0x08: [3]})
 
 
@@ -129,14 +128,14 @@ def test_more_bytes_than_the_fifo_holds_go_in_parts() -> None:
 
 
 def test_spi_that_does_not_run_is_named() -> None:
-    with pytest.raises(AstepAnswerError, match=r"LAYER_0_MOSI_SIZE.*7 bytes.*SPI does not run"):
+    with pytest.raises(UnexpectedAnswerError, match=r"LAYER_0_MOSI_SIZE.*7 bytes.*SPI does not run"):
         told(send_to_chips(0, b"1234567", "test"), {0x4A: [7]})
 
 
 def test_the_readout_fifo_is_emptied() -> None:
     said, _ = told(discard_readout(), {0xA4: [5000, 904, 0]})
     assert said == ["06a40400", "02a30010", "06a40400", "02a38803", "06a40400"]
-    with pytest.raises(AstepAnswerError, match="does not empty"):
+    with pytest.raises(UnexpectedAnswerError, match="does not empty"):
         told(discard_readout(), {0xA4: [1]})
 
 

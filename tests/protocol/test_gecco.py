@@ -15,7 +15,6 @@ from protocol.registers.gecco import (
     SpiConfig,
     WriteRequest,
     encode_requests,
-    register_name,
 )
 
 requests = st.one_of(
@@ -87,8 +86,8 @@ def test_what_cannot_be_said_is_refused(request_: Request, message: str) -> None
 
 
 def test_register_names() -> None:
-    assert register_name(0x15) == "0x15 (SPI_CONFIG)"
-    assert register_name(0xAB) == "0xAB"
+    assert Register.describe(0x15) == "0x15 (SPI_CONFIG)"
+    assert Register.describe(0xAB) == "0xAB"
 
 
 def test_why_is_for_people_only() -> None:

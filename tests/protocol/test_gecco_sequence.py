@@ -5,9 +5,7 @@ import pytest
 from protocol.errors import GeccoError
 from protocol.registers.gecco import ReadRequest
 from protocol.registers.gecco_sequence import (
-    Pause,
     Steps,
-    UnexpectedAnswerError,
     check_scratch,
     disable_spi,
     enable_spi,
@@ -16,6 +14,7 @@ from protocol.registers.gecco_sequence import (
     reset_fifos,
     send_routing,
 )
+from protocol.registers.steps import Pause, UnexpectedAnswerError
 
 
 def carry_out(steps: Steps, answers: str = "") -> list[str]:
