@@ -35,7 +35,7 @@ ASTROPIX3_LAYER_HIT_DTYPE = with_layer_columns(ASTROPIX3_HIT_DTYPE)
 """The same out of layer frames; 40 bytes a row."""
 
 
-class _AstroPix3Content(AbstractAstroPixHit):
+class AstroPix3Content(AbstractAstroPixHit):
     """The 5 bytes of a hit, in whatever order of bits they come, and in whatever counts time is told."""
 
     COUNTS_PER_US: ClassVar[int]
@@ -73,7 +73,7 @@ class _AstroPix3Content(AbstractAstroPixHit):
         table["tot_us"] = counts / cls.COUNTS_PER_US
 
 
-class AstroPix3Hit(_AstroPix3Content):
+class AstroPix3Hit(AstroPix3Content):
     """One hit of AstroPix 3: 5 bytes.
 
     `is_column`: whether `location` (0…63; 0…34 exist) is a column, or a row. `chip_timestamp`: the chip's counter, 8
@@ -113,7 +113,7 @@ class AstroPix3Hit(_AstroPix3Content):
         return cls.LAYOUT.encode(values)
 
 
-class AstroPix3LayerHit(_AstroPix3Content, AbstractLayerHit):
+class AstroPix3LayerHit(AstroPix3Content, AbstractLayerHit):
     """One hit of AstroPix 3 out of a layer frame: the same 5 bytes as `AstroPix3Hit`, their bits already in order.
 
     The time over threshold is counted in **10 ns** there: `tot_us = tot_dec / 100`, 0…40.95 µs.

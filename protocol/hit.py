@@ -183,15 +183,9 @@ HIT_DTYPE: np.dtype[np.void] = np.dtype(
 """Columns of the decoded table of AstroPix 4 (docs/formats.md, "Hit"); 44 bytes a row, packed, little endian."""
 
 
-class AstroPix4Hit(AbstractAstroPixHit):
-    """One hit of AstroPix 4: 8 bytes.
+class AstroPix4Content(AbstractAstroPixHit):
+    """The 8 bytes of a hit of AstroPix 4, in whatever order of bits they come, and in whatever counts time is told."""
 
-    `ts_dec1`, `ts_dec2`: leading and trailing edge in counts of 50 ns (17 bits, then 2^17 is added to the second
-    where it is smaller than the first); `tot_us = (ts_dec2 - ts_dec1) / 20`, 0…6553.55 µs.
-    """
-
-    CLOCK_CYCLES_PER_US = 20
-    CLOCK_ROLLOVER = 1 << 17
     PAYLOAD = 7
 
     LAYOUT = HitLayout(
@@ -212,7 +206,6 @@ class AstroPix4Hit(AbstractAstroPixHit):
         ),
         composites=(Field("ts_dec1", 19, 17, gray=True), Field("ts_dec2", 42, 17, gray=True)),
     )
-    DTYPE = HIT_DTYPE
 
     chip_id: int
     payload: int
@@ -229,6 +222,18 @@ class AstroPix4Hit(AbstractAstroPixHit):
     ts_dec1: int
     ts_dec2: int
     tot_us: float
+
+
+class AstroPix4Hit(AstroPix4Content):
+    """One hit of AstroPix 4: 8 bytes.
+
+    `ts_dec1`, `ts_dec2`: leading and trailing edge in counts of 50 ns (17 bits, then 2^17 is added to the second
+    where it is smaller than the first); `tot_us = (ts_dec2 - ts_dec1) / 20`, 0…6553.55 µs.
+    """
+
+    CLOCK_CYCLES_PER_US = 20
+    CLOCK_ROLLOVER = 1 << 17
+    DTYPE = HIT_DTYPE
 
     @classmethod
     def first_bytes(cls, chips: int | None) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from abc import ABC
 import numpy as np
 import numpy.typing as npt
 
-from protocol.hit import HIT_DTYPE, AbstractAstroPixHit, AstroPix4Hit, HitTable, reverse_bit_order
+from protocol.hit import HIT_DTYPE, AbstractAstroPixHit, AstroPix4Content, AstroPix4Hit, HitTable, reverse_bit_order
 from protocol.layout import Words
 from protocol.stream_bytes import MAX_CHIPS
 
@@ -66,7 +66,7 @@ def in_order(wire: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(reverse_bit_order(wire.tobytes()), np.uint8).reshape(wire.shape)
 
 
-class AstroPix4LayerHit(AbstractLayerHit):
+class AstroPix4LayerHit(AstroPix4Content, AbstractLayerHit):
     """One hit of AstroPix 4 out of a layer frame: the same 8 bytes as `AstroPix4Hit`, their bits already in order.
 
     `ts_dec1`, `ts_dec2`: leading and trailing edge in counts of **25 ns**: the Gray-coded counter, and the clock phase
@@ -76,29 +76,7 @@ class AstroPix4LayerHit(AbstractLayerHit):
 
     CLOCK_CYCLES_PER_US = 40
     CLOCK_ROLLOVER = 1 << 18
-    PAYLOAD = AstroPix4Hit.PAYLOAD
-
-    LAYOUT = AstroPix4Hit.LAYOUT
     DTYPE = LAYER_HIT_DTYPE
-
-    chip_id: int
-    payload: int
-    readout_id: int
-    timestamp: int
-    decoding_order: int
-    row: int
-    column: int
-    ts_neg1: int
-    ts_coarse1: int
-    ts_fine1: int
-    ts_tdc1: int
-    ts_neg2: int
-    ts_coarse2: int
-    ts_fine2: int
-    ts_tdc2: int
-    ts_dec1: int
-    ts_dec2: int
-    tot_us: float
 
     @classmethod
     def derive(cls, table: HitTable, words: Words) -> None:
@@ -106,7 +84,7 @@ class AstroPix4LayerHit(AbstractLayerHit):
         one = np.uint32(1)
         leading = cls.LAYOUT["ts_dec1"].extract(words) << one | table["ts_neg1"]
         trailing = cls.LAYOUT["ts_dec2"].extract(words) << one | table["ts_neg2"]
-        trailing += (trailing < leading).astype(np.uint32) << np.uint32(18)
+        trailing += (trailing < leading).astype(np.uint32) * np.uint32(cls.CLOCK_ROLLOVER)
         table["ts_dec1"] = leading
         table["ts_dec2"] = trailing
         table["tot_us"] = (trailing - leading) / cls.CLOCK_CYCLES_PER_US
