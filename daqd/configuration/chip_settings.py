@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW, MAX_LAYERS, Section
+from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW
 from daqd.errors import ConfigError
 from protocol.config_mistakes import describe_mistakes
+from protocol.config_section import Section
+from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
 
 _NO_OVERRIDE = ("file", "method")

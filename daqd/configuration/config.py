@@ -25,13 +25,13 @@ from daqd.configuration.config_sections import (
     FtdiSection,
     LogSection,
     MisbehaveSection,
-    Section,
     SecuritySection,
     SerialSection,
     StreamSection,
 )
 from daqd.errors import ConfigError
 from protocol.config_mistakes import describe_mistakes
+from protocol.config_section import Section
 from protocol.toml_file import read_toml
 from protocol.wire.endpoints import (
     check_control_endpoint,
@@ -120,8 +120,7 @@ class Config(Section):
         security: SecuritySection | None = info.data.get("security")
         if security is None:
             return stream
-        if security.keys and stream.insecure:
-            raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+        security.refuse_insecure(stream.insecure)
         for endpoint in filter(None, (stream.bind, stream.catch_up)):
             check_stream_endpoint(endpoint, stream.insecure, keys=security.keys)
         return stream

@@ -4,12 +4,10 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -18,16 +16,16 @@ from pydantic import (
 
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
+from protocol.config_section import KeysSection, Name, Section
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.wire.endpoints import check_endpoint
 
 MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
 MAX_CHIP_COLUMN = max(kind.columns for kind in CHIP_KINDS.values()) - 1
 """Of any version of the chip; what `board.chip_version` has is looked at where pixels meet it."""
-
-MAX_LAYERS = 3
 
 CONFIG_FOLDER = "config_folder"
 """Key of the validation context: the folder that relative paths of `emulator.file` and `chip.file` start from."""
@@ -46,12 +44,6 @@ Pace = Annotated[float | Literal["max"], BeforeValidator(_number_or_max)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class Section(BaseModel):
-    """A table of the file: unknown keys refused, values never converted from another type, frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
-
-
 class DaqSection(Section):
     """`[daq]`: who this daemon is and where it keeps things.
 
@@ -59,11 +51,7 @@ class DaqSection(Section):
     `default_runtime_dir()`.
     """
 
-    name: str = Field(
-        "bench",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
-    )
+    name: Name = "bench"
     data_dir: FilePath = Path("data")
     runtime_dir: str = ""
 
@@ -239,31 +227,14 @@ class DiskSection(Section):
         return critical_mb
 
 
-class SecuritySection(Section):
-    """`[security]`: the keys of the TCP sockets: paths relative to the configuration file, both or none.
-
-    `server_key`: file of the daemon's secret key. `client_keys`: directory of the public keys of its clients.
-    """
-
-    server_key: str = ""
-    client_keys: str = ""
+class SecuritySection(KeysSection):
+    """`[security]`; paths are relative to the configuration file."""
 
     @field_validator("server_key", "client_keys")
     @classmethod
     def _from_the_folder(cls, path: str, info: ValidationInfo) -> str:
         folder = (info.context or {}).get(CONFIG_FOLDER, Path())
         return str(folder / Path(path).expanduser()) if path else path
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
-        if bool(self.server_key) != bool(self.client_keys):
-            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
-        return self
-
-    @property
-    def keys(self) -> bool:
-        """Whether every TCP socket wants a key."""
-        return bool(self.server_key)
 
     def arguments(self) -> list[str]:
         """The same for a child process that has a socket of its own, as its command line says it."""

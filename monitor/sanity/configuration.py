@@ -31,13 +31,12 @@ from monitor.sanity.configuration_sections import (
     LogSection,
     PublishSection,
     SanitySection,
-    Section,
-    SecuritySection,
     SilenceEntry,
     StreamSection,
     WebhookSection,
 )
 from protocol.config_mistakes import describe_mistakes
+from protocol.config_section import KeysSection, Section
 from protocol.toml_file import read_toml
 from protocol.wire.alarms import AlarmLevel
 from protocol.wire.endpoints import check_endpoint
@@ -49,7 +48,7 @@ class Configuration(Section):
     sanity: SanitySection = SanitySection()
     stream: StreamSection = StreamSection()
     detector: DetectorSection = DetectorSection()
-    security: SecuritySection = SecuritySection()
+    security: KeysSection = KeysSection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
@@ -60,18 +59,17 @@ class Configuration(Section):
     @field_validator("publish")
     @classmethod
     def _is_read_by_the_right_ones(cls, publish: PublishSection, info: ValidationInfo) -> PublishSection:
-        security: SecuritySection | None = info.data.get("security")
+        security: KeysSection | None = info.data.get("security")
         if security is None or not publish.bind:
             return publish
-        if security.keys and publish.insecure:
-            raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+        security.refuse_insecure(publish.insecure)
         check_publish_address(publish.bind, insecure=publish.insecure, keys=security.keys)
         return publish
 
     @field_validator("control")
     @classmethod
     def _obeys_the_right_ones(cls, control: ControlSection, info: ValidationInfo) -> ControlSection:
-        security: SecuritySection | None = info.data.get("security")
+        security: KeysSection | None = info.data.get("security")
         if security is not None and control.endpoint:
             check_control_address(control.endpoint, keys=security.keys)
         return control

@@ -4,32 +4,23 @@
 """
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.detector import CHIPS
 from monitor.sanity.alarms.silence_list import Silenced
+from protocol.config_section import Name, Section
 
 _Level = Literal["warning", "critical"]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys refused, values never converted from another type, frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
 class SanitySection(Section):
     """`[sanity]`: who this checker is, what it checks with, where it keeps things."""
 
-    name: str = Field(
-        "bench",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
-    )
+    name: Name = "bench"
     modules: tuple[str, ...] = Field((), strict=False)
     reference: str = ""
     directory: str = ""
@@ -41,24 +32,6 @@ class StreamSection(Section):
     connect: str = DEFAULT_ENDPOINT
     server_key: str = ""
     key: str = ""
-
-
-class SecuritySection(Section):
-    """`[security]`: keys of the checker's own TCP sockets; both or none."""
-
-    server_key: str = ""
-    client_keys: str = ""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
-        if bool(self.server_key) != bool(self.client_keys):
-            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
-        return self
-
-    @property
-    def keys(self) -> bool:
-        """Whether there are any."""
-        return bool(self.server_key)
 
 
 class DetectorSection(Section):

@@ -24,10 +24,11 @@ from typing import Any, Final
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind, ChipValue
 from protocol.chips.yaml_text import load_yaml, shown
+from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.registers.gecco_cards import GeccoCards, shown_voltages
+from protocol.stream_bytes import MAX_CHIPS
 
-MAX_CHIPS: Final = 93
-"""Three layers of 31 chips."""
+_MOST_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
 
 _SECTIONS = ("general", "geometry", "telescope", "chain", "configcards", "config", "tdac_config")
 _NUMBERED = re.compile(r"(config|tdac_config)_([0-9]{1,3})\Z")
@@ -162,9 +163,9 @@ class _Reading:
         """How many chips `config_0`, … describe; 0 where it is one `config`."""
         numbers = [int(match[2]) for name in sections if (match := _NUMBERED.match(str(name))) and match[1] == "config"]
         count = 0 if "config" in sections or not numbers else max(numbers) + 1
-        if count > MAX_CHIPS:
-            self._mistakes.append(f"{root}.config_{count - 1}: more than {MAX_CHIPS} chips")
-            count = MAX_CHIPS
+        if count > _MOST_CHIPS:
+            self._mistakes.append(f"{root}.config_{count - 1}: more than {_MOST_CHIPS} chips")
+            count = _MOST_CHIPS
         for section, key in (("telescope", "nchips"), ("chain", "length")):
             wanted = self._section(root, section, sections).get(key)
             if wanted is not None and wanted != max(count, 1):
