@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.continuity import HitArray
+from protocol.astropix3_hit import AstroPix3Hit
+from protocol.chips.chip_kind import ASTROPIX3, ASTROPIX4
+from protocol.hit import AstroPix4Hit
 from protocol.layer_scan import MAX_LAYER_ID
+from protocol.ledger import CHIP_SLOTS
 
-CHIPS = 32
-"""Numbers that the 5 bits of `chip_id` can give."""
+CHIPS = CHIP_SLOTS
+"""As many as the 5 bits of `chip_id` can name."""
 
 _MOST_PIXELS = 64
 
@@ -36,17 +40,17 @@ class HitKind:
     @property
     def rows(self) -> int:
         """Rows of a chip."""
-        return 35 if self.apart else 13
+        return (ASTROPIX3 if self.apart else ASTROPIX4).rows
 
     @property
     def columns(self) -> int:
         """Columns of a chip."""
-        return 35 if self.apart else 16
+        return (ASTROPIX3 if self.apart else ASTROPIX4).columns
 
     @property
     def payload(self) -> int:
         """What the first byte of a hit says of its length."""
-        return 4 if self.apart else 7
+        return (AstroPix3Hit if self.apart else AstroPix4Hit).PAYLOAD
 
     @property
     def layers(self) -> int:

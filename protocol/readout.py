@@ -11,7 +11,7 @@ from protocol.errors import ApxFormatError
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit
 from protocol.ledger import ByteClass
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.readout_description import ReadoutDescription
+from protocol.readout_description import MAX_READOUT_BYTES, ReadoutDescription
 from protocol.shared_hits import SharedHits
 from protocol.stream_bytes import PADDING_BYTE
 
@@ -20,9 +20,6 @@ RECORD_HEAD = struct.Struct("<3sIQI")
 """Marker, readout_id, time stamp in ns since the epoch, length of the data (docs/formats.md, "Record")."""
 
 _LENGTH_OFFSET = RECORD_HEAD.size - struct.calcsize("<I")
-
-MAX_READOUT_BYTES = 1 << 26
-"""A record that announces more is taken for damage, not for data."""
 
 _PADDING = bytes([PADDING_BYTE])
 _COLOURS = {

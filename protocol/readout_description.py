@@ -10,7 +10,9 @@ from protocol.stream_bytes import MAX_CHIPS
 TimestampBits = Literal[16, 32, 48, 64]
 TimestampOrder = Literal["little", "big"]
 
-_MAX_READOUT_BYTES = 1 << 26
+MAX_READOUT_BYTES = 1 << 26
+"""A record that announces more is taken for damage, not for data."""
+
 _MAX_LAYERS = 31
 
 
@@ -20,7 +22,7 @@ def _number(value: object, largest: int) -> bool:
 
 _POSSIBLE: dict[str, Callable[[object], bool]] = {
     "chips": lambda value: _number(value, MAX_CHIPS),
-    "full_readout_bytes": lambda value: _number(value, _MAX_READOUT_BYTES),
+    "full_readout_bytes": lambda value: _number(value, MAX_READOUT_BYTES),
     "layers": lambda value: _number(value, _MAX_LAYERS),
     "timestamp_bits": lambda value: type(value) is int and value in get_args(TimestampBits),
     "timestamp_order": lambda value: type(value) is str and value in get_args(TimestampOrder),

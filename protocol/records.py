@@ -2,7 +2,8 @@
 
 from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
-from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER
+from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.readout_description import MAX_READOUT_BYTES
 
 
 class RecordScanner:

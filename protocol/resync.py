@@ -2,7 +2,8 @@
 
 from typing import BinaryIO
 
-from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER
+from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.readout_description import MAX_READOUT_BYTES
 
 MOST_SKIPPED = 1000
 """How far apart the ids of two readouts can be that follow each other, to be trusted after damage."""

@@ -7,7 +7,8 @@ from collections.abc import Generator
 from daqd.following.follower import Position
 from daqd.runs.run_store import RunStore
 from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
-from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER
+from protocol.readout import RECORD_HEAD, RECORD_MARKER
+from protocol.readout_description import MAX_READOUT_BYTES
 
 _CHUNK_BYTES = 1 << 20
 _SPACING_BYTES = 1 << 16

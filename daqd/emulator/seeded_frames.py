@@ -14,9 +14,10 @@ from daqd.emulator.odd_hits import OddHits
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
+from protocol.registers.astep_sequence import TIMESTAMP_HZ
 
-NS_PER_TICK = 1000
-"""The FPGA's time stamp ticks at 1 MHz."""
+NS_PER_TICK = 1_000_000_000 // TIMESTAMP_HZ
+"""Of the FPGA's time stamp, as the daemon sets it up."""
 
 FIRST_LAYER_ID = 1
 """The firmware numbers its layers from 1 in frames."""

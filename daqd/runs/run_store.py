@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from daqd.errors import DiskError
 from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
 from protocol.storage.durable import replace_text
 from protocol.storage.process_lock import ProcessLock
+from protocol.storage.run_directory import run_of_name
 
-_RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _COUNTER = "last_run"
 _RESERVE_BYTES = 1 << 18
 
@@ -42,7 +41,7 @@ class RunStore:
             names = [entry.name for entry in os.scandir(self.data_dir) if entry.is_dir()]
         except FileNotFoundError:
             return []
-        return sorted(int(match[1]) for name in names if (match := _RUN_DIRECTORY.fullmatch(name)))
+        return sorted(run for name in names if (run := run_of_name(name)) is not None)
 
     def last_run(self) -> int:
         """The largest run number ever given, 0 for none: from the counter and from what is there.

@@ -12,9 +12,8 @@ from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord
+from protocol.wire.catch_up import MAX_READOUT_ID
 from protocol.wire.messages import Header, Message, RunEvent, Topic, decode_message
-
-MAX_READOUT_ID = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)

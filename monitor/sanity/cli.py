@@ -24,8 +24,8 @@ from monitor.sanity.configuration import SanityConfiguration, default_configurat
 from monitor.sanity.configuration_sections import StreamSection
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import once
-from monitor.sanity.recorded.recorded_files import MOST_CHIPS
 from monitor.sanity.recorded.report import Report
+from protocol.stream_bytes import MAX_CHIPS
 from protocol.tool.output import drop_output
 from protocol.words import counted
 
@@ -85,7 +85,7 @@ def build_parser() -> ProgramParser:
     source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
     once.add_arguments(parser)
     pixels = parser.add_argument_group("detector")
-    pixels.add_argument("--chips", type=whole(MOST_CHIPS), help="chips in the chain (default: as stream or file says)")
+    pixels.add_argument("--chips", type=whole(MAX_CHIPS), help="chips in the chain (default: as stream or file says)")
     pixels.add_argument("--rows", type=whole(64), help="(default: as the version of the chips has)")
     pixels.add_argument("--columns", type=whole(64), help="(default: as the version of the chips has)")
     bounds = parser.add_argument_group("limits; fractions are of a run's hits, or bytes")

@@ -26,6 +26,7 @@ from protocol.registers.astep_registers import (
     timestamp_ctrl,
 )
 from protocol.registers.steps import Pause, UnexpectedAnswerError
+from protocol.stream_bytes import MAX_CHIPS
 
 CHIP_RESET_S: Final = 0.5
 TIMESTAMP_HZ: Final = 1_000_000
@@ -84,8 +85,8 @@ class AstepSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.layers <= MAX_LAYERS:
             raise AstepError(f"{self.layers} layers: 1 to {MAX_LAYERS} can be read")
-        if not 1 <= self.chips <= 31:
-            raise AstepError(f"{self.chips} chips in a chain: 1 to 31 can be told apart")
+        if not 1 <= self.chips <= MAX_CHIPS:
+            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
         spi_divider(self.spi_hz)
         timestamp_ctrl(self.timestamp_bits)
 

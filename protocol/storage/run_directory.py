@@ -13,7 +13,12 @@ _RESERVE = ".reserve"
 
 def run_number(directory: Path) -> int | None:
     """The run whose directory this is by its name; None where it is none."""
-    match = _RUN_DIRECTORY.fullmatch(directory.name)
+    return run_of_name(directory.name)
+
+
+def run_of_name(name: str) -> int | None:
+    """The same for the name alone: the inverse of `run_name`."""
+    match = _RUN_DIRECTORY.fullmatch(name)
     return int(match[1]) if match else None
 
 

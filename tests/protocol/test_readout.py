@@ -19,7 +19,7 @@ from protocol import (
     uid_to_readout_class,
 )
 from protocol.hit import reverse_bit_order
-from protocol.readout import MAX_READOUT_BYTES
+from protocol.readout_description import MAX_READOUT_BYTES
 from tests.protocol.astropix3 import AstroPix3Hit, AstroPix3Readout
 from tests.protocol.golden import CASES, A, B, Case
 from tests.protocol.streams import Run, any_runs, numbered, runs

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import ApxFormatError, AstroPix4Readout
-from protocol.readout import MAX_READOUT_BYTES
+from protocol.readout_description import MAX_READOUT_BYTES
 from protocol.records import RecordScanner
 from tests.protocol.streams import numbered
 

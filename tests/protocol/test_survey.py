@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from protocol.apx import FileHeader
 from protocol.errors import ApxFormatError
-from protocol.readout import MAX_READOUT_BYTES, RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
+from protocol.readout import RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
+from protocol.readout_description import MAX_READOUT_BYTES
 from protocol.storage.survey import Stretch, Survey, survey, survey_path
 
 HEADER = FileHeader(AstroPix4Readout, {"run": 1}).to_bytes()

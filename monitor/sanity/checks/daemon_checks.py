@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
+from protocol.registers.astep_sequence import TIMESTAMP_HZ
 from protocol.wire.alarms import AlarmLevel
 
 NS_PER_S = 1_000_000_000
-NS_PER_TICK = 1000
-"""The FPGA's time stamp counts at 1 MHz (docs/formats.md, "Layer frames")."""
+NS_PER_TICK = NS_PER_S // TIMESTAMP_HZ
+"""Of the FPGA's time stamp (docs/formats.md, "Layer frames")."""
 
 _USUAL_STAMP_BITS = 32
 _LEAST_STAMP_BITS = 32

@@ -23,8 +23,6 @@ from protocol.ledger import Ledger
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.wire.alarms import AlarmLevel
 
-MOST_CHIPS = 31
-
 OnRun = Callable[[Place, RunQuality, CheckInput], None]
 """Told of each run when it has been checked: where, in numbers, and the last look at it."""
 
