@@ -11,6 +11,7 @@ from daqd import cli as daqd
 from daqd import ctl as daqctl
 from monitor import cli as monitor
 from monitor.sanity import cli as sanity
+from protocol import AstroPix4Readout, FileHeader, apx_open
 from protocol.tool import cli as apx
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
@@ -141,3 +142,46 @@ def test_who_has_seen_enough_of_a_list_has_no_findings(monkeypatch: pytest.Monke
     monkeypatch.setattr(sanity, "print_checks", closed)
     monkeypatch.setattr(sanity, "drop_output", lambda: None)  # the test run's own stdout goes on
     assert sanity.main(["--list"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("daqd emulate --pty text.apx", 1),
+        ("daqd replay good.apx --bind ipc://text.apx --wait-for 0", 1),
+        ("daqd configure -c good.toml --dry-run --trace good.toml", 2),
+        ("apx-sanity --once text.apx --html text.apx", 2),
+        ("apx-sanity --make-reference text.apx -o text.apx", 2),
+        ("apx-sanity -c publishes-at-text.toml --for 0.1", 1),
+        ("apx-sanity -c controlled-at-text.toml --for 0.1", 1),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_a_file_that_is_there_is_kept(command: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """ZeroMQ deletes what has the name of its socket, and a link to a terminal takes the place of what was there."""
+    tables = {"publishes": '[publish]\nbind = "ipc://text.apx"\n', "controlled": '[publish]\nbind = ""\n'}
+    tables["controlled"] += '[control]\nendpoint = "ipc://text.apx"\n'
+    for name, table in tables.items():
+        sanity_table = f'[sanity]\ndirectory = "{name}"\n[stream]\nconnect = "ipc://nobody"\n'
+        Path(f"{name}-at-text.toml").write_text(sanity_table + table)
+    with apx_open("good.apx", "wb", FileHeader(AstroPix4Readout, {})):
+        pass
+    before = {path: path.read_bytes() for path in (Path("text.apx"), Path("good.toml"))}
+    assert exit_code(command) == code
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("apx-sanity --once text.apx --reference missing.json", "apx-sanity: missing.json: No such file or directory"),
+        ("apx-monitor serve --plots missing.py", "apx-monitor: there is no file "),
+        ("daqd demo --chips 99", "daqd demo: error: argument --chips: '99' chips: 1 to 31 can be told apart"),
+        ("daqd demo --rate 0", "daqd demo: error: argument --rate: 0 is no rate: a number above 0"),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_what_is_wrong_is_called_by_its_name(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(command)
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)

@@ -72,6 +72,9 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     if args.chip_file is not None:
         settings = settings.model_copy(update={"file": str(args.chip_file)})
     setup = load_chip_setup(settings, config.board)
+    inputs = [Path(name) for name in (args.config, settings.file) if name]
+    if args.trace is not None and args.trace.exists() and any(path.samefile(args.trace) for path in inputs):
+        raise ConfigError([f"--trace {args.trace}: is read by this command and is kept: write to another file"])
     with _trace_file(args.trace) as out, _EndBySignal() as end:
         bare_link = _dry_link(config) if args.dry_run else make_link(config)
         link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)

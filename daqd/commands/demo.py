@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -35,10 +36,25 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `daqd demo`."""
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where the runs go (default ./data)")
     parser.add_argument(
-        "--rate", type=float, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
+        "--rate", type=_rate, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
     )
-    parser.add_argument("--chips", type=int, default=4, help="chips in the chain (default %(default)d)")
+    parser.add_argument(
+        "--chips", type=_chips, default=4, metavar="N", help="chips in the chain, 1 to 31 (default %(default)d)"
+    )
     parser.add_argument("--duration", type=float, metavar="S", help="end by itself after so many seconds")
+
+
+def _rate(text: str) -> float:
+    rate_hz = float(text)
+    if not 0.0 < rate_hz < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no rate: a number above 0")
+    return rate_hz
+
+
+def _chips(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 31:
+        raise argparse.ArgumentTypeError(f"{text!r} chips: 1 to 31 can be told apart")
+    return int(text)
 
 
 def demo_main(args: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ from daqd.emulator.stream_device import StreamDevice
 class PtyDevice(StreamDevice):
     """Serves `board` on a pseudo terminal, which `path` is a link to: the terminal's own name changes with each plug.
 
-    The link is replaced if it is there. The terminal has no pace of its own: `baud` gives it one.
+    The link is replaced if it is there; `FileExistsError` where something else has its name. The terminal has no pace
+    of its own: `baud` gives it one.
     """
 
     def __init__(self, board: BoardModel, path: Path, baud: int = 0, cable: Cable | None = None) -> None:
@@ -26,6 +27,8 @@ class PtyDevice(StreamDevice):
         return str(self._path)
 
     def _appear(self) -> None:
+        if self._path.exists() and not self._path.is_symlink():
+            raise FileExistsError(f"{self._path} is there and is kept: choose another path")
         self._master, self._slave = os.openpty()
         # Raw, and held open: what is on its way stays as it is, and a host may come and go.
         tty.setraw(self._slave)

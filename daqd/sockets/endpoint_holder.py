@@ -10,6 +10,8 @@ from pathlib import Path
 
 import zmq
 
+from protocol.wire.endpoints import is_occupied
+
 _LISTENING = "0A"
 _CHILD = re.compile(r"daqd\.(publishing\.(?P<publisher>publish)|catching_up\.history)$")
 
@@ -33,7 +35,11 @@ def in_the_way(endpoint: str) -> str:
 
 
 def bind_alone(server: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Bind; `ZMQError` also where ZeroMQ would take the path of an ipc socket away from who listens there."""
+    """Bind; `ZMQError` also where ZeroMQ would take the path of an ipc socket away from who listens there, or delete a
+    file that has it.
+    """
+    if is_occupied(endpoint):
+        raise zmq.ZMQError(errno.EEXIST)
     if endpoint.startswith("ipc://") and holder_of(endpoint):
         raise zmq.ZMQError(errno.EADDRINUSE)
     server.bind(endpoint)

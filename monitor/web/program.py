@@ -159,6 +159,8 @@ def own_plots(path: Path | None) -> tuple[Plot, ...]:
     try:
         specification.loader.exec_module(module)
         plots = tuple(module.PLOTS)
+    except FileNotFoundError as error:
+        raise PlotError(f"there is no file {error.filename}") from error
     except Exception as error:  # whatever a module of the user's does
         raise PlotError(f"{path}: {type(error).__name__}: {error}") from error
     if not all(isinstance(plot, Plot) for plot in plots):

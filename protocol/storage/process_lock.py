@@ -91,6 +91,8 @@ def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_
             f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "
             "choose another directory for the socket"
         )
+    if path.exists() and not path.is_socket():  # ZeroMQ would delete it without a word
+        raise failure(f"{what} has the name of a file, which is kept: choose another path for the socket")
     lock = ProcessLock(path.with_suffix(".lock"), what, failure, "choose a local directory for the socket", way_out)
     lock.acquire()
     return lock

@@ -1,4 +1,4 @@
-"""Which addresses a program may listen on without telling other machines."""
+"""Which addresses a program may listen on, without telling other machines or replacing a file."""
 
 import ipaddress
 import os
@@ -41,6 +41,12 @@ def tcp_address(endpoint: str) -> tuple[str, int] | None:
     """Host, IPv6 without brackets, and port; None for what is no TCP endpoint that can be connected to."""
     match = _TCP.fullmatch(endpoint)
     return None if match is None or match["port"] == "*" else (match["host"].strip("[]"), int(match["port"]))
+
+
+def is_occupied(endpoint: str) -> bool:
+    """Whether a file that is no socket is at an ipc `endpoint`: ZeroMQ would delete it without a word."""
+    path = Path(endpoint.removeprefix("ipc://"))
+    return endpoint.startswith("ipc://") and path.exists() and not path.is_socket()
 
 
 def check_endpoint(endpoint: str) -> str:

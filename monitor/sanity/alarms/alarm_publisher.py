@@ -1,5 +1,6 @@
 """The alarms on a socket of their own (docs/wire.md, "Alarms")."""
 
+import errno
 from collections.abc import Sequence
 
 import zmq
@@ -7,6 +8,7 @@ import zmq
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.wire.alarms import Alarm, Alarms
+from protocol.wire.endpoints import is_occupied
 from protocol.wire.messages import Topic, encode_body, encode_frames
 
 HIGH_WATER = 100
@@ -34,6 +36,8 @@ class AlarmPublisher:
         if gatekeeper is not None:
             gatekeeper.guard(self._socket, endpoint)
         try:
+            if is_occupied(endpoint):
+                raise zmq.ZMQError(errno.EEXIST)
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             self._socket.close(linger=0)

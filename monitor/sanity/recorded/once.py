@@ -63,6 +63,14 @@ def check_arguments(parser: ProgramParser, arguments: argparse.Namespace) -> Non
     for path in (arguments.html, arguments.output):
         if path is not None and not path.absolute().parent.is_dir():
             parser.error(f"{path} cannot be written: there is no directory {path.absolute().parent}")
+        if path is not None and path.exists() and any(path.samefile(file) for file in _inputs(arguments)):
+            parser.error(f"{path} is one of the files that are to be read: write to another one")
+
+
+def _inputs(arguments: argparse.Namespace) -> Sequence[Path]:
+    """The files that exist and must stay as they are."""
+    files = (*(arguments.once or arguments.make_reference), arguments.reference, arguments.config)
+    return [file for file in files if file is not None and file.exists()]
 
 
 def _recordings(parser: ProgramParser, paths: Sequence[Path]) -> Sequence[Path]:
@@ -82,7 +90,7 @@ def check_files(arguments: argparse.Namespace, limits: Limits, configuration: Sa
     try:
         reference = None if arguments.reference is None else Reference.load(arguments.reference)
     except (OSError, ValueError) as error:
-        return _failed(error)
+        return _failed(arguments.reference, error)
     if reference is not None:
         checks = with_reference(checks, reference)
     page = None
@@ -112,7 +120,7 @@ def check_files(arguments: argparse.Namespace, limits: Limits, configuration: Sa
         try:
             arguments.html.write_text(page.page(report.summary(checked, interrupted, runs), time.time_ns()), "utf-8")
         except OSError as error:
-            _failed(error)
+            _failed(arguments.html, error)
             interrupted = True
     report.finish(checked, interrupted=interrupted, runs=runs)
     return report.exit_code or int(interrupted)
@@ -135,7 +143,7 @@ def make_reference(arguments: argparse.Namespace, limits: Limits) -> int:
             raise ValueError("there are no hits in these files, and so nothing to hold others against")
         reference.save(arguments.output)
     except (OSError, ValueError) as error:
-        return _failed(error)
+        return _failed(arguments.output, error)
     if arguments.json:
         print(json.dumps({"kind": "reference", "file": str(arguments.output), "hits": reference.hits}))
     else:
@@ -144,6 +152,7 @@ def make_reference(arguments: argparse.Namespace, limits: Limits) -> int:
     return 0
 
 
-def _failed(error: Exception) -> int:
-    print(f"apx-sanity: {error}", file=sys.stderr)
+def _failed(path: Path, error: Exception) -> int:
+    said = f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+    print(f"apx-sanity: {said}", file=sys.stderr)
     return 1
