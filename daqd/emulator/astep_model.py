@@ -14,7 +14,7 @@ from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
 from daqd.emulator.seeded_frames import NS_PER_TICK
 from protocol.layer_scan import FrameLayout
-from protocol.readout_description import TimestampOrder
+from protocol.readout_description import TimestampBits, TimestampOrder
 from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
@@ -124,9 +124,9 @@ class AstepModel(BoardModel):
     @property
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
-        widths = (16, 32, 48, 64)
+        widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
         width = widths[self._get(Register.TIMESTAMP_CTRL) >> 4 & 3]
-        return FrameLayout(width, self._order, self.source.hit_bytes)  # type: ignore[arg-type]
+        return FrameLayout(width, self._order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""

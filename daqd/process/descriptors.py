@@ -5,7 +5,7 @@ import contextlib
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module, or none
 
 
 def take_all_descriptors() -> None:

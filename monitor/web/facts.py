@@ -14,6 +14,7 @@ Level = Literal["", "good", "warning", "bad"]
 Fact = tuple[str, str, Level]
 """What, how much, and what to think of it."""
 
+_DISK_LEVELS: dict[str, Level] = {"warning": "warning", "critical": "bad"}
 _STATE_LEVELS: dict[str, Level] = {"running": "good", "replay": "good", "recovering": "warning", "error": "bad"}
 
 
@@ -165,7 +166,7 @@ def _time_to_full(stat: Stat) -> str:
 
 
 def _disk_level(stat: Stat) -> Level:
-    return {"warning": "warning", "critical": "bad"}.get(stat.disk.level, "")  # type: ignore[return-value]
+    return _DISK_LEVELS.get(stat.disk.level, "")
 
 
 def _board(stat: Stat) -> list[Fact]:

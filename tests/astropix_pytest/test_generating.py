@@ -64,5 +64,5 @@ def test_chips_of_version_3(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_meant(tmp_path: Path, arguments: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        generate(tmp_path, **{"hits": 10, **arguments})  # type: ignore[arg-type]
+        generate(tmp_path, **{"hits": 10, **arguments})
     assert not list(tmp_path.glob("run_*"))

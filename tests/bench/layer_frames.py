@@ -18,7 +18,7 @@ def layer_frames(effort: Effort) -> Iterator[Figure]:
     """Frames with random hit bytes, in readouts that cut them, of both ends of the time stamp's widths; and padding."""
     count = effort.size(1_000_000, 20_000)
     for bits, padding in ((32, 0), (64, 0), (32, 17)):
-        layout = FrameLayout(bits)  # type: ignore[arg-type]
+        layout = FrameLayout(bits)
         block = random_frames(count, layout, padding)
         found = len(decoded(block, layout))
         seconds = effort.median_s(lambda: decoded(block, layout))  # noqa: B023 - used up at once

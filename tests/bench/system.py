@@ -120,7 +120,7 @@ def _emulated_board_load(config: Path, window_s: float) -> float:
         taken_s += time.thread_time() - begin
         return answer
 
-    model.exchange = measured  # type: ignore[method-assign]
+    model.exchange = measured
     board = GeccoBoard(EmulatedLink(model), settings.board)
     board.open()
     board.configure(None)

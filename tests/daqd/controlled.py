@@ -51,7 +51,7 @@ class Controlled:
             config,
             self.board,
             store,
-            self.publisher,  # type: ignore[arg-type]
+            self.publisher,
             self.status,
             {"name": "test"},
         )

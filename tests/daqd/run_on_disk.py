@@ -72,11 +72,7 @@ class RunOnDisk:
             for readout in readouts:
                 record = record_bytes(*readout)
                 cut = len(record) // 2 if torn else len(record)
-                steps += [
-                    lambda piece=piece: self.append(piece)  # type: ignore[misc]
-                    for piece in (record[:cut], record[cut:])
-                    if piece
-                ]
+                steps += [lambda piece=piece: self.append(piece) for piece in (record[:cut], record[cut:]) if piece]
         steps += [self.rename, lambda: self.write_record("finished", end_ns=2, end_reason="enough")]
         return steps
 

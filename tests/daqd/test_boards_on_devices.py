@@ -99,7 +99,7 @@ class Bench:
         self.board = open_board(self.config, self.link)
         self._exchange = self.model.exchange
         self._bytes_left = -1
-        self.model.exchange = self._exchange_until  # type: ignore[method-assign]
+        self.model.exchange = self._exchange_until
 
     def unplug_after(self, said_bytes: int) -> None:
         """Pull the cable out when the board was sent so much more."""

@@ -70,8 +70,7 @@ def test_a_line_is_longer_than_the_pipe(reading: Reading) -> None:
 def test_from_many_threads(reading: Reading) -> None:
     lines = [bytes((97 + thread,)) * (100 * thread + 1) + b"\n" for thread in range(8)]
     threads = [
-        threading.Thread(target=lambda line=line: [reading.input.send(line) for _ in range(200)])  # type: ignore[misc]
-        for line in lines
+        threading.Thread(target=lambda line=line: [reading.input.send(line) for _ in range(200)]) for line in lines
     ]
     everything: list[bytes] = []
     reader = threading.Thread(target=lambda: everything.append(reading.read_all()))

@@ -109,7 +109,7 @@ def test_what_the_board_still_sends_for_an_earlier_connection_is_not_read(bench:
         if (request, value) == (0, 2):  # the last purge
             bench.device._to_host += bytes(70_000)
 
-    bench.device.control_out = refill  # type: ignore[method-assign]
+    bench.device.control_out = refill
     link.open()
     link.write(ask(2))
     assert link.read(2, 1) == counted(0, 2)

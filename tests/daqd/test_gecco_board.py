@@ -27,7 +27,7 @@ class Trace:
             self._said.append(data)
             return exchange(data)
 
-        bench.model.exchange = listen  # type: ignore[method-assign]
+        bench.model.exchange = listen
 
     def take(self) -> list[str]:
         said = [data.hex() for data in self._said]
@@ -229,7 +229,7 @@ def test_half_a_readout_is_given_and_what_comes_late_too() -> None:
     assert rest is not None
     assert (half.data + rest.data).rstrip(b"\xff") == b"first half, last half"
     # From here on, answers belong to questions again.
-    bench.source.pieces.append(b"next")  # type: ignore[attr-defined]
+    bench.source.pieces.append(b"next")
     following = bench.board.read_readout(1)
     assert following is not None
     assert following.data.rstrip(b"\xff") == b"next"

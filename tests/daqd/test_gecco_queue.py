@@ -41,7 +41,7 @@ def requests(bench: EmulatedBench) -> list[str]:
         said.append("".join("D" if data[at + 1] == Register.SPI_READ_FIFO else "F" for at in range(0, len(data), 4)))
         return exchange(data)
 
-    bench.model.exchange = listen  # type: ignore[method-assign]
+    bench.model.exchange = listen
     return said
 
 

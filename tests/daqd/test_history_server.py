@@ -51,11 +51,11 @@ def serving(store: RunStore, settled_run: int = 0) -> Iterator[HistoryServer]:
         server.close()
 
 
-def joined(replies: list[HitsReply]) -> np.ndarray:  # type: ignore[type-arg]
+def joined(replies: list[HitsReply]) -> np.ndarray:
     return np.concatenate([reply.hits for reply in replies])
 
 
-def expected(run: RunOnDisk) -> np.ndarray:  # type: ignore[type-arg]
+def expected(run: RunOnDisk) -> np.ndarray:
     record = run.store.read_record(run.run)
     assert record is not None
     return all_hits(record, [READOUTS])
@@ -92,7 +92,7 @@ def test_several_requests_of_several_clients_at_once(run: RunOnDisk) -> None:
             replies = {reply.id: reply for reply in (client.reply() for _ in ids)}
             parts = [replies[request_id] for request_id in ids]
             assert all(isinstance(part, HitsReply) for part in parts)
-            np.testing.assert_array_equal(joined(parts), expected(run))  # type: ignore[arg-type]
+            np.testing.assert_array_equal(joined(parts), expected(run))
 
 
 def test_a_client_goes_on_where_it_was(run: RunOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_nothing_is_written_to_an_astep_board() -> None:
         said.extend(data)
         return exchange(data)
 
-    model.exchange = listen  # type: ignore[method-assign]
+    model.exchange = listen
     link = EmulatedLink(model)
     link.open()
     assert firmware_on(link) == ASTEP

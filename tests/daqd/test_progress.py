@@ -168,7 +168,7 @@ def test_of_a_run_both_threads_are_told_as_long_as_they_live(store: RunStore) ->
     run.begin()
     assert set(run.progress) == {"reader of run 1", "writer of run 1"}
     for name in run.progress:
-        check_grows(lambda name=name: run.progress[name])  # type: ignore[misc]
+        check_grows(lambda name=name: run.progress[name])
     run.stop("enough")
     assert run.join(DEADLINE_S)
     assert run.progress == {}

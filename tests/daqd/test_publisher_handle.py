@@ -112,7 +112,7 @@ def test_who_was_well_for_long_is_replaced_at_once(
             for deaths in (1, 2):
                 assert handle.pid is not None
                 os.kill(handle.pid, signal.SIGKILL)
-                await wait_until("there is another", lambda n=deaths: handled.reports[-1].stat.restarts == n)  # type: ignore[misc]
+                await wait_until("there is another", lambda n=deaths: handled.reports[-1].stat.restarts == n)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(use())

@@ -185,7 +185,7 @@ def test_gathering_ends_with_the_time_or_when_there_is_enough_or_no_more() -> No
 
     for end in (lambda: queue.put(RawReadout(b"x" * 1000, 1)), queue.wake, queue.close):
         gathered: list[bool] = []
-        thread = threading.Thread(target=lambda: gathered.append(queue.gather(DEADLINE_S, 1000)))  # noqa: B023
+        thread = threading.Thread(target=lambda: gathered.append(queue.gather(DEADLINE_S, 1000)))  # noqa: B023 - it ends below
         thread.start()
         end()
         thread.join(DEADLINE_S)
@@ -199,7 +199,7 @@ def test_gathering_ends_with_the_first_readout_that_comes_when_it_is_time() -> N
     assert not queue.gather(0.001, 1 << 20, ripe_at=0.0)  # none has come since
     for ripe_at, seconds, ended in ((0.0, DEADLINE_S, True), (math.inf, 0.05, False)):
         gathered: list[bool] = []
-        thread = threading.Thread(target=lambda: gathered.append(queue.gather(seconds, 1 << 20, ripe_at)))  # noqa: B023
+        thread = threading.Thread(target=lambda: gathered.append(queue.gather(seconds, 1 << 20, ripe_at)))  # noqa: B023 - it ends below
         thread.start()
         while thread.is_alive():
             queue.put(raw(1))

@@ -22,7 +22,7 @@ def test_from_idle_to_a_run_and_back(store: RunStore) -> None:
         started = await control.obey("start", comment="Cd-109, 40 mV")
         assert started == {"state": "running", "run": 1, "directory": str(store.run_directory(1))}
         assert (await control.obey("status"))["status"]["run"] == 1
-        control.board.give(b"a", b"b")  # type: ignore[attr-defined]
+        control.board.give(b"a", b"b")
         await control.written(2)
         stopped = await control.obey("stop")
         assert (stopped["state"], stopped["run"]) == ("configured", 1)
@@ -34,7 +34,7 @@ def test_from_idle_to_a_run_and_back(store: RunStore) -> None:
     controlled = Controlled(store)
     run(controlled, use)
     assert controlled.states == ["idle", "configured", "running", "configured", "idle"]
-    assert controlled.board.told == [  # type: ignore[attr-defined]
+    assert controlled.board.told == [
         *("open", "configure", "start", "stop", "close", "close"),
     ]
     assert controlled.publisher.woken >= 3
@@ -45,7 +45,7 @@ def test_start_configures_an_idle_board_and_does_not_again(store: RunStore) -> N
         for number in (1, 2):
             assert (await control.obey("start"))["run"] == number
             await control.obey("stop")
-        assert control.board.told.count("configure") == 1  # type: ignore[attr-defined]
+        assert control.board.told.count("configure") == 1
 
     run(Controlled(store), use)
 
@@ -106,7 +106,7 @@ def test_status_does_not_wait_for_other_commands(store: RunStore, monkeypatch: p
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
         await control.obey("start")
-        control.board.give(b"a")  # type: ignore[attr-defined]
+        control.board.give(b"a")
         await control.until(disk.waiting.is_set)
         stop = asyncio.create_task(control.obey("stop"))
         again = asyncio.create_task(control.obey("stop"))

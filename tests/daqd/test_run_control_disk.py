@@ -54,7 +54,7 @@ def test_a_disk_that_takes_no_run(store: RunStore, monkeypatch: pytest.MonkeyPat
             patch.setattr(RunStore, "write_record", fail)
             assert await control.refused("start") == ("disk", "No space left on device")
         assert control.control.state == "error"
-        assert "start" not in control.board.told  # type: ignore[attr-defined]
+        assert "start" not in control.board.told
         await control.obey("reset")
         assert (await control.obey("start"))["run"] == 2
 

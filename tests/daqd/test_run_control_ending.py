@@ -24,7 +24,7 @@ def test_a_stop_that_takes_too_long_goes_on(store: RunStore, monkeypatch: pytest
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
         await control.obey("start")
-        control.board.give(b"a")  # type: ignore[attr-defined]
+        control.board.give(b"a")
         await control.until(disk.waiting.is_set)
         code, message = await control.refused("stop")
         assert (code, message) == ("timeout", "run 1 is still writing after 0.02 s; status tells how it goes")
@@ -42,13 +42,13 @@ def test_the_end_of_the_daemon_ends_the_run_and_nothing_begins_any_more(store: R
     async def main() -> None:
         control = Controlled(store)
         await control.obey("start")
-        control.board.give(b"a")  # type: ignore[attr-defined]
+        control.board.give(b"a")
         await control.written(1)
         control.status.enter("stopping")
         await control.control.close()
         record = record_of(store)
         assert (record.state, record.end_reason, record.counts.readouts) == ("finished", "the daemon was ended", 1)
-        assert control.board.told[-1] == "close"  # type: ignore[attr-defined]
+        assert control.board.told[-1] == "close"
         assert control.control.state == "stopping"
         assert (await control.refused("start"))[0] == "stopping"
         await control.control.close()
@@ -129,7 +129,7 @@ def test_shutdown_does_not_wait_for_a_stop(store: RunStore, monkeypatch: pytest.
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
         await control.obey("start")
-        control.board.give(b"a")  # type: ignore[attr-defined]
+        control.board.give(b"a")
         await control.until(disk.waiting.is_set)
         stop = asyncio.create_task(control.obey("stop"))
         await asyncio.sleep(0)
@@ -150,9 +150,9 @@ def test_the_end_does_not_wait_for_ever_for_a_disk_that_is_stuck(
         control = Controlled(store)
         disk = SlowDisk(monkeypatch)
         await control.obey("start")
-        control.board.give(b"a")  # type: ignore[attr-defined]
+        control.board.give(b"a")
         await control.until(disk.waiting.is_set)
-        control.board.give(b"b")  # type: ignore[attr-defined]
+        control.board.give(b"b")
         await control.until(lambda: control.status.stat().queue.bytes)
         stop = asyncio.create_task(control.obey("stop"))
         assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is False
@@ -204,7 +204,7 @@ def test_a_disk_that_is_slow_but_goes_on_is_waited_for(store: RunStore, monkeypa
         await control.obey("start")
         monkeypatch.setattr("os.write", write_slowly)
         pieces = 12
-        control.board.give(*[bytes(1 << 20)] * pieces)  # type: ignore[attr-defined]
+        control.board.give(*[bytes(1 << 20)] * pieces)
         await control.until(lambda: control.status.stat().board.counters["given"] == pieces)
         assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is True
         assert record_of(store).counts.readouts == pieces

@@ -195,7 +195,7 @@ def test_who_does_not_read_misses_messages_and_nobody_else_does() -> None:
         for sent in range(number):
             stream.send(Topic.RAW, payload, n=1, readouts=(sent, sent))
             # The good one is never more than the stream's high water behind.
-            wait_until("it is read", lambda sent=sent: good.received > sent - 4)  # type: ignore[misc]
+            wait_until("it is read", lambda sent=sent: good.received > sent - 4)
         good.wait_for(lambda messages: len(messages) == number)
         grown = _resident_bytes() - before
         assert [message.header.seq for message in good.messages] == list(range(number))

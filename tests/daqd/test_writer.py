@@ -72,7 +72,7 @@ def test_whatever_comes_in_whatever_batches_is_in_the_files(
     assert len(records) == len(contents)
     assert all(record.readouts for record in records[1:])
     ids = [(record.first_readout, record.last_readout) for record in records if record.readouts]
-    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ids))  # type: ignore[operator]
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ids))
     counts = writing.writer.counts
     assert counts.readouts + counts.empty_readouts == len(readouts)
     assert counts.board_bytes == sum(map(len, data)) == counts.readout_bytes + counts.padding_bytes

@@ -39,7 +39,7 @@ class _BadCable:
         self._damages = damages
         self._answers = 0
         self._exchange = model.exchange
-        model.exchange = self.exchange  # type: ignore[method-assign]
+        model.exchange = self.exchange
 
     def exchange(self, data: bytes) -> bytes:
         answer = self._exchange(data)

@@ -32,10 +32,7 @@ class MadeChecker:
 def made_checker(folder: Path) -> Iterator[MadeChecker]:
     checker = MadeChecker(f"ipc://{folder}/checker/x.ipc")
     over = threading.Event()
-    commands = {
-        name: lambda args, name=name: checker.answer(name, args)  # type: ignore[misc]
-        for name in ("ack", "silence", "unsilence")
-    }
+    commands = {name: lambda args, name=name: checker.answer(name, args) for name in ("ack", "silence", "unsilence")}
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     control = AlarmControl(context, checker.endpoint, commands)
 

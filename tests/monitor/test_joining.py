@@ -23,7 +23,7 @@ READOUTS = len(HITS)
 ENDPOINT = "tcp://127.0.0.1:1"
 
 
-def hits_of(first: int, last: int) -> np.ndarray:  # type: ignore[type-arg]
+def hits_of(first: int, last: int) -> np.ndarray:
     return make_hits([(readout, order) for readout in range(first, last + 1) for order in range(HITS[readout])])
 
 

@@ -89,7 +89,7 @@ def test_metrics_claim_one_state(now: float, state: str) -> None:
         def state(self) -> object:
             return nullcontext(heard.detector)
 
-    text = Metrics(Receiver(), lambda: 0, lambda: ()).text().decode()  # type: ignore[arg-type]
+    text = Metrics(Receiver(), lambda: 0, lambda: ()).text().decode()
     assert f'astropix_state{{state="{state}"}} 1.0' in text
     assert sum(line.startswith("astropix_state{") and line.endswith(" 1.0") for line in text.splitlines()) == 1
     assert f"astropix_state_age_seconds {now}" in text

@@ -169,7 +169,7 @@ def test_modes(tmp_path: Path, small: Path) -> None:
     with pytest.raises(ValueError, match="when reading"):
         apx_open(small, "rb", HEADER)
     with pytest.raises(ValueError, match="mode 'ab'"):
-        apx_open(small, "ab", HEADER)  # type: ignore[arg-type]
+        apx_open(small, "ab", HEADER)
     with pytest.raises(FileExistsError):
         apx_open(small, "xb", HEADER)
     with pytest.raises(FileNotFoundError):

@@ -95,7 +95,7 @@ def test_a_board_that_does_not_take_what_is_written() -> None:
 )
 def test_impossible_settings(settings: dict[str, int]) -> None:
     with pytest.raises(AstepError):
-        AstepSettings(**settings)  # type: ignore[arg-type]
+        AstepSettings(**settings)
 
 
 def test_chips_are_reset_for_half_a_second_and_stay_on_hold() -> None:

@@ -177,7 +177,7 @@ def test_objects_of_a_table_are_those_made_one_by_one() -> None:
 
 def test_the_abstract_hit_refuses_to_be() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        AbstractAstroPixHit(bytes(8))  # type: ignore[abstract]
+        AbstractAstroPixHit(bytes(8))
 
 
 def test_a_layout_alone_is_not_enough() -> None:
@@ -186,7 +186,7 @@ def test_a_layout_alone_is_not_enough() -> None:
         DTYPE = HIT_DTYPE
 
     with pytest.raises(TypeError, match="abstract"):
-        Incomplete(bytes(8))  # type: ignore[abstract]
+        Incomplete(bytes(8))
 
 
 def test_a_hit_of_another_chip_has_its_own_columns() -> None:

@@ -32,11 +32,11 @@ def readouts(*texts: str, first: int = 0) -> list[AstroPix4LayerReadout]:
     return [AstroPix4LayerReadout(bytes.fromhex(text), first + index, 100 + index) for index, text in enumerate(texts)]
 
 
-def rows(table: np.ndarray, *names: str) -> list[tuple[int, ...]]:  # type: ignore[type-arg]
+def rows(table: np.ndarray, *names: str) -> list[tuple[int, ...]]:
     return [tuple(row[name].item() for name in names) for row in table]
 
 
-def found(table: np.ndarray) -> list[FoundFrame]:  # type: ignore[type-arg]
+def found(table: np.ndarray) -> list[FoundFrame]:
     """The rows in the form of the sequential decoder; the hit's bytes put together again from its columns."""
     data = AstroPix4LayerHit.encode(
         table["chip_id"], table["row"], table["column"],

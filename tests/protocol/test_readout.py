@@ -240,7 +240,7 @@ def test_uids() -> None:
 @pytest.mark.parametrize("uid", [4001, -1, None, "4000", [4000]])
 def test_unknown_uid(uid: object) -> None:
     with pytest.raises(ValueError, match=r"unknown readout uid .*4000 \(AstroPix4Readout\)"):
-        uid_to_readout_class(uid)  # type: ignore[arg-type]
+        uid_to_readout_class(uid)
 
 
 def test_the_abstract_readout_refuses_to_be() -> None:

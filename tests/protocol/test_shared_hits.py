@@ -66,7 +66,7 @@ def test_any_bytes(run: tuple[int | None, list[bytes]], known: ReadoutDescriptio
 
 @given(runs(), DESCRIPTIONS, st.data())
 def test_hits_as_a_board_sends_them(run: object, known: ReadoutDescription, data: st.DataObject) -> None:
-    check(AstroPix4Readout, run.raw, known, data)  # type: ignore[attr-defined]
+    check(AstroPix4Readout, run.raw, known, data)
 
 
 @given(any_frames(), st.data())

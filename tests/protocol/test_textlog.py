@@ -210,14 +210,14 @@ class EndlessLog(io.TextIOBase):
             yield f"{number}\tb'bcbc'\n"
             number += 1
 
-    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+    def readline(self, size: int = -1, /) -> str:
         self.lines_read += 1
         return next(self._lines)
 
 
 def test_rows_are_read_as_they_are_asked_for() -> None:
     stream = EndlessLog()
-    rows = iter(TextLog(stream))  # type: ignore[arg-type]
+    rows = iter(TextLog(stream))
     for number in range(1000):
         assert next(rows).readout_id == number
     assert stream.lines_read <= 1002

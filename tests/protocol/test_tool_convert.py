@@ -220,7 +220,7 @@ def test_a_full_disk_is_one_line(
     @contextmanager
     def on_a_full_disk(*_: object) -> Iterator[BinaryIO]:
         with full.open("wb", buffering=0) as file:
-            yield file  # type: ignore[misc]
+            yield file
 
     monkeypatch.setattr(convert, "_opened", on_a_full_disk)
     assert to_csv(recording) == 1

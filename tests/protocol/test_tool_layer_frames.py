@@ -36,10 +36,10 @@ def test_the_loop_of_the_public_package(recording: Path) -> None:
             hits += readout.decode(extra)
             extra = readout.extra_bytes()
     assert [type(hit) for hit in hits] == 3 * [AstroPix4LayerHit]
-    assert [(hit.layer, hit.chip_id, hit.row, hit.column, hit.readout_id) for hit in hits] == [  # type: ignore[attr-defined]
+    assert [(hit.layer, hit.chip_id, hit.row, hit.column, hit.readout_id) for hit in hits] == [
         (1, 0, 1, 9, 0), (2, 1, 2, 0, 1), (3, 1, 12, 15, 1)
     ]  # fmt: skip
-    assert [hit.fpga_timestamp for hit in hits] == [5, 0x01020304050607FF, 1 << 63]  # type: ignore[attr-defined]
+    assert [hit.fpga_timestamp for hit in hits] == [5, 0x01020304050607FF, 1 << 63]
     assert len(extra) == 9
 
 

@@ -28,7 +28,7 @@ def _behind(gate: Path, call: Callable[..., Any]) -> Callable[..., Any]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    GeccoBoard.read_readout = _behind(folder / "board", GeccoBoard.read_readout)  # type: ignore[method-assign]
-    RunFiles.append = _behind(folder / "disk", RunFiles.append)  # type: ignore[method-assign]
+    GeccoBoard.read_readout = _behind(folder / "board", GeccoBoard.read_readout)
+    RunFiles.append = _behind(folder / "disk", RunFiles.append)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(cli.main(sys.argv[2:]))

@@ -156,7 +156,7 @@ class Daemon:
     @property
     def endpoint(self) -> str:
         """Where it publishes."""
-        return re.search(r"publishes at (\S+),", self.program.output)[1]  # type: ignore[index]
+        return re.search(r"publishes at (\S+),", self.program.output)[1]
 
     @property
     def publisher(self) -> Process:

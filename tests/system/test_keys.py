@@ -140,7 +140,7 @@ def test_without_a_key_nothing_happens(
         keyless = laboratory.run("daqctl", "--endpoint", control, "shutdown")
         assert (keyless.code, keyless.stdout) == (2, "")
         assert "takes commands only from clients with a key" in keyless.stderr
-        assert call(daemon, ring, "status")["status"]["state"] == "idle"  # type: ignore[index]
+        assert call(daemon, ring, "status")["status"]["state"] == "idle"
         assert not eavesdropper.poll(0)
         assert not plain.poll(0)
 
@@ -167,7 +167,7 @@ def test_the_past(daemon: Daemon, ring: KeyRing, context: "zmq.Context[zmq.Socke
     ):
         secure_client(stranger, ring.client("mallory"))
         secure_client(alice, ring.client())
-        endpoint = str(call(daemon, ring, "status")["status"]["catch_up"])  # type: ignore[index]
+        endpoint = str(call(daemon, ring, "status")["status"]["catch_up"])
         for client in (stranger, nobody, alice):
             client.set(zmq.LINGER, 0)
             client.connect(endpoint)
@@ -215,7 +215,7 @@ def test_who_waits_is_told_and_let_in_when_allowed(laboratory: Laboratory, ring:
 def test_replay_with_keys(laboratory: Laboratory, ring: KeyRing, daemon: Daemon) -> None:
     with ControlClient(control_endpoint(daemon), DEADLINE_S, ring.client()) as client:
         client.call("start", readouts=50)
-    wait_until("the run has ended", lambda: call(daemon, ring, "status")["status"]["state"] == "configured")  # type: ignore[index]
+    wait_until("the run has ended", lambda: call(daemon, ring, "status")["status"]["state"] == "configured")
     assert daemon.end() == 0
     run = daemon.run(1)
     section = ring.section
@@ -226,7 +226,7 @@ def test_replay_with_keys(laboratory: Laboratory, ring: KeyRing, daemon: Daemon)
     assert stranger.code == 1
     with laboratory.subscribe(endpoint, server_key=ring.public("daq"), key=ring.secret("alice")) as subscriber:
         subscriber.wait_for_end(run=1)
-        assert len(subscriber.hits(run=1)) == run.record.ledger["hits"]  # type: ignore[index]
+        assert len(subscriber.hits(run=1)) == run.record.ledger["hits"]
     assert replay.wait() == 0
 
 

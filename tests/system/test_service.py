@@ -102,7 +102,7 @@ def test_sighup_rotates(laboratory: Laboratory, manager: PlayedManager) -> None:
         daemon.wait_for_readouts(daemon.status().counts["readouts"] + 20)
         before = len(manager.listen())
         daemon.program.send(signal.SIGHUP)
-        wait_until(f"{number} files are finished", lambda: len(list(directory.glob("*.apx"))) == number)  # noqa: B023
+        wait_until(f"{number} files are finished", lambda: len(list(directory.glob("*.apx"))) == number)  # noqa: B023 - it is waited for here
         reloading = manager.wait_for_key("RELOADING", "1", before)
         assert int(manager.messages[reloading]["MONOTONIC_USEC"]) > 0
         manager.wait_for_key("READY", "1", reloading)

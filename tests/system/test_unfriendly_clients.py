@@ -126,7 +126,7 @@ def test_a_thousand_connects_and_disconnects(laboratory: Laboratory) -> None:
                     stranger.sendall(bytes(range(number % 256)))
     wait_until("only the good one is left", lambda: daemon.status().publisher.subscribers == 1)
     for pid, number in before.items():
-        wait_until("all connections are closed", lambda pid=pid, number=number: connections(pid) <= number)  # type: ignore[misc]
+        wait_until("all connections are closed", lambda pid=pid, number=number: connections(pid) <= number)
     daemon.call("stop")
     good.wait_for_end(run=1)
     assert daemon.end() == 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from monitor.errors import AlarmServiceError
@@ -59,7 +60,7 @@ class AlarmOutputs:
     def take(self, transitions: Iterable[Transition], daq: str) -> None:
         """Keep and send what became of alarms."""
         for transition in transitions:
-            self._guard("log", lambda each=transition: self._log.write(each, daq))  # type: ignore[misc]
+            self._guard("log", partial(self._log.write, transition, daq))
             for section, delivery in self._deliveries:
                 if _called(transition, section):
                     delivery.put(as_object(transition, daq))

@@ -28,7 +28,7 @@ def test_who_stalls_gets_the_latest_and_nobody_notices(publisher: TestPublisher)
             # The client reads one update ahead; what the system takes besides is less than these.
             for number in range(12):
                 publisher.send(publisher.messages.hits(make_hits([(number, 0)]), (number, number)))
-                await good.until(lambda number=number: good.hits() == number + 1)  # type: ignore[misc]
+                await good.until(lambda number=number: good.hits() == number + 1)
             (handler,) = (each for each in served.gallery._browsers if each._whole)
             assert handler.ws_connection is not None
             assert 0 < len(handler.ws_connection.stream._write_buffer) < 1.5 * BALLAST_BYTES

@@ -89,7 +89,7 @@ def test_a_plot_that_fails_takes_no_other_with_it(publisher: TestPublisher, capl
             browser = await served.browser()
             for number in range(4):
                 publisher.send(publisher.messages.hits(make_hits([(number, 0)]), (number, number)))
-                await browser.until(lambda number=number: browser.hits() == number + 1)  # type: ignore[misc]
+                await browser.until(lambda number=number: browser.hits() == number + 1)
             assert browser.latest["fails@run"].columns["hits"] == ["one"]
 
     run(script)
@@ -120,6 +120,6 @@ def test_files_that_have_no_plots(tmp_path: Path, text: str, what: str) -> None:
 
 def test_plots_that_cannot_be_drawn_are_told_at_the_start() -> None:
     with pytest.raises(PlotError, match="two plots are called 'map'"):
-        Figures((*PLOTS, Plot("map", "", wrong_name)))  # type: ignore[arg-type]
+        Figures((*PLOTS, Plot("map", "", wrong_name)))
     with pytest.raises(PlotError, match=r"'mine' cannot be drawn.*two plots have a source 'tot'"):
-        Figures((*PLOTS, Plot("mine", "", wrong_name)))  # type: ignore[arg-type]
+        Figures((*PLOTS, Plot("mine", "", wrong_name)))

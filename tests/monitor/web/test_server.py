@@ -60,7 +60,7 @@ def test_all_browsers_get_the_same_bytes(publisher: TestPublisher) -> None:
             browsers = [await served.browser() for _ in range(3)]
             send_run(publisher)
             for browser in browsers:
-                await browser.until(lambda browser=browser: browser.hits() == 100)  # type: ignore[misc]
+                await browser.until(lambda browser=browser: browser.hits() == 100)
             number = [browser.latest["edition@"].about["number"] for browser in browsers]
             by_number = [
                 {p: m for m in browser.messages for p in re.findall(rb'"number":(\d+)', m)} for browser in browsers
