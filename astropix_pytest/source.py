@@ -95,15 +95,17 @@ class Source(ABC):
     ) -> None:
         self.close()
 
-    def _wait_until_said(self, pattern: str) -> re.Match[str]:
+    def _wait_until_said(
+        self, pattern: str, timeout_s: float = DEADLINE_S, what: str = "has not started"
+    ) -> re.Match[str]:
         """The first match of `pattern` in what the program says."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + timeout_s
         while (found := re.search(pattern, self.log)) is None:
             if self._process.poll() is not None:
                 raise self._error(f"ended with {self._process.returncode}")
             if time.monotonic() > deadline:
                 self.close()
-                raise self._error(f"has not started within {DEADLINE_S:g} s")
+                raise self._error(f"{what} within {timeout_s:g} s")
             time.sleep(_LOOK_S)
         return found
 

@@ -17,7 +17,7 @@ from daqd.commands.probe import EXAMPLES as PROBE_EXAMPLES
 from daqd.commands.probe import add_probe_arguments, probe_main
 from daqd.commands.replayer import Replayer, ReplayOptions
 from daqd.configuration.chip_setup import load_chip_setup
-from daqd.configuration.config import Config, LogSection, load_config
+from daqd.configuration.config import Config, LogSection, SecuritySection, load_config
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import MISUSE, OK, code_of
 from daqd.process.descriptors import take_all_descriptors
@@ -119,7 +119,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--speed", type=_speed, default=1.0, help='1: as it was; N: N times as fast; "max"')
     replay.add_argument("--loop", action="store_true", help="begin again at the end")
+    replay.add_argument(
+        "--stay", action="store_true", help="go on answering for the past at the end, until interrupted"
+    )
     replay.add_argument("--bind", default="tcp://127.0.0.1:5556", help="where to publish (default %(default)s)")
+    replay.add_argument(
+        "--catch-up",
+        metavar="ENDPOINT",
+        help="where those who come late ask for what they have missed; '': nowhere "
+        "(default: the port after that of --bind, or any other)",
+    )
     replay.add_argument(
         "--insecure", action="store_true", help="let --bind be an address that other machines can reach"
     )
@@ -222,21 +231,33 @@ def _replay(args: argparse.Namespace) -> int:
     if keyed and args.insecure:
         print("daqd replay: --insecure and --server-key contradict each other: take one of them out", file=sys.stderr)
         return MISUSE
-    try:
-        check_stream_endpoint(args.bind, args.insecure, "add --insecure if that is meant", keys=keyed)
-    except ValueError as error:
-        print(f"daqd replay: --bind {error}", file=sys.stderr)
+    if args.loop and args.stay:
+        print("daqd replay: --loop has no end after which to --stay: take one of them out", file=sys.stderr)
         return MISUSE
+    if args.stay and args.catch_up == "":
+        print("daqd replay: --stay is for those who come late: take --catch-up '' out", file=sys.stderr)
+        return MISUSE
+    for option, endpoint in (("--bind", args.bind), ("--catch-up", args.catch_up)):
+        if not endpoint and option == "--catch-up":
+            continue
+        try:
+            check_stream_endpoint(endpoint, args.insecure, "add --insecure if that is meant", keys=keyed)
+        except ValueError as error:
+            print(f"daqd replay: {option} {error}", file=sys.stderr)
+            return MISUSE
     keys = load_server_keys(args.server_key, args.client_keys, "daqd replay") if keyed else None
     take_all_descriptors()
     set_up_logging(LogSection())
     if args.insecure:
         log.warning("--insecure: every machine that reaches %s can read it", args.bind)
+    security = SecuritySection(server_key=str(args.server_key), client_keys=str(args.client_keys)) if keyed else None
     options = ReplayOptions(
         files=tuple(args.files),
         speed=args.speed,
         loop=args.loop,
+        stay=args.stay,
         bind=args.bind,
+        catch_up=args.catch_up,
         wait_for=args.wait_for,
         chips=args.chips,
         max_hits=8192,
@@ -244,6 +265,7 @@ def _replay(args: argparse.Namespace) -> int:
         batch_s=0.005,
         name=args.name,
         keys=keys,
+        security=security or SecuritySection(),
     )
     return Replayer(options).run()
 

@@ -61,7 +61,8 @@ class StreamClient:
     wait, let more of them gather so long before they are read: ten times less work for who looks a few times a second.
     `history`: whatever this client comes too late for, or misses, of the runs that are taken while it listens is asked
     for where the daemon keeps it, and comes in its place: hits in the order of readouts, none twice. Without an answer
-    the stream goes on after some seconds, with its gap. `catch_up`: where to ask; by default, where the daemon says.
+    the stream goes on after some seconds, with its gap. Of a replay that has come to its end and stays, all of its last
+    run comes. `catch_up`: where to ask; by default, where the daemon says.
     `server_key`, `key`: the server's public key and this client's own pair, or the files that they are in, for a server
     that takes only keys.
 

@@ -1,38 +1,50 @@
-"""`daqd-history`: the child process that answers for the past, from the files of the runs. Started by the daemon.
+"""`daqd-history`: the child process that answers for the past, from files. Started by the daemon, or by a replay.
 
 It keeps nothing: killed, another one takes its place, and clients ask on.
 """
 
 import argparse
+import contextlib
+import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import zmq
 
+from daqd.catching_up.archive import Archive, DataDirectory
 from daqd.catching_up.history_server import HistoryError, HistoryServer
 from daqd.catching_up.missing_ledgers import missing_ledgers
+from daqd.catching_up.replay_archive import ReplayArchive
 from daqd.children.child_log import say
 from daqd.children.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
 from daqd.children.notice_pipe import NoticePipe
 from daqd.children.notices import Report, encode_line
 from daqd.errors import ConfigError
+from daqd.following.replay_progress import ReplayView
 from daqd.runs.run_store import RunStore
+from protocol.wire.endpoints import is_tcp
+
+Ledgers = Iterator[tuple[int, dict[str, Any]] | None]
 
 _NICE = 5
 """The acquisition and the stream go first where processors are short."""
 _HOUSEKEEPING_MS = 1000
+_TELL_S = 0.2
 
 
 @dataclass(frozen=True)
 class HistoryOptions:
-    """What the daemon tells it at the start; see `--help` of `python -m daqd.catching_up.history`."""
+    """What it is told at the start; see `--help` of `python -m daqd.catching_up.history`."""
 
-    data_dir: Path
+    data_dir: Path | None
+    replay: Path | None
     bind: str
+    any_port: bool
     after_run: int
     server_key: Path | None
     client_keys: Path | None
@@ -41,12 +53,13 @@ class HistoryOptions:
 class HistoryProcess:
     """The loop of the child: answers requests, and between them completes records that have no ledger."""
 
-    def __init__(self, options: HistoryOptions, server: HistoryServer, end: NoticePipe, reports: IO[bytes]) -> None:
+    def __init__(self, server: HistoryServer, ledgers: Ledgers, end: NoticePipe, reports: IO[bytes]) -> None:
         self._server = server
         self._end = end
         self._reports = reports
-        self._ledgers = missing_ledgers(RunStore(options.data_dir), options.after_run)
+        self._ledgers = ledgers
         self._more_ledgers = True
+        self._asked_told = -math.inf
 
     def run(self) -> None:
         """Until the daemon says finish, or is gone."""
@@ -61,12 +74,21 @@ class HistoryProcess:
                 self._end.take()
             if self._end.ended:
                 return
-            self._server.take_requests()
+            asked = self._server.take_requests()
+            if (asked or self._server.busy) and not self._tell_asked(time.monotonic()):
+                return
             if self._server.busy:
                 self._server.work()
             elif self._more_ledgers:
                 self._look_for_ledgers()
             self._server.forget(time.monotonic())
+
+    def _tell_asked(self, now: float) -> bool:
+        """Tell now and then that somebody asks; false where nobody wants to know any more."""
+        if now < self._asked_told + _TELL_S:
+            return True
+        self._asked_told = now
+        return self._report(kind="asked")
 
     def _look_for_ledgers(self) -> None:
         try:
@@ -90,9 +112,12 @@ class HistoryProcess:
 def parse_options(argv: list[str] | None = None) -> HistoryOptions:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="daqd-history", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="where the runs are")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data-dir", type=Path, help="where the runs are")
+    source.add_argument("--replay", type=Path, help="where a replay tells how far it is")
     parser.add_argument("--bind", required=True, help="where to answer")
-    parser.add_argument("--after-run", type=int, required=True, help="runs up to this one have no writer any more")
+    parser.add_argument("--any-port", action="store_true", help="where that port is taken, at any other")
+    parser.add_argument("--after-run", type=int, default=0, help="runs up to this one have no writer any more")
     add_key_options(parser)
     return HistoryOptions(**vars(parser.parse_args(argv)))
 
@@ -103,19 +128,40 @@ def main(argv: list[str] | None = None) -> int:
     leave_signals_to_the_daemon()
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    try:
-        keys = keys_of(options.server_key, options.client_keys)
-        server = HistoryServer(options.bind, RunStore(options.data_dir), options.after_run, keys)
-    except (HistoryError, ConfigError) as error:
-        say(str(error), priority=3)
-        return 1
-    end = NoticePipe(sys.stdin.fileno())
-    try:
-        HistoryProcess(options, server, end, sys.stdout.buffer).run()
-    finally:
-        end.close()
-        server.close()
+    with contextlib.ExitStack() as opened:
+        try:
+            archive, ledgers = _what_there_is(options, opened)
+            server = _serve(options, archive)
+        except (HistoryError, ConfigError) as error:
+            say(str(error), priority=3)
+            return 1
+        opened.callback(server.close)
+        end = NoticePipe(sys.stdin.fileno())
+        opened.callback(end.close)
+        HistoryProcess(server, ledgers, end, sys.stdout.buffer).run()
     return 0
+
+
+def _what_there_is(options: HistoryOptions, opened: contextlib.ExitStack) -> tuple[Archive, Ledgers]:
+    if options.data_dir is not None:
+        store = RunStore(options.data_dir)
+        return DataDirectory(store, options.after_run), missing_ledgers(store, options.after_run)
+    assert options.replay is not None  # noqa: S101 - one of both is required
+    try:
+        view = opened.enter_context(ReplayView(options.replay))
+    except (OSError, ValueError) as error:
+        raise HistoryError(f"nothing is known of the replay: {error}") from error
+    return ReplayArchive(view), iter(())
+
+
+def _serve(options: HistoryOptions, archive: Archive) -> HistoryServer:
+    keys = keys_of(options.server_key, options.client_keys)
+    try:
+        return HistoryServer(options.bind, archive, keys)
+    except HistoryError:
+        if not options.any_port or not is_tcp(options.bind):
+            raise
+    return HistoryServer(f"{options.bind.rpartition(':')[0]}:*", archive, keys)
 
 
 if __name__ == "__main__":

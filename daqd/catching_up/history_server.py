@@ -4,28 +4,26 @@ import contextlib
 import time
 import traceback
 from collections import OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import zmq
 
+from daqd.catching_up.archive import Archive, ArchivedRun
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
 from daqd.children.child_log import say
 from daqd.errors import DaqError
-from daqd.runs.run_store import RunStore
 from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
-from protocol.run_record import RunRecord
 from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,
     HitsHeader,
-    RunOnDisk,
     RunsArgs,
-    RunsOnDisk,
     catch_up_args,
     encode_hits_reply,
     encode_refusal,
@@ -69,23 +67,22 @@ class _Waiting:
     request_id: str
     args: HitsArgs
     past: PastRun
-    record: RunRecord
+    run: ArchivedRun
     worked_s: float = 0.0
 
 
 class HistoryServer:
-    """Answers at `endpoint` for the runs of `store`; those up to `settled_run` have no writer any more.
+    """Answers at `endpoint` for the runs of `archive`.
 
     One thread: `take_requests` and `work` in turn, both return soon. A client gets only what it asks for, so one that
     does not read holds nobody up; where it was is remembered for a while, and found again in the files if it is not.
     """
 
-    def __init__(self, endpoint: str, store: RunStore, settled_run: int, keys: ServerKeys | None = None) -> None:
-        self._store = store
-        self._settled_run = settled_run
+    def __init__(self, endpoint: str, archive: Archive, keys: ServerKeys | None = None) -> None:
+        self._archive = archive
         self._waiting: deque[_Waiting] = deque()
-        self._sessions: OrderedDict[tuple[bytes, int, int], tuple[float, PastRun]] = OrderedDict()
-        self._indices: OrderedDict[int, RunIndex] = OrderedDict()
+        self._sessions: OrderedDict[tuple[bytes, Hashable, int], tuple[float, PastRun]] = OrderedDict()
+        self._indices: OrderedDict[Hashable, RunIndex] = OrderedDict()
         self._gatekeeper: Gatekeeper | None = None
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.ROUTER)
@@ -121,14 +118,15 @@ class HistoryServer:
         """Whether there is something to work on."""
         return bool(self._waiting)
 
-    def take_requests(self) -> None:
-        """Read what has come; refuse at once what cannot be answered."""
-        for _ in range(_MOST_AT_ONCE):
+    def take_requests(self) -> int:
+        """Read what has come; refuse at once what cannot be answered. How many these were."""
+        for number in range(_MOST_AT_ONCE):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return number
             self._take(tuple(frames[:-1]), frames[-1])
+        return _MOST_AT_ONCE
 
     def _take(self, envelope: tuple[bytes, ...], frame: bytes) -> None:
         if not 1 <= len(envelope) < _MOST_FRAMES:
@@ -146,23 +144,13 @@ class HistoryServer:
             if args is None:
                 raise RefusedError("unknown_command", f"{request.cmd!r} is neither hits nor runs")
             if isinstance(args, RunsArgs):
-                self._send(envelope, encode_runs_reply(request_id, self._runs(args)))
+                self._send(envelope, encode_runs_reply(request_id, self._archive.list_runs(args)))
             else:
                 self._waiting.append(
                     self._repeated(envelope, request_id, args) or self._accept(envelope, request_id, args)
                 )
         except RefusedError as refusal:
             self._send(envelope, encode_refusal(request_id, refusal.code, str(refusal)))
-
-    def _runs(self, args: RunsArgs) -> RunsOnDisk:
-        found: list[RunOnDisk] = []
-        later = [run for run in self._store.runs() if run > args.after]
-        for run in later[: args.number]:
-            with contextlib.suppress(OSError, ValueError):  # one that cannot be read cannot be asked for
-                record = self._store.read_record(run)
-                if record is not None:
-                    found.append(RunOnDisk.of(record))
-        return RunsOnDisk(runs=tuple(found), more=len(later) > args.number)
 
     def _repeated(self, envelope: tuple[bytes, ...], request_id: str, args: HitsArgs) -> _Waiting | None:
         """A request of the same client for the same that is waiting: it was impatient, and gets one reply."""
@@ -178,23 +166,24 @@ class HistoryServer:
         if of_client >= _MOST_OF_A_CLIENT or len(self._waiting) >= _MOST_WAITING:
             raise RefusedError("busy", "too many requests are waiting: ask again when the next reply has come")
         try:
-            record = self._store.read_record(args.run)
+            run = self._archive.find(args)
         except (OSError, ValueError) as error:
             raise RefusedError("unreadable", f"the record of run {args.run} cannot be read: {error}") from None
-        if record is None:
-            raise RefusedError("unknown_run", f"there is no run {args.run} on disk")
-        _, past = self._sessions.pop((client, args.run, args.first), (0.0, None))
+        if run is None:
+            which = f"pass {args.pass_} of run" if args.pass_ else "run"
+            raise RefusedError("unknown_run", f"there is no {which} {args.run} on disk")
+        _, past = self._sessions.pop((client, run.identity, args.first), (0.0, None))
         if past is None:
             try:
-                past = PastRun(self._store, self._index(args.run), record, args.first, self._settled_run)
+                past = PastRun(run, self._index(run), args.first)
             except ValueError as error:
                 raise RefusedError("unreadable", f"run {args.run} cannot be decoded: {error}") from None
         past.look_again()
-        return _Waiting(envelope, request_id, args, past, record)
+        return _Waiting(envelope, request_id, args, past, run)
 
-    def _index(self, run: int) -> RunIndex:
-        index = self._indices.pop(run, None) or RunIndex(self._store, run)
-        self._indices[run] = index
+    def _index(self, run: ArchivedRun) -> RunIndex:
+        index = self._indices.pop(run.recording, None) or RunIndex(run)
+        self._indices[run.recording] = index
         if len(self._indices) > _MOST_INDICES:
             self._indices.popitem(last=False)
         return index
@@ -230,10 +219,11 @@ class HistoryServer:
 
     @staticmethod
     def _reply(waiting: _Waiting, stretch: Stretch) -> list[bytes]:
-        record = waiting.record
+        record = waiting.run.record
         header = HitsHeader(
             daq=record.daq,
             run=record.run,
+            pass_=waiting.run.pass_,
             begin_ns=record.begin_ns,
             readouts=(stretch.first, stretch.last) if stretch.last >= stretch.first else None,
             more=stretch.more,
@@ -247,7 +237,7 @@ class HistoryServer:
     def _keep(self, client: bytes, past: PastRun) -> None:
         """Remember where the client is, for its next request."""
         now = time.monotonic()
-        key = (client, past.run, past.next_readout)
+        key = (client, past.run.identity, past.next_readout)
         for _, before in [self._sessions.pop(key, (0.0, None))]:
             if before is not None:
                 before.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+from daqd.catching_up.archive import StoredRun
 from daqd.catching_up.past_run import PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.runs.run_store import RunStore
@@ -29,7 +30,8 @@ def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, di
 
 
 def _ledger(store: RunStore, record: RunRecord, settled_run: int) -> Iterator[tuple[int, dict[str, Any]] | None]:
-    with closing(PastRun(store, RunIndex(store, record.run), record, 0, settled_run)) as past:
+    run = StoredRun(store, record, settled_run)
+    with closing(PastRun(run, RunIndex(run), 0)) as past:
         while not past.over:
             past.work()
             past.take(None, MAX_HITS)

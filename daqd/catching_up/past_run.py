@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from daqd.catching_up.archive import ArchivedRun
 from daqd.catching_up.record_index import RunIndex
-from daqd.following.feed import ReadoutsRead, RunEnded
-from daqd.following.follower import Follower, Position
-from daqd.runs.run_store import RunStore
+from daqd.following.feed import Feed, ReadoutsRead, RunEnded
+from daqd.following.follower import Position
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable, join_tables
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.run_record import RunRecord
 from protocol.settling import settle
 
 _BACK_BYTES = 1 << 15
@@ -38,21 +37,19 @@ class Stretch:
 
 
 class PastRun:
-    """Reads the run of `record` from readout `first` on. `work` does a bounded piece; `take` gives what is there.
+    """Reads `run` from readout `first` on. `work` does a bounded piece; `take` gives what is there.
 
-    Runs up to `settled_run` have no writer any more. `ledger`: of what was decoded, complete where that began with
-    readout 0 and the run is over. `ValueError` where nobody knows the kind of its readouts; `OSError` from `work` as
-    the disk gives it.
+    The ledger of `decoder` is that of what was decoded, complete where that began with readout 0 and the run is over.
+    `ValueError` where nobody knows the kind of its readouts; `OSError` from `work` as the disk gives it.
     """
 
-    def __init__(self, store: RunStore, index: RunIndex, record: RunRecord, first: int, settled_run: int) -> None:
-        self._store = store
+    def __init__(self, run: ArchivedRun, index: RunIndex, first: int) -> None:
+        self.run = run
         self._index = index
-        self._settled_run = settled_run
-        self._record = record
-        self._decoder: ReadoutDecoder = record.decoder()
+        self._record = run.record
+        self._decoder: ReadoutDecoder = run.record.decoder()
         self._dtype = self._decoder.hit_class.DTYPE
-        self._follower: Follower | None = None
+        self._follower: Feed | None = None
         self._first = first
         self._waiting: list[HitTable] = []
         self._waiting_hits = 0
@@ -61,13 +58,9 @@ class PastRun:
         self._ended = False
         self._exhausted = False
         self._found = False
+        self._from_begin = False
         self._finding = self._find()
         self.next_readout = first
-
-    @property
-    def run(self) -> int:
-        """Number of the run."""
-        return self._record.run
 
     @property
     def decoder(self) -> ReadoutDecoder:
@@ -141,11 +134,11 @@ class PastRun:
             back_bytes *= _FURTHER_BACK
         self._decoder = self._record.decoder()
         self._open(Position(self._record.run, 0, 0))
+        self._from_begin = True
 
     def _open(self, place: Position) -> None:
         self.close()
-        before = self._record.run - 1
-        self._follower = Follower(self._store, after_run=before, settled_run=self._settled_run, position=place)
+        self._follower = self.run.follow(place)
         self._ended = self._exhausted = False
 
     def _settle(self) -> Generator[None, None, bool]:
@@ -186,6 +179,10 @@ class PastRun:
 
     def _decode(self, block: ReadoutBlock) -> None:
         self._keep(self._decoder.decode(block))
+        if len(block) and self._from_begin:
+            # Recordings can begin with any readout: what is before it is not covered, on the stream neither.
+            self.next_readout = max(self.next_readout, int(block.readout_id[0]))
+            self._from_begin = False
         if len(block):
             self._read_to = max(self._read_to, int(block.readout_id[-1]))
         if block.data:  # without bytes, a readout does not tell that the one before it was not the last

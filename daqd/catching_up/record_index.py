@@ -3,9 +3,10 @@
 import os
 from bisect import bisect_right
 from collections.abc import Generator
+from pathlib import Path
 
+from daqd.catching_up.archive import ArchivedRun
 from daqd.following.follower import Position
-from daqd.runs.run_store import RunStore
 from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from protocol.readout_description import MAX_READOUT_BYTES
@@ -18,9 +19,9 @@ _SPACING_BYTES = 1 << 16
 class RunIndex:
     """Places in the files of one run, remembered from question to question; the last file may be growing."""
 
-    def __init__(self, store: RunStore, run: int) -> None:
-        self._store = store
-        self._run = run
+    def __init__(self, run: ArchivedRun) -> None:
+        self._archived = run
+        self._run = run.record.run
         self._files: list[_FileIndex] = []
 
     def place(self, readout: int, back_bytes: int) -> Generator[None, None, Position]:
@@ -50,16 +51,15 @@ class RunIndex:
 
     def _file(self, number: int) -> "_FileIndex":
         while len(self._files) <= number:
-            self._files.append(_FileIndex(self._store, self._run, len(self._files)))
+            self._files.append(_FileIndex(self._archived.names(len(self._files))))
         return self._files[number]
 
 
 class _FileIndex:
     """Places in one file. `begin`: of its first record; `end`: it was looked at up to there (0: not yet)."""
 
-    def __init__(self, store: RunStore, run: int, number: int) -> None:
-        # Renamed from the first to the second, perhaps just now.
-        self._paths = (store.part_path(run, number), store.file_path(run, number))
+    def __init__(self, names: tuple[Path, ...]) -> None:
+        self._paths = names
         self._readouts: list[int] = []
         self._offsets: list[int] = []
         self._last_readout = -1

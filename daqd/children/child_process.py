@@ -7,7 +7,6 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 from daqd.children.child_input import ChildInput
@@ -45,15 +44,11 @@ class ChildProcess(ABC):
     def __init__(
         self,
         bind: str,
-        data_dir: Path,
-        after_run: int,
         on_report: Callable[[Report], None],
         security: SecuritySection | None = None,
     ) -> None:
         self._bind = bind
         self._security = security or SecuritySection()
-        self._data_dir = data_dir
-        self._after_run = after_run
         self._on_report = on_report
         self._process: asyncio.subprocess.Process | None = None
         self._input: ChildInput | None = None
@@ -66,7 +61,7 @@ class ChildProcess(ABC):
 
     @abstractmethod
     def arguments(self) -> list[str]:
-        """What its command line has beside `--data-dir`, `--bind`, `--after-run` and the keys."""
+        """What its command line has beside `--bind` and the keys."""
 
     @property
     def pid(self) -> int | None:
@@ -138,9 +133,7 @@ class ChildProcess(ABC):
             sys.executable,
             "-m",
             self.MODULE,
-            f"--data-dir={self._data_dir}",
             f"--bind={self.endpoint or self._bind}",  # the same port again where any was allowed
-            f"--after-run={self._after_run}",
             *self._security.arguments(),
             *self.arguments(),
             stdin=stdin,

@@ -26,12 +26,14 @@ class HistoryHandle(ChildProcess):
         on_ledger: Callable[[int, dict[str, Any]], None],
         security: SecuritySection | None = None,
     ) -> None:
-        super().__init__(bind, data_dir, after_run, self._take_ledger, security)
+        super().__init__(bind, self._take_ledger, security)
+        self._data_dir = data_dir
+        self._after_run = after_run
         self._on_ledger = on_ledger
 
     def arguments(self) -> list[str]:
-        """Nothing more than every child is told."""
-        return []
+        """Where the runs are, and which of them have no writer any more."""
+        return [f"--data-dir={self._data_dir}", f"--after-run={self._after_run}"]
 
     async def start(self) -> None:
         """Start it, if it is wanted; `ChildError` where that cannot be."""

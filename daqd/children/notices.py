@@ -31,12 +31,13 @@ WAKE_LINE = b"\n"
 class Report(BaseModel):
     """From a child to the daemon: `ready` once; `state`, from the publisher, once a second.
 
-    `run_ended`: `run` was decoded to its end, and `ledger` is that of the whole run.
+    `run_ended`: `run` was decoded to its end, and `ledger` is that of the whole run. `asked`: somebody asks for the
+    past, or has just now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["ready", "state", "run_ended"] = "state"
+    kind: Literal["ready", "state", "run_ended", "asked"] = "state"
     endpoint: str = ""
     run: int | None = None
     ledger: dict[str, Any] | None = None

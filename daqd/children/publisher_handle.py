@@ -27,13 +27,17 @@ class PublisherHandle(ChildProcess):
         on_report: Callable[[Report], None],
         security: SecuritySection | None = None,
     ) -> None:
-        super().__init__(stream.bind, data_dir, after_run, on_report, security)
+        super().__init__(stream.bind, on_report, security)
+        self._data_dir = data_dir
+        self._after_run = after_run
         self._stream = stream
         self._daq = daq
 
     def arguments(self) -> list[str]:
         """As `python -m daqd.publishing.publish --help` tells."""
         return [
+            f"--data-dir={self._data_dir}",
+            f"--after-run={self._after_run}",
             f"--daq={self._daq}",
             f"--batch-s={self._stream.batch_ms / 1000}",
             f"--max-hits={self._stream.max_hits}",

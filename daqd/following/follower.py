@@ -1,18 +1,12 @@
 """The follower: reads the files of runs while they grow, as one reads a log."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded, RunInterrupted
+from daqd.following.open_file import OpenFile
 from daqd.runs.run_store import RunStore
-from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
-from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
-from protocol.records import RecordScanner
 from protocol.run_record import RunRecord
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,8 @@ class Follower(Feed):
         self._record: RunRecord | None = None
         self._record_stamp: tuple[int, int] = (0, 0)
         self._gaps_told = 0
-        self._file = _OpenFile(store, 0, 0)
+        self._index = 0
+        self._file = self._open(0, 0)
         self._more = True
         self._refusal = ""
 
@@ -49,7 +44,7 @@ class Follower(Feed):
         """Where it is: everything before was given out; None between runs."""
         if self._record is None:
             return None
-        return Position(self._record.run, self._file.index, self._file.offset)
+        return Position(self._record.run, self._index, self._file.offset)
 
     @property
     def last_run(self) -> int:
@@ -137,15 +132,17 @@ class Follower(Feed):
         self._record = record
         self._gaps_told = len(record.gaps)
         self._last_run = run
-        self._file = _OpenFile(self._store, run, 0)
-        if position is not None:
-            self._file = _OpenFile(self._store, run, position.file, position.offset)
+        self._file = self._open(run, 0) if position is None else self._open(run, position.file, position.offset)
         self._more = True
         return [RunBegan(record, resumed=position is not None)]
 
+    def _open(self, run: int, index: int, offset: int = 0) -> OpenFile:
+        self._index = index
+        return OpenFile(self._store.file_path(run, index), self._store.part_path(run, index), offset)
+
     def _next_file(self) -> list[FeedEvent]:
         complaints = self._leave_file()
-        self._file = _OpenFile(self._store, self._file.run, self._file.index + 1)
+        self._file = self._open(self._last_run, self._index + 1)
         self._more = True
         return complaints
 
@@ -160,7 +157,7 @@ class Follower(Feed):
         record = self._record
         assert record is not None  # noqa: S101 - only called within a run
         complaints = self._leave_file()
-        self._file = _OpenFile(self._store, 0, 0)
+        self._file = self._open(0, 0)
         self._record = None
         self._more = True
         if record.state == "running":
@@ -187,107 +184,3 @@ class Follower(Feed):
             # Perhaps it can be read the next time; the writer brings back what was removed or moved in its run.
             return record.run <= self._settled_run or self._store.runs()[-1:] > [record.run]
         return record.state != "running" or record.run <= self._settled_run
-
-
-class _OpenFile:
-    """One file of a run, while it is written or after; opened when it is there."""
-
-    def __init__(self, store: RunStore, run: int, index: int, offset: int = 0) -> None:
-        self.run = run
-        self.index = index
-        self._final = store.file_path(run, index)
-        self._part = store.part_path(run, index)
-        self._descriptor: int | None = None
-        self._offset = offset
-        self._scanner: RecordScanner | None = None
-        self._skipping = False
-        self.filled_chunk = False
-
-    @property
-    def path(self) -> Path:
-        """Name of the finished file."""
-        return self._final
-
-    @property
-    def offset(self) -> int:
-        """Position after the last whole record given out."""
-        return self._offset if self._scanner is None else self._scanner.offset
-
-    @property
-    def leftover_bytes(self) -> int:
-        """Bytes after the last whole record, of a file that was read to its end; all of one with half a header."""
-        if self._descriptor is None or self._skipping:
-            return 0
-        if self._scanner is None:
-            return os.fstat(self._descriptor).st_size
-        return self._scanner.leftover_bytes
-
-    @property
-    def lag_bytes(self) -> int:
-        """Bytes on disk that were not given out."""
-        if self._descriptor is None or self._skipping:
-            return 0
-        return max(0, os.fstat(self._descriptor).st_size - self.offset)
-
-    def read(self) -> ReadoutBlock | None:
-        """The next readouts (perhaps none of them whole yet), or None where there is nothing to read now.
-
-        `ApxFormatError` where the header or a record is damaged; the whole records before are given first.
-        """
-        self.filled_chunk = False
-        if self._descriptor is None and not self._open():
-            return None
-        assert self._descriptor is not None  # noqa: S101 - just opened
-        if self._skipping:
-            return None
-        try:
-            if self._scanner is None and not self._pass_header():
-                return None
-            assert self._scanner is not None  # noqa: S101 - made when the header is passed
-            chunk = os.read(self._descriptor, _CHUNK_BYTES)
-            self.filled_chunk = len(chunk) == _CHUNK_BYTES
-            block = self._scanner.feed(chunk)
-        except ApxFormatError as error:
-            raise ApxFormatError(error.reason, error.offset, self._final.name) from None
-        return block if chunk else None
-
-    def is_finished(self) -> bool:
-        """Whether the writer has left it: nothing will be added any more."""
-        return self._final.exists()
-
-    def skip_rest(self) -> None:
-        """Give nothing more out of this file."""
-        self._skipping = True
-
-    def close(self) -> None:
-        """Close it if it is open."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _open(self) -> bool:
-        for path in (self._part, self._final):  # renamed from the first to the second, perhaps just now
-            try:
-                self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            except FileNotFoundError:
-                continue
-            return True
-        return False
-
-    def _pass_header(self) -> bool:
-        """Find the first record; False while the header is not whole, `ApxFormatError` where it is none."""
-        assert self._descriptor is not None  # noqa: S101 - callers open first
-        if self._offset == 0:
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            head = os.read(self._descriptor, len(MAGIC) + HEADER_LENGTH.size)
-            if len(head) < len(MAGIC) + HEADER_LENGTH.size:
-                return False
-            (length,) = HEADER_LENGTH.unpack_from(head, len(MAGIC))
-            if not head.startswith(MAGIC) or length > MAX_HEADER_BYTES:
-                raise ApxFormatError("no header of an .apx file", 0)
-            self._offset = len(head) + length
-        if os.fstat(self._descriptor).st_size < self._offset:
-            return False
-        os.lseek(self._descriptor, self._offset, os.SEEK_SET)
-        self._scanner = RecordScanner(self._offset)
-        return True

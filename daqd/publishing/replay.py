@@ -2,79 +2,30 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from daqd.errors import DaqError
 from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded
-from protocol.apx import ApxReader, FileHeader
+from daqd.following.recorded_runs import RecordedRun, ended, now_called
+from daqd.following.replay_progress import ReplayedRun
+from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
-from protocol.errors import ApxFormatError, NoRecordingsError
-from protocol.run_record import RunRecord
-from protocol.storage.recordings import recordings_in
-from protocol.wire.messages import encode_body
+from protocol.errors import ApxFormatError
+from protocol.readout import RECORD_HEAD
 
 Speed = float | Literal["max"]
-
-
-class ReplayError(DaqError, ValueError):
-    """The files cannot be replayed."""
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """Files that belong to one run, in order."""
-
-    run: int
-    header: FileHeader
-    files: tuple[Path, ...]
-
-
-def recorded_runs(files: Sequence[Path]) -> list[RecordedRun]:
-    """The runs that `files` hold: files of ours with the same run number belong together, all others stand alone.
-
-    A directory stands for the recordings in it. A file without a run number gets its place in the list, from 1.
-    `ReplayError` where a file cannot be read, or a directory has none.
-    """
-    runs: list[RecordedRun] = []
-    try:
-        recordings = recordings_in(files)
-    except (NoRecordingsError, OSError) as error:
-        raise ReplayError(f"cannot replay: {error}") from error
-    for place, path in enumerate(recordings, start=1):
-        try:
-            with ApxReader(path) as reader:
-                header = reader.header
-        except ApxFormatError as error:
-            raise ReplayError(f"cannot replay {error}") from error
-        except OSError as error:
-            raise ReplayError(f"cannot replay {path}: {error.strerror or error}") from error
-        number = _run_number(header)
-        last = runs[-1] if runs else None
-        if last and number and (number, header.get("daq")) == (_run_number(last.header), last.header.get("daq")):
-            runs[-1] = RecordedRun(last.run, last.header, (*last.files, path))
-        else:
-            runs.append(RecordedRun(number or place, header, (path,)))
-    return runs
-
-
-def _run_number(header: FileHeader) -> int | None:
-    """The run that a file of ours says it belongs to."""
-    number = header.get("run")
-    return number if type(number) is int and 0 < number < 1 << 63 else None
 
 
 class Replay(Feed):
     """Gives out recorded runs, paced by the time stamps of their readouts.
 
     `speed`: 1.0 as it was, N times as fast, or "max"; a readout without a time stamp (0) comes with the one before.
-    `loop`: begin again at the end, each pass with its number, unless a whole pass had no readout. `chips`: chips in the
-    chain, where the files do not say. A damaged file is given out up to the damage, with a complaint; `damaged` says
-    that there was one.
+    `loop`: begin again at the end, unless a whole pass had no readout. Another pass begins also where the number of a
+    run comes again. `chips`: chips in the chain, where the files do not say. A damaged file is given out up to the
+    damage, with a complaint; `damaged` says that there was one. `progress`: where it is, with all that was given out.
     """
 
     def __init__(
@@ -94,6 +45,7 @@ class Replay(Feed):
         self._steps: Generator[FeedEvent | ReadoutBlock, None, None] = self._play()
         self._waiting: _Paced | None = None
         self._exhausted = False
+        self.progress: ReplayedRun | None = None
         self.damaged = False
         self.readouts = 0
         self.pass_ = 1
@@ -119,12 +71,15 @@ class Replay(Feed):
             if not isinstance(step, ReadoutBlock):
                 return [step]
             self._waiting = self._pace(step)
-        part = self._waiting.take(self._clock())
-        if self._waiting.empty:
+        paced = self._waiting
+        part = paced.take(self._clock())
+        if paced.empty:
             self._waiting = None
         if not len(part):
             return []
         self.readouts += len(part)
+        assert self.progress is not None  # noqa: S101 - a run has begun
+        self.progress = replace(self.progress, file=self._file, offset=paced.end)
         return [ReadoutsRead(part)]
 
     def close(self) -> None:
@@ -134,59 +89,42 @@ class Replay(Feed):
     def _play(self) -> Generator[FeedEvent | ReadoutBlock, None, None]:
         while True:
             before = self.readouts
-            for recorded in self._runs:
-                yield from self._play_run(recorded)
+            played: set[int] = set()
+            for place, recorded in enumerate(self._runs):
+                if recorded.run in played:
+                    self.pass_ += 1
+                    played.clear()
+                played.add(recorded.run)
+                yield from self._play_run(place, recorded)
             if not self._loop or self.readouts == before:
                 return
             self.pass_ += 1
 
-    def _play_run(self, recorded: RecordedRun) -> Iterator[FeedEvent | ReadoutBlock]:
-        record = self._record(recorded)
+    def _play_run(self, place: int, recorded: RecordedRun) -> Iterator[FeedEvent | ReadoutBlock]:
+        number = 0 if self.progress is None else self.progress.number + 1
+        self.progress = ReplayedRun(number, place, self.pass_, begin_ns=time.time_ns())
+        record = recorded.record(self.progress.begin_ns, self._chips)
         self._origin: tuple[float, int] | None = None
         yield RunBegan(record, self.pass_)
-        for path in recorded.files:
+        for self._file, path in enumerate(recorded.files):
             try:
-                with ApxReader(path) as reader:
-                    yield from reader.blocks()
+                with ApxReader(now_called(path)) as reader:
+                    for block in reader.blocks():
+                        self._begin = reader.consumed_bytes - _size_of_records(block)
+                        yield block
                     if reader.leftover_bytes:
                         self.damaged = True
                         yield Complaint(f"{path}: {reader.leftover_bytes} bytes after the last whole readout")
             except (OSError, ApxFormatError) as error:
                 self.damaged = True
                 yield Complaint(f"{error}; the rest of this file is not replayed")
-        yield RunEnded(
-            record.model_copy(update={"state": "finished", "end_ns": time.time_ns(), "end_reason": "replayed"})
-        )
-
-    def _record(self, recorded: RecordedRun) -> RunRecord:
-        header = recorded.header
-        comment = header.get("comment")
-        daq = header.get("daq")
-        record = RunRecord(
-            daq=daq if isinstance(daq, str) else recorded.files[0].name,
-            run=recorded.run,
-            state="running",
-            comment=comment if isinstance(comment, str) else "",
-            begin_ns=time.time_ns(),
-            software={"replay": recorded.files[0].name},
-            readout_uid=header.readout_uid(),
-            **header.description().with_chips(self._chips).model_dump(),
-            configuration=header.content,
-        )
-        try:
-            encode_body(record)
-        except (ValueError, OverflowError, RecursionError):
-            # JSON can carry what MessagePack cannot: numbers beyond 64 bits, halves of characters, very deep nesting.
-            plain = {"daq": _plain(record.daq), "comment": _plain(record.comment)}
-            software = {"replay": _plain(recorded.files[0].name)}
-            content = {"header": header.serialize()}
-            return record.model_copy(update={**plain, "software": software, "configuration": content})
-        return record
+        self.progress = replace(self.progress, end_ns=time.time_ns())
+        yield RunEnded(ended(record, self.progress.end_ns))
 
     def _pace(self, block: ReadoutBlock) -> "_Paced":
         now = self._clock()
         if self._speed == "max":
-            return _Paced(block, np.full(len(block), now))
+            return _Paced(block, self._begin, np.full(len(block), now))
         stamp = block.timestamp
         known = np.flatnonzero(stamp)
         if self._origin is None and len(known):
@@ -194,19 +132,20 @@ class Replay(Feed):
         begin, first_ns = self._origin or (now, 0)
         passed_ns = np.where(stamp > first_ns, stamp - np.uint64(first_ns), np.uint64(0))
         # A readout whose time stamp is not known or goes back is due with the one before it.
-        return _Paced(block, np.maximum.accumulate(begin + passed_ns / (1e9 * self._speed)))
+        return _Paced(block, self._begin, np.maximum.accumulate(begin + passed_ns / (1e9 * self._speed)))
 
 
-def _plain(text: str) -> str:
-    """`text` with a question mark in the place of each half of a character."""
-    return text.encode(errors="replace").decode()
+def _size_of_records(block: ReadoutBlock) -> int:
+    """Bytes that its readouts take in the file."""
+    return len(block) * RECORD_HEAD.size + len(block.data)
 
 
 class _Paced:
-    """A block whose readouts are due at certain times."""
+    """A block whose readouts are due at certain times; it begins at offset `begin` of its file."""
 
-    def __init__(self, block: ReadoutBlock, due: npt.NDArray[np.float64]) -> None:
+    def __init__(self, block: ReadoutBlock, begin: int, due: npt.NDArray[np.float64]) -> None:
         self._block = block
+        self._begin = begin
         self._due = due
         self._next = 0
 
@@ -214,6 +153,11 @@ class _Paced:
     def due(self) -> float:
         """When the next readout is due."""
         return float(self._due[self._next])
+
+    @property
+    def end(self) -> int:
+        """Offset in the file after those that were taken."""
+        return self._begin + self._next * RECORD_HEAD.size + int(self._block.offsets[self._next])
 
     @property
     def empty(self) -> bool:

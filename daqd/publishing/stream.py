@@ -98,6 +98,16 @@ class Stream:
         return self._subscriptions.number
 
     @property
+    def subscriptions(self) -> int:
+        """How often hits were asked for since the stream began, also by those who have gone."""
+        return self._subscriptions.requests
+
+    @property
+    def started_ns(self) -> int:
+        """When this publisher began: `pub` of all its messages."""
+        return self._started_ns
+
+    @property
     def refused(self) -> int:
         """Connections that did not get in, without a key that is allowed."""
         return 0 if self._gatekeeper is None else self._gatekeeper.refused

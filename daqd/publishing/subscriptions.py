@@ -25,12 +25,14 @@ class Subscriptions:
     closed, one end for each prefix without its descriptor, which the next connection may have again. So a request for
     what a connection has already asked for is either repeated, or that of another connection in the place of one that
     is closed: the latter, where one is. A connection that asks by two prefixes of `topic` counts for each.
+    `requests`: how often one has asked, all in all.
     """
 
     def __init__(self, topic: bytes) -> None:
         self._topic = topic
         self._askers: dict[bytes, _Askers] = {}
         self._unnamed = itertools.count(-1, -1)
+        self.requests = 0
 
     @property
     def number(self) -> int:
@@ -44,6 +46,7 @@ class Subscriptions:
             return
         askers = self._askers.setdefault(prefix, _Askers())
         if verb == _SUBSCRIBE:
+            self.requests += 1
             if connection is None:  # a transport without descriptors
                 askers.connections.add(next(self._unnamed))
             elif connection not in askers.connections:

@@ -28,18 +28,22 @@ def run_hits(
     """The hits of `run` in readouts `first` to `last` (included; None: to the last on disk), in order, in pieces.
 
     `endpoint`: where the daemon answers for the past (`catch_up` of its states). Each hit comes once, also where the
-    server dies meanwhile and another takes its place. `HistoryError` where there is no such run, or nobody answers
-    for `timeout_s`.
+    server dies meanwhile and another takes its place. Of a replay: the last pass in which that run was on the stream,
+    as far as it was by then. `HistoryError` where there is no such run, or nobody answers for `timeout_s`.
     """
     tracker, begun, following = RunTracker(), RunPass("", run, 0), first
+    which: tuple[int, int | None] | None = None
     with _Asking(endpoint, timeout_s, keys) as asking:
         more = True
         while more:
-            args = HitsArgs(run=run, first=following, last=last)
+            args = HitsArgs(run=run, first=following, last=last, pass_=None if which is None else which[1])
             # Who has to ask again begins with what was covered last: the end of the run may have added a hit to it.
             reply = asking.ask(args, args.model_copy(update={"first": max(following - 1, first)}))
             if not isinstance(reply, HitsReply):
                 raise HistoryError(f"{endpoint} answers another question; is that a daqd?")
+            which = which or (reply.header.begin_ns, reply.header.pass_)
+            if which != (reply.header.begin_ns, reply.header.pass_):
+                raise HistoryError(f"{endpoint}: run {run} is another one now; ask again from its begin")
             more = reply.header.more
             covered = reply.header.readouts
             if covered is not None:

@@ -14,6 +14,7 @@ from monitor.continuity import Publisher, RunPass
 from monitor.events import Event, RunMessage
 from monitor.receiving.reader import Received, StreamReader
 from protocol.errors import MessageError
+from protocol.ledger import Ledger
 from protocol.wire.catch_up import CatchUpReply, HitsArgs, HitsReply, Refusal
 from protocol.wire.messages import Header
 
@@ -29,6 +30,8 @@ _ANNOUNCED_S = 2.5
 """States come once a second, and tell where the past can be asked for."""
 _DOWN_S = 30.0
 _LIVE = ("running", "recovering")
+_REPLAYED = "idle"
+"""A replay that has come to its end, and goes on answering for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class HistoryJoin:
         self._since: float | None = None
         self._down_until = -math.inf
         self._ended: RunPass | None = None
+        self._over: tuple[RunPass, Ledger] | None = None
         self._deficit: tuple[RunPass, int] | None = None
         self._in_vain: tuple[RunPass, int] | None = None
         self._number = 0
@@ -115,8 +119,6 @@ class HistoryJoin:
         kept: deque[Received | _LetGo] = deque()
         for each in self._waiting:
             if isinstance(each, Received) and each.body.hits is not None and each.header.readouts is not None:
-                if each.header.pass_:
-                    continue  # a replay has no past: its gap will show
                 each = _LetGo(each.key, *each.header.readouts)
             before = kept[-1] if kept else None
             if isinstance(each, _LetGo) and isinstance(before, _LetGo) and before.key == each.key:
@@ -154,7 +156,7 @@ class HistoryJoin:
         expected = runs.expected if key == runs.key else 0
         if isinstance(head, _LetGo):
             return expected <= head.last and self._begin(key, expected, head.last, now)
-        if key.pass_ or key.run is None:
+        if key.run is None:
             return False
         header, event = head.header, head.body.run
         if header.readouts is not None:
@@ -168,7 +170,7 @@ class HistoryJoin:
         """Whether the rest of the run before that of `key` is to be waited for: its end has not come."""
         runs = self._reader.runs
         before = runs.key
-        if before is None or before in (key, self._ended) or before.pass_:
+        if before is None or before in (key, self._ended):
             return False
         waits = self._begin(before, max(runs.expected - 1, 0), None, now)
         if self._fetch is not None or not waits:
@@ -178,15 +180,17 @@ class HistoryJoin:
     def _check_stat(self, received: Received, now: float) -> None:
         """Whether there are hits of the present run that we do not have, although nothing of the stream waits."""
         stat, ledger, key = received.body.stat, received.body.ledger, received.key
-        if stat is None or ledger is None or key.pass_ or key.run is None or stat.run != key.run:
+        if stat is None or ledger is None or key.run is None or stat.run != key.run or self._ended == key:
             return
         runs = self._reader.runs
-        if key != runs.key and stat.state not in _LIVE:
+        if key != runs.key and stat.state not in _LIVE and not key.pass_:
             return  # over before we came
         if self._run_before(key, now):
             return
         had = runs.hits_of_pass if key == runs.key else 0
-        if ledger.hits > had and self._ended != key:
+        replayed = bool(key.pass_) and stat.state == _REPLAYED
+        if ledger.hits > had or (replayed and key != runs.key):
+            self._over = (key, ledger) if replayed else None
             self._begin_once(key, ledger.hits - had, now)
 
     def _begin_once(self, key: RunPass, deficit: int, now: float) -> bool:
@@ -205,6 +209,8 @@ class HistoryJoin:
         """Begin to fetch; false where that is not possible."""
         if now < self._down_until or key.run is None or self._in_vain == (key, last):
             return False
+        if key.pass_ and self._publisher != Publisher(key.daq, key.replay_ns):
+            return False  # that replay is gone, and its past with it
         if self.announced is None:
             self._since = now if self._since is None else self._since
             if now < self._since + _ANNOUNCED_S:
@@ -227,9 +233,14 @@ class HistoryJoin:
         self._number += 1
         fetch.request_id = f"{self._number}"
         fetch.ask_at = now + _ASK_AGAIN_S
-        runs = self._reader.runs
-        record = fetch.key != runs.key or runs.began_ns is None
-        return fetch.request_id, HitsArgs(run=fetch.run, first=fetch.first, last=fetch.last, record=record)
+        runs, key = self._reader.runs, fetch.key
+        record = key != runs.key or runs.began_ns is None or self._is_over(key)
+        which = {"pub": key.replay_ns, "pass_": key.pass_} if key.pass_ else {}
+        return fetch.request_id, HitsArgs(run=fetch.run, first=fetch.first, last=fetch.last, record=record, **which)
+
+    def _is_over(self, key: RunPass) -> bool:
+        """Whether the stream has told that this was replayed to its end, and told the end to those before us."""
+        return self._over is not None and self._over[0] == key
 
     def not_sent(self, now: float) -> None:
         """The last request could not be sent: nobody is connected, yet or any more."""
@@ -262,7 +273,10 @@ class HistoryJoin:
     def _take_hits(self, fetch: _Fetch, reply: HitsReply, now: float) -> None:
         header, runs = reply.header, self._reader.runs
         known = runs.began_ns if fetch.key == runs.key else None
-        if (header.daq, header.run) != (fetch.key.daq, fetch.run) or known not in (None, header.begin_ns):
+        # The stream of a replay has a name of its own.
+        daq = header.daq if fetch.key.pass_ else fetch.key.daq
+        same = (header.daq, header.run, header.pass_ or 0) == (daq, fetch.run, fetch.key.pass_)
+        if not same or known not in (None, header.begin_ns):
             raise MessageError(f"run {fetch.run} on disk is another one")
         if header.record is not None and header.record.begin_ns != known:
             self._ready.append(self._reader.past_begin(fetch.key, self._made_up(fetch), header.record))
@@ -273,13 +287,18 @@ class HistoryJoin:
         fetch.ask_at = now
         if not header.more or (fetch.last is not None and fetch.first > fetch.last):
             self._fetch = None
+        if header.over and header.record is not None and self._over is not None and self._is_over(fetch.key):
+            record, ledger = header.record, self._over[1]
+            self._ready.append(self._reader.past_end(fetch.key, self._made_up(fetch), record, ledger))
+            self._ended, self._over = fetch.key, None
 
     def _made_up(self, fetch: _Fetch, **more: object) -> Header:
         """A header for what does not come from the stream."""
         live = self._header
         assert live is not None  # noqa: S101 - nothing is fetched before a message has come
         return Header.model_validate(
-            {"daq": fetch.key.daq, "pub": live.pub, "seq": 0, "t": live.t, "run": fetch.run, **more}
+            {"daq": fetch.key.daq, "pub": live.pub, "seq": 0, "t": live.t}
+            | {"run": fetch.run, "pass": fetch.key.pass_, **more}
         )
 
     def _fail(self, why: str, now: float, *, down: bool = True) -> None:

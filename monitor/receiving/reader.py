@@ -154,6 +154,12 @@ class StreamReader:
         epoch = self.runs.run_event(key, record.begin_ns, begins=True)
         return RunMessage(header, SequenceStep(), RunEvent(event="begin", record=record), None, epoch)
 
+    def past_end(self, key: RunPass, header: Header, record: RunRecord, ledger: Ledger) -> RunMessage:
+        """The end of a run that was told before we came; `ledger`: of all of it."""
+        epoch = self.runs.run_event(key, record.begin_ns, begins=False)
+        record = record.model_copy(update={"ledger": ledger.to_dict()})
+        return RunMessage(header, SequenceStep(), RunEvent(event="end", record=record), ledger, epoch)
+
 
 class _Body:
     """A message's payload, read in whole before it is counted as received; `MessageError` where it is nonsense."""

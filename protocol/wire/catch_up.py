@@ -24,13 +24,15 @@ MAX_RUNS = 100
 
 class _Args(BaseModel):
     # What is not known is refused: who asks must not take an answer to another question for one to his own.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
 class HitsArgs(_Args):
     """Arguments of `hits`: those of `run`, from readout `first` to `last` (included; None: to the last on disk).
 
     `max_hits`: in one reply, but whole readouts, one at least. `record`: whether the run's record is wanted, too.
+    `pub`, `pass_`: of a replay, publisher and pass as in its messages; without, the last time that the run was on its
+    stream.
     """
 
     run: int = Field(ge=0, lt=1 << 63)
@@ -38,6 +40,8 @@ class HitsArgs(_Args):
     last: int | None = Field(default=None, ge=0, le=MAX_READOUT_ID)
     max_hits: int = Field(default=MAX_HITS, ge=1, le=MAX_HITS)
     record: bool = False
+    pub: int | None = Field(default=None, ge=0)
+    pass_: int | None = Field(default=None, ge=1, alias="pass")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -56,7 +60,8 @@ class RunsArgs(_Args):
 class HitsHeader(WireModel):
     """What a reply to `hits` says beside the hits.
 
-    `daq`, `begin_ns`: as in the run's record, for who wants to be certain that it is the same run. `readouts`: first
+    `daq`, `begin_ns`: as in the run's record, for who wants to be certain that it is the same run; `pass_`: in a
+    replay, the pass through the files. `readouts`: first
     and last id that the reply covers, None where it covers none. `more`: there is more to be asked for, from the
     readout after the last one covered on (or the same `first` again, where none is). `over`: nothing of the run will
     come after this. `n`, `dtype`: of the payload.
@@ -64,6 +69,7 @@ class HitsHeader(WireModel):
 
     daq: str
     run: int = Field(ge=0)
+    pass_: int | None = Field(default=None, ge=1, alias="pass")
     begin_ns: int
     readouts: tuple[int, int] | None = None
     more: bool
@@ -74,13 +80,14 @@ class HitsHeader(WireModel):
 
 
 class RunOnDisk(WireModel):
-    """A run that can be asked for.
+    """A run that can be asked for. `pass_`: of a replay, the last pass in which it was on the stream.
 
     `readouts`: first and last in its files, None where there are none, or where it is not known because the run goes on
     or was not closed in order.
     """
 
     run: int = Field(ge=0)
+    pass_: int | None = Field(default=None, ge=1, alias="pass")
     daq: str
     state: RunState
     begin_ns: int
@@ -142,7 +149,8 @@ CatchUpReply = HitsReply | RunsReply | Refusal
 
 def hits_request(request_id: str, args: HitsArgs) -> Request:
     """A request for hits."""
-    return Request(id=request_id, cmd="hits", args=args.model_dump())
+    # What is as it would be without being said is left out: servers of before do not know all of it.
+    return Request(id=request_id, cmd="hits", args=args.model_dump(by_alias=True, exclude_defaults=True))
 
 
 def runs_request(request_id: str, args: RunsArgs) -> Request:
@@ -159,13 +167,14 @@ def catch_up_args(request: Request) -> HitsArgs | RunsArgs | None:
 
 def encode_hits_reply(request_id: str, header: HitsHeader, hits: HitTable) -> list[bytes]:
     """Two frames."""
-    result = header.model_dump(mode="json", exclude_none=True)
+    result = header.model_dump(mode="json", by_alias=True, exclude_none=True)
     return [encode_reply(Reply(id=request_id, ok=True, result=result)), hits.tobytes()]
 
 
 def encode_runs_reply(request_id: str, runs: RunsOnDisk) -> list[bytes]:
     """One frame."""
-    return [encode_reply(Reply(id=request_id, ok=True, result=runs.model_dump(mode="json", exclude_none=True)))]
+    result = runs.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return [encode_reply(Reply(id=request_id, ok=True, result=result))]
 
 
 def encode_refusal(request_id: str, code: str, message: str) -> list[bytes]:

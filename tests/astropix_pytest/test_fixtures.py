@@ -71,7 +71,20 @@ def test_a_replay(astropix_generate: Generate, astropix_replay: StartReplay) -> 
             assert ledger == replay.ledger
             check_clean(client)
     replay.wait_until_done()
-    assert replay.catch_up == ""
+
+
+def test_a_replay_for_those_who_come_late(astropix_generate: Generate, astropix_replay: StartReplay) -> None:
+    """After all was published: the whole run, from its begin to its end, or asked for beside the stream."""
+    run = astropix_generate(5000, chips=2, settings={"emulator.misbehave": {"cut_hits": 0.05, "garbage": 0.05}})
+    replay = astropix_replay(run, stay=True, wait_for=0)
+    replay.wait_until_done()
+    with StreamClient(replay.endpoint, history=True) as late:
+        hits, ledger = read_run(late)
+        np.testing.assert_array_equal(hits, replay.hits)
+        assert ledger == replay.ledger
+        check_clean(late)
+    with StreamClient(replay.endpoint, catch_up=replay.catch_up) as beside:
+        np.testing.assert_array_equal(np.concatenate(list(beside.history(1))), replay.hits)
 
 
 def test_two_replays_of_files(astropix_generate: Generate, astropix_replay: StartReplay) -> None:

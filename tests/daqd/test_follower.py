@@ -104,7 +104,7 @@ def test_byte_by_byte(store: RunStore, follow: Follow) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 100, 1000])
 def test_in_chunks(store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", size)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", size)
     RunOnDisk(store, 1).write_all(FILES)
     follower = follow()
     events = []
@@ -387,7 +387,7 @@ def test_files_that_cannot_be_read_for_a_while(
 
 def test_going_on_at_every_record(store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second follower goes on where the first is, after each poll of it: together they give everything once."""
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 50)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 50)
     RunOnDisk(store, 1).write_all(FILES)
     RunOnDisk(store, 2).write_all([READOUTS[:3]])
     first = follow()
@@ -443,7 +443,7 @@ def test_going_on_in_a_run_that_is_gone(store: RunStore, follow: Follow) -> None
 def test_lag_counts_what_is_there_and_not_given_out(
     store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
     RunOnDisk(store, 1).write_all([READOUTS])
     follower = follow()
     size = sum(len(record_bytes(*readout)) for readout in READOUTS)

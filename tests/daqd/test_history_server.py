@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zmq
 
+from daqd.catching_up.archive import DataDirectory
 from daqd.catching_up.history_server import HistoryError, HistoryServer
 from daqd.runs.run_store import RunStore
 from protocol.wire.catch_up import MAX_CATCH_UP_BYTES, HitsReply, Refusal, RunsReply
@@ -31,7 +32,7 @@ def run(store: RunStore) -> RunOnDisk:
 @contextmanager
 def serving(store: RunStore, settled_run: int = 0) -> Iterator[HistoryServer]:
     """A server with its loop in a thread."""
-    server = HistoryServer("tcp://127.0.0.1:*", store, settled_run)
+    server = HistoryServer("tcp://127.0.0.1:*", DataDirectory(store, settled_run))
     end = threading.Event()
 
     def serve() -> None:
@@ -126,7 +127,7 @@ def test_work_takes_turns_and_ends_in_time(run: RunOnDisk, monkeypatch: pytest.M
     """With no time at all, each request gets some work done and its client a reply, and the run comes all the same."""
     monkeypatch.setattr("daqd.catching_up.history_server._TURN_S", 0.0)
     monkeypatch.setattr("daqd.catching_up.history_server._REPLY_S", 0.0)
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 1000)
     with serving(run.store) as server, Asking(server.endpoint) as client:
         replies = client.hits(3)
     assert any(reply.header.readouts is None for reply in replies)
@@ -203,7 +204,7 @@ def test_garbage(run: RunOnDisk) -> None:
 
 def test_an_impatient_client_gets_one_reply(run: RunOnDisk) -> None:
     with (
-        closing(HistoryServer("tcp://127.0.0.1:*", run.store, 0)) as server,
+        closing(HistoryServer("tcp://127.0.0.1:*", DataDirectory(run.store, 0))) as server,
         Asking(server.endpoint) as client,
     ):
         ids = [client.send("hits", run=3) for _ in range(20)]
@@ -217,7 +218,7 @@ def test_an_impatient_client_gets_one_reply(run: RunOnDisk) -> None:
 
 def test_too_many_requests(run: RunOnDisk) -> None:
     with (
-        closing(HistoryServer("tcp://127.0.0.1:*", run.store, 0)) as server,
+        closing(HistoryServer("tcp://127.0.0.1:*", DataDirectory(run.store, 0))) as server,
         Asking(server.endpoint) as client,
     ):
         ids = [client.send("hits", run=3, first=first) for first in range(9)]
@@ -242,7 +243,7 @@ def test_a_client_that_reads_nothing_costs_nobody_anything(run: RunOnDisk) -> No
 
 
 def test_a_client_that_is_gone(run: RunOnDisk) -> None:
-    server = HistoryServer("tcp://127.0.0.1:*", run.store, 0)
+    server = HistoryServer("tcp://127.0.0.1:*", DataDirectory(run.store, 0))
     with Asking(server.endpoint) as client:
         client.send("hits", run=3)
         assert server.socket.poll(10_000)
@@ -254,4 +255,4 @@ def test_a_client_that_is_gone(run: RunOnDisk) -> None:
 
 def test_an_address_that_is_taken(store: RunStore) -> None:
     with serving(store) as server, pytest.raises(HistoryError, match=r"cannot answer at .*stream\.catch_up"):
-        HistoryServer(server.endpoint, store, 0)
+        HistoryServer(server.endpoint, DataDirectory(store, 0))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daqd.catching_up.archive import StoredRun
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
 from daqd.runs.run_store import RunStore
@@ -28,7 +29,7 @@ def _dense_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
     monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
     monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
 
 
 def put_on_disk(store: RunStore, files: list[list[Readout]], **record: object) -> RunRecord:
@@ -43,6 +44,11 @@ def all_hits(record: RunRecord, files: list[list[Readout]], *, flush: bool = Tru
     decoder = record.decoder()
     hits = decoder.decode(ReadoutBlock.from_columns(chunks, ids, timestamps))
     return np.concatenate([hits, decoder.flush()]) if flush else hits
+
+
+def past_run(store: RunStore, record: RunRecord, first: int, settled_run: int = 0) -> PastRun:
+    run = StoredRun(store, record, settled_run)
+    return PastRun(run, RunIndex(run), first)
 
 
 def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) -> Iterator[Stretch]:
@@ -75,7 +81,7 @@ def check_order(got: list[Stretch], first: int) -> None:
 
 
 def fetch(store: RunStore, record: RunRecord, first: int, last: int | None, max_hits: int = NO_LIMIT) -> HitTable:
-    past = PastRun(store, RunIndex(store, record.run), record, first, settled_run=0)
+    past = past_run(store, record, first)
     got = list(stretches(past, last, max_hits))
     past.close()
     check_order(got, first)
@@ -118,9 +124,9 @@ def test_from_every_readout_of_a_long_run(store: RunStore) -> None:
     files = [readouts[:100], readouts[100:101], readouts[101:]]
     record = put_on_disk(store, files)
     expected = all_hits(record, files)
-    index = RunIndex(store, 1)
+    index = RunIndex(StoredRun(store, record, 0))
     for first in [*range(20), *range(90, 110), *range(20, 302, 9), 299, 300, 301]:
-        past = PastRun(store, index, record, first, settled_run=0)
+        past = PastRun(StoredRun(store, record, 0), index, first)
         (stretch,) = stretches(past)
         np.testing.assert_array_equal(stretch.hits, within(expected, first, None))
         assert stretch.over
@@ -130,7 +136,7 @@ def test_from_every_readout_of_a_long_run(store: RunStore) -> None:
 def test_a_run_is_not_read_from_its_begin_for_its_end(store: RunStore) -> None:
     files = [number_readouts(make_readouts(2000))]
     record = put_on_disk(store, files)
-    past = PastRun(store, RunIndex(store, 1), record, 1990, settled_run=0)
+    past = past_run(store, record, 1990)
     list(stretches(past))
     past.close()
     assert past.decoder.ledger.readouts < 40
@@ -146,7 +152,7 @@ def test_while_it_is_being_written(store: RunStore) -> None:
         step()
     record = store.read_record(1)
     assert record is not None
-    past = PastRun(store, RunIndex(store, 1), record, 0, settled_run=0)
+    past = past_run(store, record, 0)
     got: list[Stretch] = list(stretches(past))
     for step in steps[4:]:
         step()
@@ -167,7 +173,7 @@ def test_a_run_without_a_writer_is_over_where_its_files_end(store: RunStore) -> 
     assert record is not None
     assert record.state == "running"
     for settled_run, over in ((0, False), (1, True)):
-        past = PastRun(store, RunIndex(store, 1), record, 0, settled_run)
+        past = past_run(store, record, 0, settled_run)
         (stretch,) = stretches(past)
         past.close()
         assert stretch.over is over
@@ -177,7 +183,7 @@ def test_a_run_without_a_writer_is_over_where_its_files_end(store: RunStore) -> 
 def test_beyond_the_end(store: RunStore) -> None:
     files = [number_readouts(make_readouts(20))]
     record = put_on_disk(store, files)
-    past = PastRun(store, RunIndex(store, 1), record, 100, settled_run=0)
+    past = past_run(store, record, 100)
     (stretch,) = stretches(past)
     past.close()
     assert (len(stretch.hits), stretch.more, stretch.over) == (0, False, True)
@@ -208,7 +214,7 @@ def test_no_file_and_no_record_in_it(store: RunStore) -> None:
     run.make_directory()
     record = run.write_record("running")
     for first in (0, 7):
-        past = PastRun(store, RunIndex(store, 1), record, first, settled_run=0)
+        past = past_run(store, record, first)
         (stretch,) = stretches(past)
         past.close()
         assert (len(stretch.hits), stretch.more, stretch.over) == (0, False, False)

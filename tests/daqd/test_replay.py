@@ -11,7 +11,8 @@ import pytest
 
 from daqd.following.feed import Complaint, Feed, FeedEvent, RunBegan, RunEnded
 from daqd.following.follower import Follower
-from daqd.publishing.replay import Replay, ReplayError, Speed, recorded_runs
+from daqd.following.recorded_runs import ReplayError, recorded_runs
+from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
 from daqd.runs.run_store import RunStore
 from protocol.apx import ApxReader
@@ -55,7 +56,7 @@ def replay() -> Iterator[MakeReplay]:
 
 def read_in_chunks(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
     """So many bytes of a file at a time."""
-    monkeypatch.setattr("daqd.following.follower._CHUNK_BYTES", size_bytes)
+    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", size_bytes)
     monkeypatch.setattr(ApxReader.blocks, "__defaults__", (size_bytes,))
 
 

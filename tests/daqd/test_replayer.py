@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from daqd.commands.replayer import Replayer, ReplayOptions
-from daqd.publishing.replay import ReplayError
+from daqd.following.recorded_runs import ReplayError
 from daqd.publishing.stream import Stream, StreamError
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
@@ -48,7 +48,9 @@ def options(tmp_path: Path, *files: Path, **given: Any) -> ReplayOptions:
     usual: dict[str, Any] = {
         "speed": "max",
         "loop": False,
+        "stay": False,
         "bind": f"ipc://{tmp_path}/s",
+        "catch_up": "",
         "wait_for": 1,
         "chips": None,
         "max_hits": 8192,
@@ -84,7 +86,7 @@ def test_everything_reaches_the_subscriber(tmp_path: Path, recorded: Path) -> No
         numbers = [message.header.seq for message in published.of(topic)]
         assert numbers == list(range(len(numbers)))
     stat = published.of(Topic.STAT)[-1].stat()
-    assert (stat.state, stat.chips, stat.file) == ("replay", CHIPS, str(recorded))
+    assert (stat.state, stat.chips, stat.file) == ("idle", CHIPS, str(recorded))
     assert stat.counts["readouts"] == len(READOUTS)
     assert stat.publisher.subscribers == 1
     assert stat.publisher.dropped == 0

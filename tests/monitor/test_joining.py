@@ -387,11 +387,29 @@ def test_an_answer_that_is_of_no_use(change: Callable[[HitsReply], HitsReply | R
     assert len(world.got(1)) == number(6, 10)
 
 
-def test_a_replay_has_no_past() -> None:
+def test_a_replay_is_asked_for_its_pass() -> None:
+    """And only for that of the publisher that is there: another one begins with the same numbers."""
     world = World()
-    world.tell(world.messages.hits(hits_of(6, 7), (6, 7), run=1, pass_=1))
+    before = world.messages.pub
+    world.tell(world.messages.hits(hits_of(6, 7), (6, 7), run=1, pass_=2))
+    request = world.join.request(0.0)
+    assert request is not None
+    asked = request[1]
+    assert (asked.run, asked.first, asked.last, asked.pub, asked.pass_) == (1, 0, 5, before, 2)
+    assert not world.came
+
+
+def test_a_replay_that_is_gone_is_not_asked_for() -> None:
+    world = World()
+    world.tell(world.messages.run("begin", run_record(1), pass_=1))
+    world.tell(world.messages.hits(hits_of(0, 3), (0, 3), run=1, pass_=1))
+    assert len(world.came) == 2
+    world.messages = MessageMaker(pub=world.messages.pub + 1)
+    world.tell(world.messages.run("begin", run_record(1), pass_=1))
+    world.tell(world.messages.hits(hits_of(0, 3), (0, 3), run=1, pass_=1))
     assert world.join.request(0.0) is None
-    assert len(world.came) == 1
+    assert world.join.failures == 0
+    assert len(world.came) == 4
 
 
 def all_of(world: World, run: int, data: st.DataObject) -> list[list[bytes]]:

@@ -49,11 +49,22 @@ def check_same(one: DetectorState, other: DetectorState) -> None:
     assert {name for name in expected if expected[name] != got[name]} == set()
 
 
-def replay(laboratory: Laboratory, speed: str) -> Subscriber:
-    """Who reads run 1 from a replay of its own."""
-    files = sorted((laboratory.folder / "data").glob("run_000001/*.apx"))
-    program = laboratory.start("daqd", "replay", *files, "--speed", speed, "--bind", "tcp://127.0.0.1:*")
-    return laboratory.subscribe(program.wait_for_output(r"at (tcp://\S+)")[1])
+class Replayed:
+    """A replay of run 1 of its own, with one who reads it from the begin; `late`: who come in its middle."""
+
+    def __init__(self, laboratory: Laboratory, speed: str) -> None:
+        files = sorted((laboratory.folder / "data").glob("run_000001/*.apx"))
+        options = ("--speed", speed, "--bind", "tcp://127.0.0.1:*", "--stay")
+        self.program = laboratory.start("daqd", "replay", *files, *options)
+        self.endpoint = self.program.wait_for_output(r"at (tcp://\S+)")[1]
+        self._laboratory = laboratory
+        self.early = laboratory.subscribe(self.endpoint)
+        self.late: list[Subscriber] = []
+
+    def join(self, hits: int) -> None:
+        """Another one, when so many were published."""
+        self.early.wait_for_hits(hits)
+        self.late.append(self._laboratory.subscribe(self.endpoint, history=True))
 
 
 def test_late_or_early_and_at_any_speed(laboratory: Laboratory) -> None:
@@ -78,12 +89,24 @@ def test_late_or_early_and_at_any_speed(laboratory: Laboratory) -> None:
         check_same(live, state_of(each.events))
         assert each.close().past_hits > 0
 
-    replays = [replay(laboratory, speed) for speed in ("1", "100", "max")]
+    replays = [Replayed(laboratory, speed) for speed in ("1", "100", "max")]
     for each in replays:
-        each.wait_for_end(1)
-    once, *faster = (state_of(each.events) for each in replays)
+        each.join(hits=2000)
+    for each in replays:
+        each.early.wait_for_end(1)
+        each.join(hits=0)  # when all is over
+    once, *faster = (state_of(each.early.events) for each in replays)
     for other in faster:
         check_same(once, other)
+    for each in replays:
+        for subscriber in each.late:
+            subscriber.wait_for_end(1)
+            assert subscriber.ledger(1) == each.early.ledger(1)
+            check_same(once, state_of(subscriber.events))
+            counters = subscriber.close()
+            assert (counters.past_failures, counters.missed_readouts) == (0, 0)
+        assert counters.past_hits == counters.hits  # of the one who came last
+        assert each.program.end() == 0
     # When a run began is not in its files: its first and last second are shorter in a replay.
     for name in ("hits", "chips", "hits_per_readout", "pixels of histograms"):
         assert shown(once)[name] == shown(live)[name]

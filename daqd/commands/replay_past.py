@@ -1,0 +1,80 @@
+"""The past of a replay: keeps the process that answers for it alive, in a thread beside the publishing."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daqd.children.child_process import ChildError
+from daqd.children.replay_history_handle import ReplayHistoryHandle
+from daqd.configuration.config import SecuritySection
+
+_JOIN_S = 30.0
+
+
+class ReplayPast:
+    """Answers at `bind` for the replay that tells in the file `progress` how far it is; a context manager.
+
+    `endpoint`: where it answers, once it does; empty before. `any_port`: where that of `bind` is taken.
+    """
+
+    def __init__(self, bind: str, progress: Path, security: SecuritySection, *, any_port: bool) -> None:
+        self._handle = ReplayHistoryHandle(bind, progress, self._note_asked, security, any_port=any_port)
+        self._asked_at: float | None = None
+        self._settled = threading.Event()
+        self._failure: ChildError | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="past of the replay")
+
+    @property
+    def endpoint(self) -> str:
+        """Where it answers; the same after it was killed."""
+        return self._handle.endpoint
+
+    def asked_within(self, seconds: float) -> bool:
+        """Whether somebody has asked for the past in the last so many seconds."""
+        return self._asked_at is not None and time.monotonic() - self._asked_at < seconds
+
+    def wait_until_ready(self, give_up: Callable[[], bool]) -> None:
+        """Until it answers, or `give_up` says so; `ChildError` where it cannot."""
+        while not self._settled.wait(0.1) and not give_up():
+            pass
+        if self._failure is not None:
+            raise self._failure
+
+    def _note_asked(self) -> None:
+        self._asked_at = time.monotonic()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._keep())
+
+    async def _keep(self) -> None:
+        starting = asyncio.create_task(self._handle.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            await self._handle.stop()  # it ends as soon as it has begun
+        try:
+            await starting
+        except ChildError as error:
+            self._failure = error
+        else:
+            self._settled.set()
+            await stopping
+        finally:
+            self._settled.set()
+            stopping.cancel()
+            await self._handle.stop()
+
+    def __enter__(self) -> "ReplayPast":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed already, where it has failed
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_JOIN_S)
