@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.hit import HitTable
+from protocol.tool.column_units import COLUMN_UNITS
 from protocol.tool.errors import optional_package
 
 _BLOCK_BYTES = 2880
-UNITS = {"timestamp": "ns", "tot_us": "us"}
 
 
 @contextmanager
@@ -27,9 +27,9 @@ def fits_rows(file: BinaryIO, header: str, dtype: np.dtype[np.void]) -> Iterator
     stored = np.dtype([(name, dtype[name].newbyteorder(">")) for name in dtype.names or ()])
     hits = fits.BinTableHDU(np.zeros(0, dtype), name="HITS", uint=True)
     for index, name in enumerate(stored.names or (), start=1):
-        if name in UNITS:
-            hits.columns[name].unit = UNITS[name]
-            hits.header[f"TUNIT{index}"] = UNITS[name]
+        if name in COLUMN_UNITS:
+            hits.columns[name].unit = COLUMN_UNITS[name]
+            hits.header[f"TUNIT{index}"] = COLUMN_UNITS[name]
     hits.header["APXHEAD"] = header
     file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
     place = file.tell()

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from protocol.hit import HitTable
+from protocol.tool.column_units import COLUMN_UNITS
 from protocol.tool.errors import optional_package
 
 _CHUNK_ROWS = 1 << 14
@@ -20,6 +21,7 @@ def hdf5_rows(file: BinaryIO, header: str, dtype: np.dtype[np.void]) -> Iterator
         hits = root.create_dataset(
             "hits", (0,), dtype, maxshape=(None,), chunks=(_CHUNK_ROWS,), compression="gzip", shuffle=True
         )
+        hits.attrs["units"] = [COLUMN_UNITS.get(name, "") for name in dtype.names or ()]
         root.create_dataset("header", data=header)  # an attribute holds 64 KB at most
 
         def append(table: HitTable) -> None:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from protocol.hit import HitTable
+from protocol.tool.column_units import COLUMN_UNITS
 from protocol.tool.errors import optional_package
 
 HEADER_KEY = b"astropix_header"
@@ -20,7 +21,15 @@ def parquet_rows(file: BinaryIO, header: str, dtype: np.dtype[np.void]) -> Itera
     arrow = optional_package("pyarrow", "Parquet")
     parquet = optional_package("pyarrow.parquet", "Parquet")
     names = dtype.names or ()
-    fields = [arrow.field(name, arrow.from_numpy_dtype(dtype[name]), nullable=False) for name in names]
+    fields = [
+        arrow.field(
+            name,
+            arrow.from_numpy_dtype(dtype[name]),
+            nullable=False,
+            metadata={"unit": COLUMN_UNITS[name]} if name in COLUMN_UNITS else None,
+        )
+        for name in names
+    ]
     schema = arrow.schema(fields, metadata={HEADER_KEY: header.encode()})
     waiting: list[HitTable] = []
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -94,6 +94,17 @@ def test_chosen_columns(recording: Path, form: str) -> None:
     np.testing.assert_array_equal(table["row"], decoded(recording)["row"])
 
 
+def test_units(recording: Path) -> None:
+    for form in READERS:
+        assert cli.main(["convert", "--format", form, "--columns", "timestamp,row,tot_us", str(recording)]) == 0
+    with h5py.File(recording.with_suffix(".h5")) as file:
+        assert list(file["hits"].attrs["units"]) == ["ns", "", "us"]
+    with fits.open(recording.with_suffix(".fits")) as file:
+        assert [column.unit for column in file["HITS"].columns] == ["ns", None, "us"]
+    schema = pyarrow.parquet.read_schema(recording.with_suffix(".parquet"))
+    assert [field.metadata for field in schema] == [{b"unit": b"ns"}, None, {b"unit": b"us"}]
+
+
 @each_format
 def test_no_hits(tmp_path: Path, form: str) -> None:
     path = tmp_path / "empty.apx"
