@@ -12,7 +12,8 @@ from monitor.detector import ChipPlace, Geometry
 from monitor.events import Event
 from monitor.listening import Listening
 from monitor.receiving.reader import StreamCounters
-from monitor.state.detector_state import DetectorState, MonitorSummary
+from monitor.state.detector_state import DetectorState
+from monitor.state.monitor_state import MonitorSummary
 from monitor.state.time_series import Rate, Span
 
 

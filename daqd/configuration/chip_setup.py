@@ -8,8 +8,9 @@ from daqd.configuration.chip_settings import ChipSettings, PixelChoice
 from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
+from protocol.chips.chip_file import ChipFile, usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
-from protocol.chips.chip_yaml import ChipFile, parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_yaml import parse_chip_yaml
 
 
 def load_chip_setup(settings: ChipSettings, board: BoardSection) -> ChipSetup:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from monitor.state.detector_state import SILENT_S, LogEntry, MonitorSummary
+from monitor.state.monitor_state import SILENT_S, LogEntry, MonitorSummary
 from monitor.terminal.figures import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
 

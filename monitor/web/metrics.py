@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from monitor.receiver import Receiver
-from monitor.state.detector_state import MonitorSummary
+from monitor.state.monitor_state import MonitorSummary
 from protocol.wire.alarms import Alarm, AlarmLevel
 from protocol.wire.messages import Stat
 

@@ -18,10 +18,10 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
+from protocol.chips.chip_file import ChipFile, known_versions, usual_cards
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind, ChipValue
 from protocol.chips.yaml_text import load_yaml, shown
 from protocol.registers.astep_registers import MAX_LAYERS
@@ -32,38 +32,6 @@ _MOST_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
 
 _SECTIONS = ("general", "geometry", "telescope", "chain", "configcards", "config", "tdac_config")
 _NUMBERED = re.compile(r"(config|tdac_config)_([0-9]{1,3})\Z")
-
-
-@dataclass(frozen=True)
-class ChipFile:
-    """What a file says: the chips in the order of the chain, and the cards.
-
-    `defaulted`: a line for each thing that the file does not give, with what was taken; `unused`: a line for each thing
-    that it gives and nobody needs.
-    """
-
-    chips: tuple[ChipConfig, ...]
-    cards: GeccoCards
-    defaulted: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> ChipKind:
-        """Which chips these are."""
-        return self.chips[0].kind
-
-
-def usual_chip_file(version: int) -> ChipFile:
-    """One chip with the usual values, all pixels off. Raises `ChipConfigError` for an unknown version."""
-    if version not in CHIP_KINDS:
-        raise ChipConfigError([f"AstroPix {version} is not known: {_known_versions()}"])
-    kind = CHIP_KINDS[version]
-    return ChipFile((ChipConfig.usual(kind),), usual_cards(kind))
-
-
-def usual_cards(kind: ChipKind) -> GeccoCards:
-    """The cards of a GECCO carrier with chips of `kind`."""
-    return GeccoCards(dacs_v=kind.card_dacs_v)
 
 
 def parse_chip_yaml(text: str) -> ChipFile:
@@ -107,7 +75,7 @@ class _Reading:
         return ChipFile(chips, cards, tuple(self._defaulted), tuple(self._unused))
 
     def _version(self, tree: Any) -> tuple[ChipKind, str, Mapping[Any, Any]] | None:
-        roots = [key for key in tree if re.match(r"astropix[0-9]+\Z", str(key))] if isinstance(tree, dict) else []
+        roots = [key for key in tree if re.match(r"astropix[0-9]{1,4}\Z", str(key))] if isinstance(tree, dict) else []
         if len(roots) != 1:
             found = "several" if roots else "none"
             self._mistakes.append(f"file: should have one key astropixN at its top, with N the version: has {found}")
@@ -115,7 +83,7 @@ class _Reading:
         root = str(roots[0])
         kind = CHIP_KINDS.get(int(root.removeprefix("astropix")))
         if kind is None:
-            self._mistakes.append(f"{root}: not known: {_known_versions()}")
+            self._mistakes.append(f"{root}: not known: {known_versions()}")
             return None
         if not isinstance(tree[root], dict):
             self._mistakes.append(f"{root}: should have sections (config, …) below it, not {shown(tree[root])}")
@@ -302,7 +270,3 @@ def _is_count(value: Any) -> bool:
 
 def _is_voltage(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _known_versions() -> str:
-    return "known: " + ", ".join(f"astropix{version}" for version in CHIP_KINDS)

@@ -11,9 +11,9 @@ from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.emulator.astep_model import AstepModel
 from daqd.errors import BoardAnswerError, BoardError, BoardLost, ConfigError
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import configuration_bits, tdac_row_bits
-from protocol.chips.chip_yaml import usual_chip_file
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.registers.astep import RegisterRead
 from protocol.registers.astep_chip import configuration_frame, routing_frame

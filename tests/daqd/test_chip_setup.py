@@ -13,8 +13,9 @@ from daqd.configuration.chip_setup import build_chip_setup, load_chip_setup
 from daqd.configuration.config import load_config
 from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
+from protocol.chips.chip_file import ChipFile, usual_chip_file
 from protocol.chips.chip_setup import ChipSetup
-from protocol.chips.chip_yaml import ChipFile, parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_yaml import parse_chip_yaml
 
 OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"
 GECCO = {"transport": "emulated"}

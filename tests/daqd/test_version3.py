@@ -15,8 +15,8 @@ from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import ConfigError
 from protocol import AstroPix3Hit, AstroPix3LayerReadout, AstroPix3Readout, StreamDecoder
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup
-from protocol.chips.chip_yaml import usual_chip_file
 from protocol.hit import reverse_bit_order
 from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import EmulatedBench

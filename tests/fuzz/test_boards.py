@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from daqd.boards.board import Board
 from daqd.emulator.board_model import BoardModel
 from daqd.errors import BoardError
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
-from protocol.chips.chip_yaml import usual_chip_file
 from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import EmulatedBench
 from tests.fuzz.damage import damaged, fuzzed

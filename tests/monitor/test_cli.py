@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.cli import main
-from monitor.state.detector_state import MonitorState
+from monitor.state.monitor_state import MonitorState
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 

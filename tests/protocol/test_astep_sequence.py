@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
-from protocol.chips.chip_yaml import usual_chip_file
 from protocol.errors import AstepError
 from protocol.registers.astep import RegisterRead
 from protocol.registers.astep_chip import (

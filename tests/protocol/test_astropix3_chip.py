@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_kind import ASTROPIX3
 from protocol.chips.chip_setup import ChipSetup
 from protocol.chips.chip_vector import configuration_bits, read_configuration_bits
-from protocol.chips.chip_yaml import parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_yaml import parse_chip_yaml
 from protocol.registers.astep import MAX_LENGTH, RegisterRead, RegisterWrite
 from protocol.registers.astep_chip import configure_layer
 from protocol.registers.astep_registers import Register

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.chips.chip_config import ChipConfigError
+from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_kind import ASTROPIX4
-from protocol.chips.chip_yaml import parse_chip_yaml, usual_chip_file
+from protocol.chips.chip_yaml import parse_chip_yaml
 from tests.protocol.chip_by_hand import values_of
 
 OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"
@@ -129,6 +130,11 @@ def test_one_chip_or_several_but_not_both() -> None:
         ("cols: 16", "cols: 8", "astropix4.geometry.cols: 8, but AstroPix 4 has 16"),
         ("rows: 35", "rows: many", "astropix4.geometry.rows: many is not a whole number"),
         ("astropix4:", "astropix2:", "astropix2: not known: known: astropix3, astropix4"),
+        (
+            "astropix4:",
+            f"? astropix{'9' * 5000}\n:",  # Python makes no number of so many digits
+            "file: should have one key astropixN at its top, with N the version: has none",
+        ),
         ("astropix4:", "astropix:", "file: should have one key astropixN at its top, with N the version: has none"),
         ("  config:\n", "  config: 5\n  other:\n", "astropix4.config: should have groups below it, not 5"),
         ("  config:\n", "  confg:\n", "astropix4.config: is missing"),
