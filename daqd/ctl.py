@@ -30,7 +30,7 @@ _EXAMPLES = """examples:
   daqctl rotate                                    finish the current file, go on in the next
   daqctl stop                                      end the run
   daqctl -c config/emulated.toml shutdown          end the daemon that uses this configuration
-  daqctl --endpoint tcp://daq-pc:5558 --server-key daq-pc.key --key alice.key_secret status    of another machine
+  daqctl --endpoint tcp://daq-pc:5560 --server-key daq-pc.key --key alice.key_secret status    of another machine
   daqctl keygen                                    keys, for sockets that other machines can reach
 
 exit codes:

@@ -12,7 +12,9 @@ from tests.system.free_ports import free_ports
 from tests.system.laboratory import Laboratory
 from tests.system.programs import program_path
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+SANITY = (REPOSITORY / "docs" / "sanity.md").read_text(encoding="utf-8")
 SECTION = DOCUMENT.partition("\n## Keys and other machines\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w+) (\S+)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 
@@ -38,7 +40,7 @@ def test_the_commands(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -
     (programs / "scp").write_text(SCP)
     (programs / "scp").chmod(0o755)
     path = f"{programs}:{Path(program_path('daqd')).parent}:{os.environ['PATH']}"
-    ports = free_ports("5556", "5557", "5558")
+    ports = free_ports("5556", "5557", "5560")
 
     def here(text: str) -> str:
         for port, free in ports.items():
@@ -94,3 +96,14 @@ def test_what_it_says_is_what_is_said() -> None:
     for text in texts:
         wanted = re.split(r" ?…|: chmod|the stream", text)[0]
         assert wanted in said, text
+
+
+def test_daemon_and_sanity_checker_fit_on_one_machine() -> None:
+    """Whoever follows both documents has both there: no port is used twice."""
+    shipped = tomllib.loads((REPOSITORY / "config" / "sanity.toml").read_text())["publish"]["bind"]
+    checker = {port for _, port in re.findall(r"(bind|endpoint) = \"tcp://[^:]+:(\d+)", SANITY)}
+    daemon = [port for _, port in re.findall(r"(bind|catch_up|endpoint) = \"tcp://[^:]+:(\d+)", BLOCKS[1][2])]
+    assert len(set(daemon)) == 3
+    assert checker == {"5558", "5559"}
+    assert shipped.endswith(":5558")
+    assert not checker.intersection(daemon)
