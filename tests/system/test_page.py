@@ -50,9 +50,25 @@ def test_a_hot_pixel_is_found_and_looked_at(laboratory: Laboratory) -> None:
         assert wall.ask("document.documentElement.scrollWidth <= innerWidth")
         assert phone.ask("document.documentElement.dataset.theme") == "dark"
         times_of_day_stand_apart(phone)
+        controls_in_one_row(phone)
         phone.picture(pictures() / "phone.png")
         assert desktop.troubles == phone.troubles == []
         the_server_ends(desktop, program)
+
+
+def controls_in_one_row(phone: Page) -> None:
+    """What is seldom wanted is behind a button, by keyboard as by touch."""
+    seldom = ("unit", "scale", "range", "span", "palette", "reset", "theme")
+    height = phone.ask("document.querySelector('nav').offsetHeight")
+    assert height < 50
+    assert not any(phone.tab.locator(f"#{name}").is_visible() for name in seldom)
+    phone.tab.focus("#more")
+    phone.tab.keyboard.press("Enter")
+    for name in seldom:
+        phone.tab.keyboard.press("Tab")
+        assert phone.ask("document.activeElement.id") == name
+    phone.tab.tap("#more")
+    phone.wait_for("they are away again", lambda: phone.ask("document.querySelector('nav').offsetHeight") == height)
 
 
 def read_the_numbers(page: Page) -> None:

@@ -24,10 +24,10 @@ const shortly = (value) => value >= 1000 || Number.isInteger(value) ? Math.round
 export function show_scale(place, {low, high, beyond, most}, {palette, over, ramp}) {
   const part = (kind) => place.querySelector(`.${kind}`);
   if (!place.firstChild) {
-    for (const kind of ["low", "ramp", "high", "over", "beyond"]) {
+    for (const [kind, within] of [["low"], ["ramp"], ["high"], ["far"], ["over", "far"], ["beyond", "far"]]) {
       const made = document.createElement("span");
       made.className = kind;
-      place.append(made);
+      (within ? part(within) : place).append(made);
     }
     for (const kind of ["low", "ramp", "high"]) part(kind).hidden = !ramp;
     const steps = Array.from({length: 9}, (_, i) => palette[Math.round(i * (palette.length - 1) / 8)]);

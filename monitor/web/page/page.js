@@ -200,6 +200,10 @@ by_id("freeze").addEventListener("click", (event) => {
   if (frozen) return head();
   arrived([...stream.latest.values()]);
 });
+// On a small screen, what is seldom wanted is behind a button.
+by_id("more").addEventListener("click", (event) => {
+  event.target.setAttribute("aria-expanded", event.target.getAttribute("aria-expanded") !== "true");
+});
 by_id("theme").addEventListener("click", () => choose("theme", theme() === "dark" ? "light" : "dark"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (!chosen.theme) restyle(); });
 

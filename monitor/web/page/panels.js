@@ -60,13 +60,15 @@ export function show_groups(groups) {
   const make = ({name}) => {
     const card = element("details", "", "card");
     card.open = matchMedia("(min-width: 701px)").matches;
-    card.append(element("summary", name), element("table"));
+    const table = element("table");
+    table.setAttribute("role", "table"); // rows are laid out as what they are not
+    card.append(element("summary", name), table);
     return card;
   };
   const make_row = ([what]) => {
-    const row = element("tr"), head = element("th", what);
-    head.scope = "row";
-    row.append(head, element("td"));
+    const row = element("tr"), head = element("th", what), cell = element("td");
+    for (const [part, role] of [[row, "row"], [head, "rowheader"], [cell, "cell"]]) part.setAttribute("role", role);
+    row.append(head, cell);
     return row;
   };
   keep(document.getElementById("groups"), groups, ({name}) => name, make, (card, {facts}) => {
