@@ -20,7 +20,9 @@ RunState = Literal["running", "finished", "failed", "interrupted"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Keys of a later version are kept, so that a record that an older repair completes still has them; and `run`
+    # messages carry records, where readers let unknown keys pass.
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class FileRecord(_Model):

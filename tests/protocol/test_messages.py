@@ -188,6 +188,13 @@ def test_keys_of_later_versions_are_let_pass() -> None:
     assert decode_message(frames) == decode_message(LOG_FRAMES)
 
 
+def test_so_are_keys_of_a_later_run_record() -> None:
+    body = msgpack.unpackb(encode_body(BODIES[Topic.RUN]))
+    body["record"] |= {"weather": "fine", "counts": body["record"]["counts"] | {"spoons": 1}}
+    event = decode_message(encode_message(Message(topic=Topic.RUN, header=header(), payload=msgpack.packb(body)))).run()
+    assert (event.event, event.record.run, event.record.counts.readouts) == ("begin", 3, 0)
+
+
 def test_no_hits_is_a_message_too() -> None:
     message = Message(topic=Topic.HITS, header=hits_header(n=0), payload=b"")
     hits = decode_message(encode_message(message)).hits()
