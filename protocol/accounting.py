@@ -26,10 +26,18 @@ def padded_stream(*pieces: bytes) -> Stream:
     return np.frombuffer(b"".join((*pieces, bytes(8))), np.uint8)
 
 
+def words_at(padded: Stream, size: int, start: Positions) -> Words:
+    """The `size` bytes from each `start` on as little-endian words."""
+    every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
+    words: Words = every_offset.take(start)
+    if size < 8:
+        words &= np.uint64((1 << 8 * size) - 1)
+    return words
+
+
 def words_of(padded: Stream, size: int, spans: Spans) -> Words:
     """Spans of at most `size` bytes as little-endian words; what is missing of restored and dropped ones is 0xFF."""
-    every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
-    words = every_offset.take(spans.start)
+    words = words_at(padded, size, spans.start)
     if not spans.intact:
         cut = (spans.restored | spans.dropped).nonzero()[0]
         start, end = spans.start[cut], spans.end[cut]
@@ -38,9 +46,24 @@ def words_of(padded: Stream, size: int, spans: Spans) -> Words:
         one = np.uint64(1)
         begun = words[cut] & ((one << before) - one)
         words[cut] = begun | ((one << missing) - one) << before | (words[cut] ^ begun) << missing
-    if size < 8:
-        words &= np.uint64((1 << 8 * size) - 1)
+        if size < 8:
+            words &= np.uint64((1 << 8 * size) - 1)
     return words
+
+
+def count_undisturbed(ledger: Ledger, size: int, stream: bytes, words: Words, chip_ids: list[int]) -> None:
+    """Count a stretch of whole hits of `size` bytes, given by their words, and what is between them."""
+    inside, within = len(words) * size, words.tobytes()
+    idle = stream.count(IDLE_BYTE) - within.count(IDLE_BYTE)
+    padding = stream.count(PADDING_BYTE) - within.count(PADDING_BYTE)
+    ledger.bytes_read += len(stream)
+    ledger.hits += len(words)
+    ledger.hit += inside
+    ledger.idle += idle
+    ledger.padding += padding
+    ledger.orphan += len(stream) - inside - idle - padding
+    for chip in chip_ids:
+        ledger.chip_hits[chip] += 1
 
 
 def count_hits(ledger: Ledger, size: int, chip_ids: npt.NDArray[Any], hits: Spans) -> None:

@@ -4,6 +4,7 @@ A particle makes one hit of its row and one of its column. Which belong together
 can tell, but nothing in the data says.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from protocol.hit import AbstractAstroPixHit, HitTable, wire_first_bytes
 from protocol.layer_hit import AbstractLayerHit, in_order, with_layer_columns
-from protocol.layout import Field, HitLayout, Words
+from protocol.layout import Column, Field, HitLayout
 
 ASTROPIX3_HIT_DTYPE: np.dtype[np.void] = np.dtype(
     [
@@ -66,9 +67,9 @@ class AstroPix3Content(AbstractAstroPixHit):
     tot_us: float
 
     @classmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
+    def derive(cls, table: HitTable, composites: Sequence[Column]) -> None:
         """Time over threshold in counts and in µs."""
-        counts = cls.LAYOUT["tot_dec"].extract(words)
+        (counts,) = composites
         table["tot_dec"] = counts
         table["tot_us"] = counts / cls.COUNTS_PER_US
 

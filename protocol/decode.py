@@ -1,7 +1,9 @@
 """From readouts to hits: the one decoder behind all interfaces."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +15,9 @@ from protocol.accounting import (
     count_hits,
     count_rejoined,
     count_rest,
+    count_undisturbed,
     padded_stream,
+    words_at,
     words_of,
 )
 from protocol.block import ReadoutBlock, ReadoutLike
@@ -25,6 +29,11 @@ from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
+
+_SHORT_BYTES = 2048
+"""Up to so many, one hit after the other is faster than whole-array steps, as long as no rule concerns any."""
+
+_NO_CLASSES = np.zeros(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,33 @@ class StreamDecoder:
         return decoders
 
     def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
+        if not classify and not self._carry and len(block.data) <= _SHORT_BYTES:
+            bounds = block.offsets.tolist()
+            if (found := self._scanner.undisturbed(block.data, bounds)) is not None:
+                return self._take_undisturbed(block, bounds, found)
+        return self._decode_in_steps(block, classify=classify)
+
+    def _take_undisturbed(self, block: ReadoutBlock, bounds: list[int], found: list[list[int]]) -> Decoded:
+        """What `_decode_in_steps` would give and note of a short block, as `Scanner.undisturbed` has `found` it."""
+        data, size = block.data, self.hit_bytes
+        hits = [len(starts) for starts in found]
+        start = np.array(list(chain.from_iterable(found)), np.int64)
+        words = words_at(padded_stream(data), size, start)
+        table = self.hit_class.table(words)
+        if len(table):
+            table["readout_id"] = block.readout_id.repeat(hits)
+            table["timestamp"] = block.timestamp.repeat(hits)
+            table["decoding_order"] = list(chain.from_iterable(map(range, hits)))
+        if data:
+            last = bisect_left(bounds, len(data)) - 1  # of those that are not empty
+            self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), hits[last])
+            if self.full_readout_bytes is not None:
+                self._stripped = min(max(self.full_readout_bytes - len(data) + bounds[last], 0), size)
+        self.ledger.readouts += len(block)
+        count_undisturbed(self.ledger, size, data, words, table["chip_id"].tolist())
+        return Decoded(table, words, _NO_CLASSES, start, start + size)
+
+    def _decode_in_steps(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
         ledger, size, carried = self.ledger, self.hit_bytes, len(self._carry)
         padded = padded_stream(self._carry, block.data)
         stream = padded[: carried + len(block.data)]
@@ -208,7 +244,7 @@ class StreamDecoder:
         else:
             count_rest(ledger, size, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
-        classes = classes_of(stream, spans)[carried:] if classify else np.zeros(0, np.uint8)
+        classes = classes_of(stream, spans)[carried:] if classify else _NO_CLASSES
         return Decoded(table, words, classes, hits.start - carried, hits.end - carried)
 
     def _give_to_readouts(self, table: HitTable, first_hit: Positions, block: ReadoutBlock, filled: Positions) -> None:

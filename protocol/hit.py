@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from protocol.layout import Field, HitLayout, Words, reverse_bits
+from protocol.layout import Column, Field, HitLayout, Words, reverse_bits
 from protocol.stream_bytes import MAX_CHIPS
 
 HitTable = npt.NDArray[np.void]
@@ -51,7 +51,7 @@ class AbstractAstroPixHit(ABC):
     - `PAYLOAD`: what its first byte says of the number of bytes that follow;
     - `DTYPE`: the columns of its decoded table, in order: the fields, what `derive` computes, and
       `readout_id`, `timestamp` (ns since the epoch, host clock) and `decoding_order` (from 0 within a readout);
-    - `first_bytes(chips)` and `derive(table, words)`.
+    - `first_bytes(chips)` and `derive(table, composites)`.
 
     Parameters: `data` is the hit's bytes with their bits already reversed (`LAYOUT.size_bytes` of them, else
     `ValueError`); the others are the columns of the same names.
@@ -94,8 +94,8 @@ class AbstractAstroPixHit(ABC):
 
     @classmethod
     @abstractmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
-        """Fill the derived columns of `table` in place."""
+    def derive(cls, table: HitTable, composites: Sequence[Column]) -> None:
+        """Fill the derived columns of `table` in place; `composites`: those of `LAYOUT`, of each hit."""
 
     @classmethod
     def table(cls, words: Words) -> HitTable:
@@ -103,9 +103,10 @@ class AbstractAstroPixHit(ABC):
         table = np.zeros(len(words), cls.DTYPE)
         if not len(words):
             return table
-        for field, values in zip(cls.LAYOUT.fields, cls.LAYOUT.columns(words), strict=True):
-            table[field.name] = values
-        cls.derive(table, words)
+        columns = cls.LAYOUT.columns(words)
+        for field in cls.LAYOUT.fields:
+            table[field.name] = next(columns)
+        cls.derive(table, tuple(columns))
         return table
 
     @classmethod
@@ -241,10 +242,9 @@ class AstroPix4Hit(AstroPix4Content):
         return wire_first_bytes(cls.PAYLOAD, chips)
 
     @classmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
+    def derive(cls, table: HitTable, composites: Sequence[Column]) -> None:
         """Edges in clock counts and time over threshold in µs (facts of the chip: 20 MHz, 17 bits, Gray)."""
-        leading = cls.LAYOUT["ts_dec1"].extract(words)
-        trailing = cls.LAYOUT["ts_dec2"].extract(words)
+        leading, trailing = composites
         # The second edge comes after the first, by less than the counter's range.
         counts = (trailing - leading) & np.uint32(cls.CLOCK_ROLLOVER - 1)
         table["ts_dec1"] = leading

@@ -1,12 +1,13 @@
 """Hits as the A-STEP firmware delivers them: with layer and FPGA time stamp."""
 
 from abc import ABC
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from protocol.hit import HIT_DTYPE, AbstractAstroPixHit, AstroPix4Content, AstroPix4Hit, HitTable, reverse_bit_order
-from protocol.layout import Words
+from protocol.layout import Column
 from protocol.stream_bytes import MAX_CHIPS
 
 
@@ -79,11 +80,12 @@ class AstroPix4LayerHit(AstroPix4Content, AbstractLayerHit):
     DTYPE = LAYER_HIT_DTYPE
 
     @classmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
+    def derive(cls, table: HitTable, composites: Sequence[Column]) -> None:
         """Edges in counts of 25 ns and time over threshold in µs (facts of the firmware's data)."""
         one = np.uint32(1)
-        leading = cls.LAYOUT["ts_dec1"].extract(words) << one | table["ts_neg1"]
-        trailing = cls.LAYOUT["ts_dec2"].extract(words) << one | table["ts_neg2"]
+        leading, trailing = composites
+        leading = leading << one | table["ts_neg1"]
+        trailing = trailing << one | table["ts_neg2"]
         trailing += (trailing < leading).astype(np.uint32) * np.uint32(cls.CLOCK_ROLLOVER)
         table["ts_dec1"] = leading
         table["ts_dec2"] = trailing

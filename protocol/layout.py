@@ -6,7 +6,7 @@ then a shift and a mask away, with its own bits in reverse order, and one table 
 look-up can do more on its way, like turning a Gray code into a number. So no byte is ever reversed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 """One hit each, wire bytes as a little-endian integer."""
+
+Column = npt.NDArray[np.uint32]
+"""A field of each hit."""
 
 MAX_TABLE_BITS = 20
 
@@ -73,7 +76,7 @@ class Field:
         patterns = reverse_bits(np.arange(1 << self.width, dtype=np.uint64), self.width)
         return (gray_to_binary(patterns) if self.gray else patterns).astype(np.uint32)
 
-    def extract(self, words: Words) -> npt.NDArray[np.uint32]:
+    def extract(self, words: Words) -> Column:
         """The field of each hit."""
         bits = (words >> self._shift) & self._mask
         return self.table.take(bits.view(np.int64), mode="clip")
@@ -101,27 +104,29 @@ class HitLayout:
                 raise ValueError(f"field {field.name} ends beyond the {8 * size_bytes} bits of the hit")
         self.size_bytes = size_bytes
         self.fields = fields
+        self.composites = composites
         self._by_name = {field.name: field for field in fields + composites}
 
     def __getitem__(self, name: str) -> Field:
         return self._by_name[name]
 
-    def columns(self, words: Words) -> Iterable[npt.NDArray[np.uint32]]:
-        """`fields` of each hit, as `Field.extract` gives them, in order."""
+    def columns(self, words: Words) -> Iterator[Column]:
+        """`fields`, then `composites` of each hit, as `Field.extract` gives them, in order."""
         if len(words) > _FEW:
-            return (field.extract(words) for field in self.fields)
+            return (field.extract(words) for field in self.fields + self.composites)
         shifts, masks, begins, table = self._all_fields
         bits = words >> shifts
         bits &= masks
         bits += begins
-        return table.take(bits.view(np.int64), mode="clip")
+        return iter(table.take(bits.view(np.int64), mode="clip"))
 
     @cached_property
     def _all_fields(self) -> tuple[Words, Words, Words, npt.NDArray[np.uint32]]:
-        """Shift and mask of each field, as columns, and all their tables in one; where each begins in it."""
-        tables = [field.table for field in self.fields]
+        """Shift and mask of each field and composite, as columns; where its table begins in one of all; that one."""
+        fields = self.fields + self.composites
+        tables = [field.table for field in fields]
         begins = np.cumsum([0, *map(len, tables[:-1])]).astype(np.uint64)
-        shifts = np.array([field.first_bit for field in self.fields], np.uint64)
+        shifts = np.array([field.first_bit for field in fields], np.uint64)
         masks = np.array([len(table) - 1 for table in tables], np.uint64)
         return shifts[:, None], masks[:, None], begins[:, None], np.concatenate(tables)
 

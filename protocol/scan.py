@@ -8,6 +8,7 @@ Candidates that no earlier one can jump over are reached for certain; from them 
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -18,9 +19,6 @@ Flags = npt.NDArray[np.bool_]
 
 _FEW = 32
 """Chains below which following them one by one is faster than whole-array steps."""
-
-_SHORT = 2048
-"""Bytes up to which one hit after the other is faster than whole-array steps, as long as no rule concerns any."""
 
 _SPARSE = 16
 """Bytes for each candidate above which looking candidates up is faster than counting them all along the stream."""
@@ -118,14 +116,8 @@ class Scanner:
         not known.
         """
         length = len(stream)
-        plain = stream.tobytes()
         # Translating bytes is several times faster than looking each up in an array.
-        begins = plain.translate(self._first)
-        if length <= _SHORT and (found := self._undisturbed(plain, begins, [*starts.tolist(), length])) is not None:
-            start, none = np.array(found, np.int64), np.zeros(len(found), np.bool_)
-            end = start + self.size
-            return Spans(start, end, end, none, none, False)
-        candidate = np.frombuffer(begins, np.bool_)
+        candidate = np.frombuffer(stream.tobytes().translate(self._first), np.bool_)
         at = candidate.nonzero()[0]
         if not len(at):
             nothing = np.zeros(0, np.bool_)
@@ -148,24 +140,23 @@ class Scanner:
         gap = stop if gap is end else np.where(restored, gap[reached], stop)
         return Spans(start, stop, gap, restored, dropped[reached], bool(beyond[reached[-1]]))
 
-    def _undisturbed(self, stream: bytes, begins: bytes, bounds: list[int]) -> list[int] | None:
-        """Where the hits of `stream` begin if all of them are whole, none is cut and something sensible follows each.
+    def undisturbed(self, stream: bytes, bounds: list[int]) -> list[list[int]] | None:
+        """Where the hits of each readout begin if all are whole, none is cut and something sensible follows each.
 
-        None where there is another one, which is what rules are for. `begins`: 1 for each candidate; `bounds`: where
-        readouts begin, and the end.
+        None where there is another one, which is what rules are for. `bounds`: where readouts begin, and the end.
         """
-        found: list[int] = []
-        ends = iter(bounds)
-        readout_end = next(ends)
-        at = begins.find(1)
-        while at >= 0:
-            while readout_end <= at:
-                readout_end = next(ends)
-            end = at + self.size
-            if end > readout_end or (end < readout_end and stream[end] not in self._sensible):
-                return None
-            found.append(at)
-            at = begins.find(1, end)
+        begins, sensible, size = stream.translate(self._first), self._sensible, self.size
+        found: list[list[int]] = []
+        for start, stop in pairwise(bounds):
+            here: list[int] = []
+            at = begins.find(1, start, stop)
+            while at >= 0:
+                end = at + size
+                if end > stop or (end < stop and stream[end] not in sensible):
+                    return None
+                here.append(at)
+                at = begins.find(1, end, stop)
+            found.append(here)
         return found
 
     def _settle(

@@ -1,11 +1,13 @@
 """Another chip, as a user would add it: hits of 5 bytes in the manner of version 3, rows and columns apart."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from protocol import AbstractAstroPixHit, AbstractAstroPixReadout
 from protocol.hit import HitTable
-from protocol.layout import Field, HitLayout, Words
+from protocol.layout import Column, Field, HitLayout
 
 
 def starts_astropix3_hit(byte: int) -> bool:
@@ -50,7 +52,7 @@ class AstroPix3Hit(AbstractAstroPixHit):
         return np.array([starts_astropix3_hit(byte) for byte in range(256)])
 
     @classmethod
-    def derive(cls, table: HitTable, words: Words) -> None:
+    def derive(cls, table: HitTable, composites: Sequence[Column]) -> None:
         """Time over threshold in counts."""
         table["tot"] = table["tot_msb"].astype(np.uint16) << 8 | table["tot_lsb"]
 

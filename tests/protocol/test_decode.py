@@ -223,6 +223,24 @@ def test_any_bytes_in_any_batches_decode_as_one_by_one(
     check_against_sequential(chips, readouts, parts, flush, readout_bytes)
 
 
+MOSTLY_WHOLE = st.lists(st.sampled_from([A, A, B, b"\xbc", b"\xbc", b"\xff\xbc", A[:5], b"\x42"]), max_size=4)
+
+
+@given(st.lists(MOSTLY_WHOLE.map(b"".join), max_size=8), st.sampled_from([None, 4, 8, 12, 24, 40]), st.data())
+def test_hit_by_hit_and_in_whole_array_steps_is_the_same(
+    raw: list[bytes], readout_bytes: int | None, data: st.DataObject
+) -> None:
+    in_steps, mixed = (StreamDecoder(1, full_readout_bytes=readout_bytes) for _ in range(2))
+    for part in batches(data, numbered(raw)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("protocol.decode._SHORT_BYTES", -1)
+            expected = in_steps.examine(part)
+        decoded = mixed.examine(part)
+        for name in ("table", "words", "start", "end"):
+            assert getattr(decoded, name).tolist() == getattr(expected, name).tolist()
+        assert mixed.state() == in_steps.state()
+
+
 @given(st.binary(min_size=1, max_size=400), st.integers(1, 16), st.integers(1, 64), st.booleans())
 def test_with_a_known_readout_length_every_cut_is_healed(
     seed: bytes, hits: int, readout_bytes: int, idles: bool

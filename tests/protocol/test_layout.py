@@ -96,5 +96,5 @@ def test_the_fields_of_astropix4_cover_each_bit_once() -> None:
 def test_all_fields_at_once_are_the_fields_one_by_one(count: int) -> None:
     words = np.random.default_rng(count).integers(0, 1 << 64, count, np.uint64)
     layout = AstroPix4Hit.LAYOUT
-    for field, values in zip(layout.fields, layout.columns(words), strict=True):
+    for field, values in zip(layout.fields + layout.composites, layout.columns(words), strict=True):
         assert values.tolist() == field.extract(words).tolist()

@@ -1,5 +1,7 @@
 """The scanner by itself: spans of hits in one stretch of bytes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,11 +12,16 @@ from protocol.scan import Scanner, Spans, follow
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 from tests.protocol.golden import A, B
 
+FIRST_BYTES = {chips: AstroPix4Hit.first_bytes(chips) for chips in (1, 4, None)}
+
+
+def scanner(chips: int | None) -> Scanner:
+    return Scanner(8, FIRST_BYTES[chips], IDLE_BYTE, PADDING_BYTE)
+
 
 def scan(stream: bytes, starts: list[int] | None = None, chips: int | None = 1) -> Spans:
-    scanner = Scanner(8, AstroPix4Hit.first_bytes(chips), IDLE_BYTE, PADDING_BYTE)
     begins = np.array([0] if starts is None else starts, np.int64)
-    return scanner.scan(np.frombuffer(stream, np.uint8), begins, np.full(len(begins), 8))
+    return scanner(chips).scan(np.frombuffer(stream, np.uint8), begins, np.full(len(begins), 8))
 
 
 def described(spans: Spans) -> list[tuple[int, int, str]]:
@@ -76,17 +83,19 @@ PIECES = st.one_of(st.just(A), st.just(B), st.lists(TRICKY, max_size=8).map(byte
 @given(st.data(), st.lists(PIECES, max_size=12).map(b"".join), st.sampled_from([1, 4, None]))
 def test_hit_by_hit_and_in_whole_array_steps_is_the_same(data: st.DataObject, stream: bytes, chips: int | None) -> None:
     cuts = st.lists(st.integers(0, len(stream) - 1), unique=True, max_size=5) if stream else st.just([])
-    starts = sorted(data.draw(cuts))
-    if carried := data.draw(st.integers(0, 7)):
-        stream, starts = A[:carried] + stream, [start + carried for start in starts]
-    else:
-        starts = sorted({0, *starts}) if stream else []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("protocol.scan._SHORT", -1)
-        in_steps = scan(stream, starts, chips)
-    hit_by_hit = scan(stream, starts, chips)
-    assert described(hit_by_hit) == described(in_steps)
-    assert (hit_by_hit.gap.tolist(), hit_by_hit.carried) == (in_steps.gap.tolist(), in_steps.carried)
+    starts = sorted({0, *data.draw(cuts)}) if stream else []
+    bounds = [*starts, len(stream)]
+    hits = described(scan(stream, starts, chips))
+
+    def is_undisturbed(start: int, end: int, kind: str) -> bool:
+        readout_end = next(bound for bound in bounds if bound > start)
+        followed = end < readout_end and (stream[end] in (IDLE_BYTE, PADDING_BYTE) or FIRST_BYTES[chips][stream[end]])
+        return kind == "whole" and (end == readout_end or followed)
+
+    expected = None
+    if all(is_undisturbed(*hit) for hit in hits):
+        expected = [[start for start, _, _ in hits if begin <= start < end] for begin, end in pairwise(bounds)]
+    assert scanner(chips).undisturbed(stream, bounds) == expected
 
 
 @st.composite
