@@ -14,12 +14,10 @@ from protocol.layer_scan import HEAD_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameS
 from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions, ranges
-from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE
+from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE, strip_padding
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
-
-_PADDING = bytes([PADDING_BYTE])
 
 
 def without_padding(data: bytes) -> bytes:
@@ -28,7 +26,7 @@ def without_padding(data: bytes) -> bytes:
     A frame can end in 0xFF, and any number of its last bytes can stand at the end of a readout, or make a readout of
     their own. But it never needs more than 17 bytes to be complete: what comes after those is padding for certain.
     """
-    return data[: len(data.rstrip(_PADDING)) + MAX_FRAME_BYTES - 1]
+    return data[: len(strip_padding(data)) + MAX_FRAME_BYTES - 1]
 
 
 def encode_frames(

@@ -13,7 +13,7 @@ from protocol.ledger import ByteClass
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import MAX_READOUT_BYTES, ReadoutDescription
 from protocol.shared_hits import SharedHits
-from protocol.stream_bytes import PADDING_BYTE
+from protocol.stream_bytes import strip_padding
 
 RECORD_MARKER = b"\xfe\xdc\xba"
 RECORD_HEAD = struct.Struct("<3sIQI")
@@ -21,7 +21,6 @@ RECORD_HEAD = struct.Struct("<3sIQI")
 
 _LENGTH_OFFSET = RECORD_HEAD.size - struct.calcsize("<I")
 
-_PADDING = bytes([PADDING_BYTE])
 _COLOURS = {
     ByteClass.IDLE: "\x1b[2m",
     ByteClass.PADDING: "\x1b[2;34m",
@@ -118,7 +117,7 @@ class AbstractAstroPixReadout:
     @classmethod
     def without_padding(cls, data: bytes) -> bytes:
         """What is kept of `data` as the board delivered it: all but the 0xFF at its end that can only be padding."""
-        return data.rstrip(_PADDING)
+        return strip_padding(data)
 
     @classmethod
     def make_decoder(cls, description: ReadoutDescription | None = None) -> ReadoutDecoder:
