@@ -44,6 +44,8 @@ class GeccoModel(BoardModel):
     routing command and since their last reset, and their first readout after that is nothing but idle bytes, to be
     thrown away. `chips`, `cards` and `injection` know what they were told; what `source` sends does not depend on it.
 
+    `sending`: whether what the chips have to say reaches the FIFO.
+
     `fifo_bytes`: capacity of the SPI read FIFO. `clock`: seconds, monotonic. `record`: let the FIFO remember all it
     was given (see `ReadFifo`). `answer_filter`: may be set to a function that replaces the answer to a read by another,
     shorter, or empty one: a board that misbehaves.
@@ -78,10 +80,9 @@ class GeccoModel(BoardModel):
         self._configured = False
         self._first_readout = False
         self.fifo.reset()
+        self.sending = False
 
-    @property
-    def sending(self) -> bool:
-        """Whether what the chips have to say reaches the FIFO."""
+    def _may_send(self) -> bool:
         return (
             self._routed
             and self._spi_runs
@@ -113,6 +114,7 @@ class GeccoModel(BoardModel):
             self._let_chips_send()
             if isinstance(request, WriteRequest):
                 self._write(request)
+                self.sending = self._may_send()
             else:
                 answer = self._read(request)
                 answers.append(self.answer_filter(request, answer) if self.answer_filter else answer)
@@ -126,7 +128,8 @@ class GeccoModel(BoardModel):
         if self._sending_since is not None:
             self._elapsed_s += now - self._sending_since
         self._sending_since = now
-        if data := self.source.take(self._elapsed_s, self.fifo.room, len(self.fifo)):
+        waiting = len(self.fifo)
+        if data := self.source.take(self._elapsed_s, self.fifo.capacity_bytes - waiting, waiting):
             self.fifo.put(data)
 
     def _write(self, request: WriteRequest) -> None:
@@ -186,6 +189,7 @@ class GeccoModel(BoardModel):
         match request.register:
             case Register.SPI_READ_FIFO if self._first_readout:
                 self._first_readout = False
+                self.sending = self._may_send()
                 return bytes((IDLE_BYTE,)) * request.length
             case Register.SPI_READ_FIFO:
                 return self.fifo.read(request.length)
@@ -207,8 +211,9 @@ class GeccoModel(BoardModel):
             flags |= _WRITE_FIFO_EMPTY
         if len(self._write_fifo) >= SPI_WRITE_FIFO_BYTES:
             flags |= _WRITE_FIFO_FULL
-        if not self.fifo and not self._first_readout:
+        waiting = len(self.fifo)
+        if not waiting and not self._first_readout:
             flags |= _READ_FIFO_EMPTY
-        if self.fifo.room <= 0:
+        if waiting >= self.fifo.capacity_bytes:
             flags |= _READ_FIFO_FULL
         return flags

@@ -15,6 +15,7 @@ FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_seq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import lru_cache
 from typing import Final
 
 from protocol.errors import GeccoError
@@ -167,6 +168,10 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
     return b"".join(request.encode() for request in requests)
 
 
+_read_request = lru_cache(maxsize=64)(ReadRequest)
+"""The same few questions are asked hundreds of times a second."""
+
+
 class RequestParser(RequestBuffer[Request]):
     """The board's side: bytes in any pieces to requests.
 
@@ -189,7 +194,7 @@ class RequestParser(RequestBuffer[Request]):
             length = pending[position + 2] << 8 | pending[position + 3]
             if operation == _READ:
                 position += HEADER_BYTES
-                yield ReadRequest(register, length)
+                yield _read_request(register, length)
                 continue
             end = position + HEADER_BYTES + length
             if len(pending) < end:
