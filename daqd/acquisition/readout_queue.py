@@ -34,7 +34,8 @@ class ReadoutQueue:
         self._refusing = False
         self._enough_bytes: float = 1
         self._ripe_at = math.inf
-        self._change = threading.Condition()
+        self._lock = threading.RLock()
+        self._change = threading.Condition(self._lock)
 
     @property
     def size_bytes(self) -> int:
@@ -48,7 +49,7 @@ class ReadoutQueue:
 
     def put(self, readout: RawReadout) -> bool:
         """Append; False when the queue is now full and the next readout would have no place."""
-        with self._change:
+        with self._lock:
             self._readouts.append(readout)
             self._size_bytes += cost_bytes(readout)
             self._high_water_bytes = max(self._high_water_bytes, self._size_bytes)
@@ -61,7 +62,7 @@ class ReadoutQueue:
 
         True, too, with the first readout that comes at `ripe_at` (monotonic, in seconds) or later.
         """
-        with self._change:
+        with self._lock:
             if self._size_bytes >= enough_bytes or self._closed or self._woken:
                 return True
             self._enough_bytes, self._ripe_at = enough_bytes, ripe_at
@@ -75,7 +76,7 @@ class ReadoutQueue:
         Of more than `most_bytes`, the first so many, and at least one: the rest still counts as waiting.
         """
         deadline = time.monotonic() + timeout_s
-        with self._change:
+        with self._lock:
             while not (self._readouts or self._closed or self._woken):
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._change.wait(left):
@@ -97,7 +98,7 @@ class ReadoutQueue:
 
     def wake(self) -> None:
         """Let `take` return now."""
-        with self._change:
+        with self._lock:
             self._woken = True
             self._change.notify()
 
@@ -112,6 +113,6 @@ class ReadoutQueue:
 
     def close(self) -> None:
         """No more readouts will come."""
-        with self._change:
+        with self._lock:
             self._closed = True
             self._change.notify()

@@ -136,7 +136,7 @@ class Stream:
         *before, last = frames
         try:
             for frame in before:
-                self.socket.send(frame, _MORE_AT_ONCE, copy=False)
+                self.socket.send(frame, _MORE_AT_ONCE)
             self.socket.send(last, _AT_ONCE, copy=False)
         except zmq.Again:
             return False
