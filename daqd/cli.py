@@ -183,7 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="emulated board, daemon, sanity checker and terminal monitor at once",
+        help="emulated board, daemon, sanity checker, page and terminal monitor at once",
         formatter_class=formatter,
         epilog="examples:\n  daqd demo\n  daqd demo --rate 20000 --chips 4\n",
     )

@@ -248,7 +248,8 @@ def _tell_status(stat: Stat) -> None:
     print(f"queue      {queue.bytes} of {queue.limit_bytes} bytes, at most {queue.high_water_bytes}")
     full = "" if disk.time_to_full_s is None else f", full in {_in_words(disk.time_to_full_s)}"
     alarm = f", {disk.level.upper()}: {disk.reason}" if disk.level != "ok" else ""
-    print(f"disk       {disk.free_bytes / 1e9:.1f} GB free at {disk.path}{full}{alarm}")
+    free = f"{disk.free_bytes / 1e9:.1f} GB" if disk.free_bytes >= 1e9 else f"{disk.free_bytes / 1e6:.0f} MB"
+    print(f"disk       {free} free at {disk.path}{full}{alarm}")
     print(
         f"board      {stat.board.kind} over {stat.board.transport}, {'connected' if stat.board.connected else 'closed'}"
     )

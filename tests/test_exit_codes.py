@@ -185,3 +185,15 @@ def test_a_file_that_is_there_is_kept(command: str, code: int, capsys: pytest.Ca
 def test_what_is_wrong_is_called_by_its_name(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command)
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.usefixtures("place")
+def test_on_a_terminal_a_checker_says_what_it_checks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All may be well for hours."""
+    assert exit_code("apx-sanity --connect ipc://nobody --for 0.01") == 1
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert exit_code("apx-sanity --connect ipc://nobody --for 0.01") == 1
+    assert capsys.readouterr().err == "checking ipc://nobody; Ctrl-C ends it\n"

@@ -35,9 +35,9 @@ examples:
   apx-sanity --connect tcp://daq-pc:5556 --server-key daq-pc.key --key alice.key_secret --json
                                                 findings of another computer's stream, one JSON object a line
   apx-sanity --runs 1                           until the end of the run
+  apx-sanity --runs 1 --history                 the same, and what the run has brought so far
   apx-sanity -c sanity.toml                     with alarms: latched, published, sent (config/sanity.toml has it all)
   apx-sanity alarms                             the alarms of a running one; also: ack, silence, unsilence
-  apx-sanity --runs 1 --history                 the same, and what the run has brought so far
   apx-sanity --once data/run_000012             check recorded files: run quality in one command
   apx-sanity --once data/run_000012 --html run12.html --reference good.json
                                                 the same as a page with figures, and held against a good run
@@ -192,6 +192,8 @@ def check_stream(arguments: argparse.Namespace) -> int:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
+        if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
+            print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None
         if configuration is not None:
             service = stack.enter_context(AlarmService(configuration, report.announce))

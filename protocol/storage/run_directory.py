@@ -22,6 +22,12 @@ def run_of_name(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def run_name_of(path: Path) -> str | None:
+    """`run_NNNNNN` where a file (finished or not) is called as one of that run, wherever it is; None for others."""
+    match = _FILE.fullmatch(path.name)
+    return match[1] if match else None
+
+
 def run_directory_of(path: Path) -> Path | None:
     """The directory of the run that a file (finished or not) belongs to by its name and place; None for others."""
     match = _FILE.fullmatch(path.name)

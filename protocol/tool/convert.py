@@ -65,7 +65,7 @@ def _opened(output: Path, force: bool) -> Iterator[BinaryIO]:
 
 
 def _convert(path: Path, output: Path, form: ExportFormat, arguments: argparse.Namespace) -> bool:
-    with open_recording(path) as recording:
+    with open_recording(path, prints=output == _STDOUT) as recording:
         columns = chosen_columns(arguments.columns, recording.hit_class)
         decoder = recording.header.decoder(arguments.chips)
         with _opened(output, arguments.force) as file, form.writer(file, recording.header, columns) as write_hits:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     several = len(paths) > 1
 
     def show(path: Path) -> bool:
-        with open_recording(path) as recording:
+        with open_recording(path, prints=True) as recording:
             if several and not arguments.json:
                 say(f"== {path}")
             to_the_end = _dump_hex(recording, arguments) if arguments.hex else _dump_hits(recording, arguments)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from protocol.storage import file_lock
-from protocol.storage.run_directory import run_directory_of, run_number
+from protocol.storage.run_directory import run_directory_of, run_name_of, run_number
 from protocol.tool.errors import ToolError
 
 _LOCK = ".lock"
@@ -23,6 +23,9 @@ def places_of(path: Path) -> list[Path]:
     if run_number(path) is not None:
         return [path]
     runs = sorted((run, each) for each in path.iterdir() if (run := run_number(each)) is not None and each.is_dir())
+    named = sorted({name for each in path.iterdir() if (name := run_name_of(each)) is not None})
+    if not runs and named:
+        raise ToolError(f"{path} has files of {named[0]} and another name: rename it to {named[0]}, or give files")
     if not runs:
         raise ToolError(f"{path} is neither the directory of a run nor one that holds runs: give files")
     return [each for _, each in runs]

@@ -1,5 +1,6 @@
 """Files as every subcommand takes them: read in blocks with a progress bar, one failing without the others."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.output import is_of_output
-from protocol.tool.terminal import complain, progress
+from protocol.tool.terminal import complain, is_file, progress
 
 
 class Recording:
@@ -51,11 +52,15 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path) -> Iterator[Recording]:
-    """Open an `.apx` file; `OSError` and `ApxFormatError` as `ApxReader`."""
+def open_recording(path: Path, *, prints: bool = False) -> Iterator[Recording]:
+    """Open an `.apx` file; `OSError` and `ApxFormatError` as `ApxReader`.
+
+    `prints`: what is read goes to standard output as it is read. A bar would be in the middle of it on a terminal, and
+    in the middle of a pager's screen, so there is one only where a file takes it.
+    """
     with ApxReader(path) as reader:
         size_bytes = path.stat().st_size
-        with progress(path, size_bytes) as advance:
+        with progress(path, size_bytes if not prints or is_file(sys.stdout) else 0) as advance:
             yield Recording(reader, size_bytes, advance)
 
 

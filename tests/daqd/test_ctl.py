@@ -121,6 +121,13 @@ def test_how_the_disk_is(
     assert line == f"disk       1.0 GB free at /d{said}"
 
 
+def test_a_small_disk_is_told_in_megabytes(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    stat = STAT.model_copy(update={"disk": Disk(path="/d", free_bytes=1_700_000)})
+    daemon.answers["status"] = {"status": stat.model_dump(mode="json", by_alias=True)}
+    assert ctl(daemon, "status") == 0
+    assert "disk       2 MB free at /d\n" in capsys.readouterr().out
+
+
 def test_status_before_the_first_run(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.answers["status"] = {"status": Stat(state="idle").model_dump(mode="json", by_alias=True)}
     assert ctl(daemon, "status") == 0

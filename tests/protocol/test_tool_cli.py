@@ -172,6 +172,22 @@ def test_progress_is_a_bar_on_a_terminal_only(
     assert "x\\x1b.apx" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["dump --count 3", "dump --hex --count 3", "convert --format csv -o -"])
+def test_no_bar_in_the_middle_of_what_is_printed(
+    long_recording: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """On a terminal, or on the way to a pager; rich would also break the lines where the terminal ends."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("protocol.tool.recording.is_file", lambda _: False)
+    assert main([*shlex.split(command), str(long_recording)]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert len(said.out.splitlines()) > 300
+    assert "\x1b" not in said.out
+
+
 def test_lines_are_safe_and_readable() -> None:
     assert one_line("größer\r\n\x1b[2J\udce4\t☢") == "größer\\r\\n\\x1b[2J\\udce4\\t☢"
     assert counted(1, "hit") == "1 hit"

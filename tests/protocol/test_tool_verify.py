@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -294,6 +295,14 @@ def test_paths_that_are_nothing_of_ours(tmp_path: Path, capsys: Capture) -> None
         f"apx: {tmp_path} is neither the directory of a run nor one that holds runs: give files",
         f"apx: {tmp_path / 'missing.apx'}: No such file or directory",
     ]
+
+
+def test_a_copy_of_a_run_under_another_name(run: RunLeftOpen, tmp_path: Path, capsys: Capture) -> None:
+    copy = tmp_path / "backup"
+    shutil.copytree(run.directory, copy)
+    assert main(["verify", str(copy)]) == 1
+    said = f"apx: {copy} has files of run_000007 and another name: rename it to run_000007, or give files\n"
+    assert capsys.readouterr().err == said
 
 
 def test_names_that_would_command_a_terminal(tmp_path: Path, capsys: Capture) -> None:
