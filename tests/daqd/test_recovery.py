@@ -71,7 +71,8 @@ def test_a_board_that_does_not_start_again_is_tried_again() -> None:
 
 
 def test_the_run_can_be_ended_while_the_board_is_away() -> None:
-    run = Run(FakeBoard([b"a", BoardLost("cable out")]), failures=1 << 30)
+    """Who is away is not asked what it still holds."""
+    run = Run(FakeBoard([b"a", BoardLost("cable out")], held=[b"of nobody knows when"]), failures=1 << 30)
     wait_until("it tries to bring the board back", lambda: run.attempts > 1)
     assert run.end() == [b"a"]
     assert run.ends == [ReaderEnd("enough", failure=False)]

@@ -1,7 +1,11 @@
 """Clients that never read, say nothing, or say nonsense: nobody else notices."""
 
+import contextlib
 import hashlib
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -100,6 +104,50 @@ def test_twenty_subscribers_one_of_them_stalled(
     hits = np.concatenate([run.hits for run in runs])
     files = hashlib.blake2b(hits.tobytes()).hexdigest()
     assert [(each.hits, each.missed, each.digest) for each in crowd.members] == [(len(hits), 0, files)] * 19
+
+
+STARVED_HITS = int(os.environ.get("SOAK_STARVED_HITS", "1000000"))
+STARVED: Settings = {
+    "emulator": {"rate_hz": 50_000.0, "hits_limit": STARVED_HITS, "fifo_bytes": 1 << 26},
+    "stream": {"high_water": 100, "max_hits": 300},
+}
+"""For twenty seconds, and in them many times more messages than may wait for anybody."""
+
+
+@contextlib.contextmanager
+def every_core_busy() -> Iterator[None]:
+    """One for each core that wants all of it: who is tested here gets half of each."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.soak
+def test_who_is_starved_misses_nothing_beside_one_who_does_not_read(
+    laboratory: Laboratory, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> None:
+    """Those who read are full now and then, and the publisher waits for them; for the one who does not read, once.
+
+    On a machine that has nothing else to do: how long it waits for whom is a matter of seconds.
+    """
+    daemon = laboratory.configure(STARVED).start()
+    with Crowd(daemon.endpoint, 19) as crowd, never_reading(context, daemon.endpoint), every_core_busy():
+        wait_until("all are known", lambda: daemon.status().publisher.subscribers == 20)
+        daemon.call("start")
+        daemon.wait_until_exhausted()
+        daemon.call("stop")
+        crowd.wait_for_ends(1)
+        assert daemon.status().publisher.dropped > 0, "the one who does not read has missed nothing"
+        assert daemon.end() == 0
+    run = daemon.run(1)
+    assert run.check_closed().state == "finished"
+    assert run.check_ledger().hits == len(run.hits) == STARVED_HITS
+    files = hashlib.blake2b(run.hits.tobytes()).hexdigest()
+    assert [(each.hits, each.missed, each.digest) for each in crowd.members] == [(STARVED_HITS, 0, files)] * 19
 
 
 SUBSCRIPTIONS = (b"hits", b"", b"h", b"hitsss", b"\xff\xfe", b"stat", bytes(range(200)))
