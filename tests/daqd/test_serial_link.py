@@ -17,6 +17,7 @@ from daqd.errors import BoardError, BoardLost, LinkTimeout
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.rfc2217_server import Rfc2217Server
 from tests.daqd.usb_bench import CountingBoard, ask, counted
+from tests.daqd.waiting import DEADLINE_S
 
 
 def make_device(kind: str, folder: Path, baud: int = 0) -> StreamDevice:
@@ -61,39 +62,41 @@ def reopen(link: SerialLink) -> None:
 def test_answers_of_any_length_come_whole(link: SerialLink, length: int) -> None:
     for start in (0, length):
         link.write(ask(length))
-        assert link.read(length, 10) == counted(start, length)
+        assert link.read(length, DEADLINE_S) == counted(start, length)
 
 
 def test_answers_come_in_order_however_they_are_read(link: SerialLink) -> None:
     link.write(ask(1000, 1, 3000))
     lengths = [1, 509, 490, 1, 2048, 952]
-    assert b"".join(link.read(length, 10) for length in lengths) == counted(0, 4001)
+    assert b"".join(link.read(length, DEADLINE_S) for length in lengths) == counted(0, 4001)
 
 
 def test_a_long_question_comes_whole(link: SerialLink) -> None:
     link.write(ask(*[1] * 20_000))
-    assert link.read(20_000, 10) == counted(0, 20_000)
+    assert link.read(20_000, DEADLINE_S) == counted(0, 20_000)
 
 
 def test_a_time_out_says_what_came_and_keeps_none_of_it(link: SerialLink) -> None:
     link.write(ask(600))
-    with pytest.raises(LinkTimeout, match=r"600 of 601 bytes within 0\.3 s") as caught:
+    with pytest.raises(LinkTimeout, match=r"\d+ of 601 bytes within 0\.3 s") as caught:
         link.read(601, 0.3)
-    assert caught.value.partial == counted(0, 600)
+    came = len(caught.value.partial)  # all of them, but where the machine is very busy
+    assert f" {came} of 601 bytes" in f" {caught.value}"
+    assert caught.value.partial == counted(0, came)
     link.write(ask(3))
-    assert link.read(3, 10) == counted(600, 3)
+    assert link.read(603 - came, DEADLINE_S) == counted(came, 603 - came)
 
 
 def test_what_an_earlier_connection_left_is_not_read(device: StreamDevice, tmp_path: Path) -> None:
     first = link_to(device.url, tmp_path)
     first.open()
     first.write(ask(5000))
-    first.read(1, 10)
+    first.read(1, DEADLINE_S)
     first.close()
     second = link_to(device.url, tmp_path)
     second.open()
     second.write(ask(2))
-    assert second.read(2, 10) == counted(5000, 2)
+    assert second.read(2, DEADLINE_S) == counted(5000, 2)
     second.close()
 
 
@@ -101,7 +104,7 @@ def test_one_daemon_for_each_port(device: StreamDevice, link: SerialLink, tmp_pa
     with pytest.raises(BoardError, match=f"is in use by process {os.getpid()}: end that one first"):
         link_to(device.url, tmp_path).open()
     link.write(ask(4))
-    assert link.read(4, 10) == counted(0, 4)
+    assert link.read(4, DEADLINE_S) == counted(0, 4)
     link.close()
     link.close()
     other = link_to(device.url, tmp_path)
@@ -122,19 +125,19 @@ def test_a_port_that_another_program_has(tmp_path: Path) -> None:
 
 def test_unplugged_and_plugged_in_again(device: StreamDevice, link: SerialLink) -> None:
     link.write(ask(4))
-    assert link.read(4, 10) == counted(0, 4)
+    assert link.read(4, DEADLINE_S) == counted(0, 4)
     device.cable.unplug()
     with pytest.raises(BoardLost):
         while True:  # what is lost shows at the latest with the next answer
             link.write(ask(1))
-            link.read(1, 10)
+            link.read(1, DEADLINE_S)
     link.close()
     device.cable.plug_in()
     with pytest.raises(BoardLost, match="not open"):
         link.write(ask(4))
     reopen(link)
     link.write(ask(4))
-    assert link.read(4, 10) == counted(0, 4)  # power-up: it counts from the beginning
+    assert link.read(4, DEADLINE_S) == counted(0, 4)  # power-up: it counts from the beginning
 
 
 def test_unplugging_ends_a_read_that_waits(device: StreamDevice, link: SerialLink) -> None:
@@ -170,17 +173,17 @@ def test_a_port_that_this_user_may_not_open(tmp_path: Path) -> None:
 
 
 def test_the_port_is_paced_as_a_uart_is(tmp_path: Path) -> None:
-    # 2400 bytes at 48 000 bits/s take 0.5 s: less is impossible, more may be the machine's fault.
-    device = make_device("pty", tmp_path, baud=48_000)
+    # 24 000 bytes at 24 000 bits/s take ten seconds: less is impossible, more may be the machine's fault.
+    device = make_device("pty", tmp_path, baud=24_000)
     device.start()
     link = link_to(device.url, tmp_path)
     link.open()
-    link.write(ask(2400))
+    link.write(ask(24_000))
     with pytest.raises(LinkTimeout) as caught:
-        link.read(2400, 0.2)
+        link.read(24_000, 0.2)
     came = len(caught.value.partial)
-    assert came < 2400
-    assert link.read(2400 - came, 10) == counted(came, 2400 - came)
+    assert came < 24_000
+    assert link.read(100, DEADLINE_S) == counted(came, 100)
     link.close()
     device.close()
 
@@ -203,7 +206,7 @@ def test_one_client_after_the_other(tmp_path: Path) -> None:
         link = link_to(device.url, tmp_path)
         link.open()
         link.write(ask(10))
-        assert link.read(10, 10) == counted(10 * index, 10)
+        assert link.read(10, DEADLINE_S) == counted(10 * index, 10)
         link.close()
     device.close()
 
@@ -217,7 +220,7 @@ def test_a_port_that_a_serial_device_server_serves(tmp_path: Path) -> None:
         link.open()
         for start, length in ((0, 4), (4, 20_000)):
             link.write(ask(length))
-            assert link.read(length, 30) == counted(start, length)
+            assert link.read(length, DEADLINE_S) == counted(start, length)
         with pytest.raises(LinkTimeout):
             link.read(1, 0.1)
         device.cable.unplug()
