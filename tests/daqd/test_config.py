@@ -3,6 +3,8 @@
 import itertools
 import os
 import tempfile
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -384,3 +386,11 @@ def test_a_value_of_many_lines_is_one_line_of_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(path)
     assert raised.value.mistakes == ('board.spi_hz: "one??[2Jtwo" is not a number',)
+
+
+def test_a_first_look_needs_little_room_on_the_disk() -> None:
+    """Where five gigabytes are left, a demonstration has no reason to complain."""
+    template = (files("daqd.commands") / "demo.toml").read_text(encoding="utf-8")
+    given = template.format(runtime_dir='"r"', data_dir='"d"', chips=4, rate_hz=2000.0, bind='"tcp://127.0.0.1:*"')
+    disk = Config.model_validate(tomllib.loads(given)).disk
+    assert (disk.warning_mb, disk.critical_mb, disk.warning_hours) == (100.0, 50.0, 0.0)

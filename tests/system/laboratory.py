@@ -86,10 +86,14 @@ class Laboratory:
         return self._subscribers[-1]
 
     def configure(self, settings: Settings | None = None, name: str = "bench") -> "Daemon":
-        """A daemon with its configuration written and nothing started: emulated board, any free port."""
+        """A daemon with its configuration written and nothing started: emulated board, any free port.
+
+        However little room there is on this machine, it is enough, unless `settings` say otherwise.
+        """
         sections: dict[str, dict[str, Any]] = {
             "daq": {"name": name, "data_dir": str(self.folder / "data"), "runtime_dir": str(self.runtime_dir)},
             "board": {"transport": "emulated"},
+            "disk": {"warning_mb": 0.0, "critical_mb": 0.0, "warning_hours": 0.0},
             "stream": {"bind": "tcp://127.0.0.1:*", "catch_up": "tcp://127.0.0.1:*"},
         }
         for section, values in (settings or {}).items():

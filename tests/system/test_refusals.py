@@ -160,5 +160,5 @@ def test_runtime_directory_open_to_others(laboratory: Laboratory) -> None:
     shared.chmod(0o777)
     daemon = laboratory.configure({"daq": {"runtime_dir": str(shared)}})
     refused = laboratory.run("daqd", "run", "-c", daemon.config_path)
-    check_refused(refused, "others could command the board; chmod 700")
+    check_refused(refused, "others could command the board: chmod 700")
     assert not list(Path(shared).iterdir())
