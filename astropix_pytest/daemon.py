@@ -12,8 +12,8 @@ from astropix_pytest.settings import write_config
 from astropix_pytest.source import DEADLINE_S, Source
 from daqd.control import ControlClient
 from protocol.run_record import RunRecord, run_name
-from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.messages import Stat
+from protocol.wire.socket_directories import directory_for_sockets
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
-from daqd.configuration.config import default_runtime_dir, load_config
+from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
@@ -20,6 +20,7 @@ from protocol.version import __version__
 from protocol.wire.endpoints import connectable, is_tcp
 from protocol.wire.key_files import ClientKeys, read_client_keys
 from protocol.wire.messages import Stat
+from protocol.wire.socket_directories import default_runtime_dir
 from protocol.words import counted
 
 _EXAMPLES = """examples:

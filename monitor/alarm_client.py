@@ -1,7 +1,6 @@
 """What a running `apx-sanity` is asked and told: as docs/wire.md, "Control", says."""
 
 import math
-import os
 import time
 import uuid
 from pathlib import Path
@@ -12,21 +11,14 @@ import zmq
 from monitor.errors import AlarmServiceError
 from monitor.receiving.curve import HandshakeWatch, secure_client
 from protocol.errors import MessageError
-from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Request, decode_reply, encode_request
+from protocol.wire.socket_directories import default_runtime_dir
 
 
 def default_control_endpoint(name: str) -> str:
     """`ipc://<runtime directory>/<name>.sanity.ipc`; the directory is that of the daemon of this user."""
-    if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        folder = Path(given)
-    elif user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(user_runtime) / "astropix-daq"
-    else:
-        user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-        folder = directory_for_sockets() / f"astropix-daq-{user}"
-    return f"ipc://{folder / name}.sanity.ipc"
+    return f"ipc://{default_runtime_dir() / name}.sanity.ipc"
 
 
 class RefusedError(AlarmServiceError):

@@ -20,8 +20,8 @@ from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.exit_codes import FAILED, OK
 from protocol.tool.output import drop_output
-from protocol.wire.endpoints import directory_for_sockets
 from protocol.wire.messages import Stat
+from protocol.wire.socket_directories import directory_for_sockets
 
 _START_S = 30.0
 _STOP_S = 20.0

@@ -11,7 +11,7 @@ from typing import Any
 from serial.tools import list_ports
 
 from daqd.commands.firmware import firmware_on
-from daqd.configuration.config import FtdiSection, SerialSection, default_runtime_dir, load_config
+from daqd.configuration.config import FtdiSection, SerialSection, load_config
 from daqd.errors import BoardError
 from daqd.exit_codes import FAILED, OK
 from daqd.process.device_lock import DeviceLock
@@ -19,6 +19,7 @@ from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
 from daqd.transports.link import Link
 from daqd.transports.serial_link import DIALOUT_ADVICE, SerialLink, port_label
+from protocol.wire.socket_directories import default_runtime_dir
 
 EXAMPLES = """examples:
   daqd probe                                       all FTDI devices and serial ports

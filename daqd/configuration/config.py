@@ -4,8 +4,6 @@
 in the file, what is wrong and what is allowed.
 """
 
-import getpass
-import os
 from pathlib import Path
 from typing import Self
 
@@ -37,8 +35,8 @@ from protocol.wire.endpoints import (
     check_control_endpoint,
     check_endpoint,
     check_stream_endpoint,
-    directory_for_sockets,
 )
+from protocol.wire.socket_directories import default_runtime_dir
 
 __all__ = [
     "AcquisitionSection",
@@ -56,11 +54,8 @@ __all__ = [
     "SecuritySection",
     "SerialSection",
     "StreamSection",
-    "default_runtime_dir",
     "load_config",
 ]
-
-RUNTIME_FOLDER = "astropix-daq"
 
 
 class Config(Section):
@@ -147,20 +142,6 @@ class Config(Section):
     def control_endpoint(self) -> str:
         """Endpoint of the control socket: `control.endpoint`, or `ipc://<runtime_dir>/<daq name>.ipc`."""
         return self.control.endpoint or f"ipc://{self.runtime_dir / self.daq.name}.ipc"
-
-
-def default_runtime_dir() -> Path:
-    """The runtime directory of this user, which need not exist yet.
-
-    `$RUNTIME_DIRECTORY` (set by the service manager), else `astropix-daq` in `$XDG_RUNTIME_DIR`, else
-    `astropix-daq-<user>` in the directory for temporary files (`/tmp` where the path of that is too long for sockets).
-    """
-    if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        return Path(given)
-    if user_runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(user_runtime) / RUNTIME_FOLDER
-    user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
-    return directory_for_sockets() / f"{RUNTIME_FOLDER}-{user}"
 
 
 def load_config(path: Path | str) -> Config:

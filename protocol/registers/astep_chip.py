@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from protocol.chips.chip_config import ChipConfig
-from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_setup import ChipSetup, Injection, Method
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
 from protocol.errors import AstepError
 from protocol.registers.astep import RegisterWrite, write_register
@@ -81,10 +81,10 @@ def send_frame(layer: int, frame: bytes, why: str) -> Steps:
     yield from deselect_chips(layer)
 
 
-def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: str) -> Steps:
+def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: Method) -> Steps:
     """Chip ids, configuration and TDAC row 0 (where chips have TDACs) of one layer, by `method`.
 
-    `method`: "shift-register" or "spi". The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
+    The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
     """
     if method == "shift-register":
         yield from shift_into_chips(configuration_bits(chips), LAYER_LOAD[layer], f"layer {layer}: chip configuration")

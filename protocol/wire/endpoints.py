@@ -1,16 +1,11 @@
 """Which addresses a program may listen on, without telling other machines or replacing a file."""
 
 import ipaddress
-import os
 import re
-import tempfile
 from pathlib import Path
 
 MAX_IPC_PATH_BYTES = 107
 """A Unix domain socket's path may be that long (sockaddr_un has 108 bytes with the final zero)."""
-
-_BELOW_BYTES = 48
-"""Of it, what our own directories and names need below a directory for temporary files."""
 
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\[\]/]+):(?P<port>\d{1,5}|\*)")
 
@@ -28,13 +23,6 @@ def is_loopback(host: str) -> bool:
 def is_tcp(endpoint: str) -> bool:
     """Whether it is TCP, where keys may be asked for; who may use an ipc socket, file permissions say."""
     return endpoint.startswith("tcp://")
-
-
-def directory_for_sockets() -> Path:
-    """The directory for temporary files; where its path is too long for sockets below it, `/tmp`, if there is one."""
-    usual, short = Path(tempfile.gettempdir()), Path("/tmp")  # noqa: S108 - what is made there is its user's alone
-    fits = len(os.fsencode(usual)) + _BELOW_BYTES <= MAX_IPC_PATH_BYTES
-    return usual if fits or not short.is_dir() else short
 
 
 def tcp_address(endpoint: str) -> tuple[str, int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daqd.configuration.config import Config, EmulatorSection, default_runtime_dir, load_config
+from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.errors import ConfigError
 from protocol.wire.endpoints import (
     check_control_endpoint,
@@ -19,6 +19,7 @@ from protocol.wire.endpoints import (
     connectable,
     is_loopback,
 )
+from protocol.wire.socket_directories import default_runtime_dir
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
 BOARD = '[board]\ntransport = "emulated"\n'
