@@ -121,12 +121,12 @@ class RunLeftOpen:
 def _read(content: bytes) -> tuple[list[int], int]:
     file = io.BytesIO(content)
     readout_class = FileHeader.from_file(file).readout_class()
-    ids, data_bytes = [], 0
+    begin, ids = file.tell(), []
     while (readout := readout_class.from_file(file)) is not None:
         ids.append(readout.readout_id)
-        data_bytes += len(readout.data())
     assert file.tell() == len(content)
-    return ids, data_bytes
+    # Not what the readouts say of themselves: of what a power cut has made of one, they take the last 0xFF for padding.
+    return ids, len(content) - begin - len(ids) * RECORD_HEAD.size
 
 
 UNKNOWN = Counts(empty_readouts=None, board_bytes=None, padding_bytes=None)

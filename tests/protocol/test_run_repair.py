@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from protocol.readout import RECORD_MARKER
@@ -199,6 +199,7 @@ IMAGES = st.lists(
 @pytest.mark.usefixtures("no_waiting")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(IMAGES, st.integers(0, 400), st.booleans())
+@example(TORN + b"\xff" * 40, 400, False)
 def test_whatever_a_power_cut_leaves_no_byte_is_lost(run: RunLeftOpen, image: bytes, header: int, two: bool) -> None:
     for path in run.directory.iterdir():
         path.unlink()
