@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No example fails for being slow: the machine may be, and nothing is measured here.
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+# No example fails for being slow: the machine may be, and nothing is measured here. The same examples every time: what
+# is green stays green. `make soak` looks for new ones, and for more.
+settings.register_profile("any machine", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")))
+settings.load_profile("soak" if "FUZZ_EXAMPLES" in os.environ else "any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Tests have sockets in their folders, whose paths may be 107 bytes long; pytest needs 80 of them below this one.
 if len(tempfile.gettempdir()) > 25 and Path("/tmp").is_dir():
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
+
+os.umask(os.umask(0o022) | 0o022)  # keys that others may change are refused: those of the tests are not to be such
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The page of `apx-monitor serve` in a real browser: Debian's Chromium, driven by Playwright."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from protocol.wire.endpoints import directory_for_sockets
 from tests.deadline import DEADLINE_S
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
@@ -83,7 +85,9 @@ def chromium(*options: str) -> Iterator[Callable[..., Page]]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *options]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *options],
+            env={**os.environ, "TMPDIR": str(directory_for_sockets())},
         )
 
         def page(width: int, height: int, scheme: str = "light", touch: bool = False) -> Page:
