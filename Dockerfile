@@ -15,7 +15,7 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels .
 RUN pip --python /opt/astropix/bin/python install --no-cache-dir --no-compile --no-deps wheels/*.whl
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --create-home --uid 990 daq && install -d -o daq -m 0700 /run/astropix-daq /keys /keys/daqd /keys/reader && install -d -o daq /data /alarms /run/apx-sanity /keys/page && chmod 0755 /keys
+RUN useradd --system --create-home --uid 990 daq && install -d -o daq -m 0700 /run/astropix-daq /keys /keys/daqd /keys/reader /keys/operator && install -d -o daq /data /alarms /run/apx-sanity /keys/page && chmod 0755 /keys
 COPY --from=build /opt/astropix /opt/astropix
 ENV PATH=/opt/astropix/bin:$PATH RUNTIME_DIRECTORY=/run/astropix-daq PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER daq

@@ -4,8 +4,11 @@
 #   daqd/    the daemon's pair, and in clients/ who may read its stream
 #   reader/  the pair of page and sanity checker, and the daemon's public key
 #   page/    the token that the page wants, of browsers and of Prometheus
+#
+# and for each further name, NAME/ with a token.
 set -eu
 cd "$1"
+shift
 
 [ -e daqd/daqd.key ] || daqctl keygen daqd --dir daqd
 [ -e reader/reader.key ] || daqctl keygen reader --dir reader
@@ -13,7 +16,9 @@ mkdir -p daqd/clients
 cp reader/reader.key daqd/clients/
 cp daqd/daqd.key reader/
 
-if [ ! -e page/token ]; then
-    python -c "import secrets; print(secrets.token_urlsafe(24))" > page/token.new
-    mv page/token.new page/token
-fi
+for name in page "$@"; do
+    if [ ! -e "$name/token" ]; then
+        python -c "import secrets; print(secrets.token_urlsafe(24))" > "$name/token.new"
+        mv "$name/token.new" "$name/token"
+    fi
+done

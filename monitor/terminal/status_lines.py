@@ -90,11 +90,13 @@ def facts(summary: MonitorSummary) -> list[Text]:
 
 def _rates(summary: MonitorSummary) -> Text:
     stat = summary.stat
+    now = summary.silent_s is None  # else nobody knows how fast
+    board = [] if stat is None or not stat.rates.bytes_hz else _named("board", scaled(stat.rates.bytes_hz, "B/s"))
     return _line(
         ("rates   ", "dim italic"),
-        *_named("hits", f"{scaled(summary.hits_hz, 'Hz')} ({grouped(summary.hits)})"),
-        *_named("readouts", f"{scaled(summary.readouts_hz, 'Hz')} ({grouped(summary.readouts)})"),
-        *(_named("board", scaled(stat.rates.bytes_hz, "B/s")) if stat is not None and stat.rates.bytes_hz else []),
+        *_named("hits", f"{scaled(summary.hits_hz, 'Hz') if now else '-'} ({grouped(summary.hits)})"),
+        *_named("readouts", f"{scaled(summary.readouts_hz, 'Hz') if now else '-'} ({grouped(summary.readouts)})"),
+        *(board if now else []),
     )
 
 

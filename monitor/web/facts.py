@@ -68,16 +68,17 @@ def _file_name(path: str) -> str:
 
 def _tiles(summary: MonitorSummary) -> list[Fact]:
     missed = summary.counters["missed_readouts"]
+    now = summary.silent_s is None  # else nobody knows how fast
     tiles: list[Fact] = [
         ("hits", grouped(summary.hits), ""),
-        ("hit rate", scaled(summary.hits_hz, "Hz"), ""),
+        ("hit rate", scaled(summary.hits_hz, "Hz") if now else "-", ""),
         ("readouts", grouped(summary.readouts), ""),
-        ("readout rate", scaled(summary.readouts_hz, "Hz"), ""),
+        ("readout rate", scaled(summary.readouts_hz, "Hz") if now else "-", ""),
         ("missed readouts", grouped(missed), _bad_if(missed)),
     ]
     if summary.stat is not None:
         stat = summary.stat
-        tiles.append(("from the board", scaled(stat.rates.bytes_hz, "B/s") if summary.silent_s is None else "-", ""))
+        tiles.append(("from the board", scaled(stat.rates.bytes_hz, "B/s") if now else "-", ""))
         tiles.append(("time to full", _time_to_full(stat), _disk_level(stat)))
     return tiles
 
@@ -96,7 +97,6 @@ def _run(summary: MonitorSummary) -> list[Fact]:
         if (readouts := stat.counts.get("readouts")) and "readout_bytes" in stat.counts:
             rows.append(("mean readout", scaled(stat.counts["readout_bytes"] / readouts, "B"), ""))
     if record is not None:
-        rows += [("comment", record.comment, "")] if record.comment else []
         rows += [("gaps", grouped(len(record.gaps)), "warning")] if record.gaps else []
         rows += [("ended", record.end_reason or record.state, "")] if summary.ended else []
     return rows

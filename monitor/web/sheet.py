@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh import plotting
 from bokeh.models import (
+    BasicTickFormatter,
     ColorMapper,
     ColumnDataSource,
     DataRange1d,
@@ -106,7 +107,10 @@ class Sheet:
         log = self.style.scale == "log"
         y_range = DataRange1d(only_visible=True) if log else DataRange1d(start=0)
         axis = "log" if log else "linear"
-        return self.figure(x, self.counted, hover=hover, y_axis_type=axis, y_range=y_range, **options)
+        plot = self.figure(x, self.counted, hover=hover, y_axis_type=axis, y_range=y_range, **options)
+        if not log:
+            plot.yaxis.formatter = BasicTickFormatter(power_limit_high=7)  # 150000 is read sooner than 1.500e+5
+        return plot
 
     def histogram(self, plot: plotting.figure, source: ColumnDataSource, left: str, right: str, top: str) -> None:
         """Bars, with a line around that alone says how far the axis goes: a logarithm of nothing has no place."""

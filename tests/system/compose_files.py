@@ -12,6 +12,7 @@ from tests.system.free_ports import free_ports
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 USB = REPOSITORY / "docker-compose.usb.yml"
+OPERATOR = REPOSITORY / "docker-compose.operator.yml"
 
 OWN_PROGRAMS = ("daqd", "daqctl", "apx", "apx-monitor", "apx-sanity")
 

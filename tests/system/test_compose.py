@@ -26,7 +26,7 @@ from monitor.sanity.alarms.alarm_commands import build_parser as alarms_parser
 from monitor.sanity.cli import build_parser as sanity_parser
 from monitor.sanity.configuration import load_configuration
 from tests.conftest import REPOSITORY
-from tests.system.compose_files import COMPOSE, OWN_PROGRAMS, USB, Here, load, mounts, services
+from tests.system.compose_files import COMPOSE, OPERATOR, OWN_PROGRAMS, USB, Here, load, mounts, services
 from tests.system.laboratory import Laboratory
 from tests.system.processes import DEADLINE_S, wait_until
 from tests.system.programs import program_path
@@ -52,7 +52,7 @@ def health_command(service: dict[str, Any]) -> list[str]:
 def own_commands() -> list[list[str]]:
     """Everything that containers are told to run of ours, health checks included."""
     commands = []
-    for service in itertools.chain(*(load(path)["services"].values() for path in (COMPOSE, USB))):
+    for service in itertools.chain(*(load(path)["services"].values() for path in (COMPOSE, USB, OPERATOR))):
         commands += [service["command"]] if "command" in service else []
         commands += [health_command(service)] if "healthcheck" in service else []
     return [words for words in commands if words[0] in OWN_PROGRAMS]
@@ -71,7 +71,7 @@ def expressions() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, USB]], ids=["emulated", "usb"])
+@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, USB], [COMPOSE, OPERATOR]], ids=["emulated", "usb", "operator"])
 def test_the_compose_file_is_valid(files: list[Path]) -> None:
     program = shutil.which("docker-compose")
     if program is None:
@@ -85,6 +85,25 @@ def test_the_compose_file_is_valid(files: list[Path]) -> None:
 def test_the_programs_take_their_arguments(words: list[str]) -> None:
     special = " ".join(words[:2]) in PARSERS
     PARSERS[" ".join(words[:2]) if special else words[0]]().parse_args(words[1:])
+
+
+def operated(service: str) -> list[str]:
+    """What the command of a service has more where there is an operator."""
+    usual, command = services()[service]["command"], load(OPERATOR)["services"][service]["command"]
+    assert command[: len(usual)] == usual
+    return list(command[len(usual) :])
+
+
+def test_only_the_page_sees_the_token_of_the_operator_and_only_where_it_is_wanted() -> None:
+    volume = "keys-operator"
+    assert volume not in COMPOSE.read_text()
+    seen = {name: each["volumes"] for name, each in load(OPERATOR)["services"].items()}
+    assert seen == {"keys": [f"{volume}:/keys/operator"], "monitor": [f"{volume}:/keys/operator:ro"]}
+    assert operated("keys") == ["operator"]
+    assert "--operator-token-file=/keys/operator/token" in operated("monitor")
+    control = load_configuration(REPOSITORY / "config" / "compose" / "sanity.toml").file.control_endpoint
+    assert f"--alarm-control={control}" in operated("monitor")
+    assert re.search(r"install .* /keys/operator\b", (REPOSITORY / "Dockerfile").read_text())
 
 
 def test_what_every_service_has() -> None:
@@ -169,7 +188,16 @@ class Containers:
     def __init__(self, laboratory: Laboratory) -> None:
         self._laboratory = laboratory
         self.here = Here.at(laboratory.runtime_dir / "containers")
-        for name in ("run/astropix-daq", "run/apx-sanity", "keys/daqd", "keys/reader", "keys/page", "data", "alarms"):
+        for name in (
+            "run/astropix-daq",
+            "run/apx-sanity",
+            "keys/daqd",
+            "keys/reader",
+            "keys/page",
+            "keys/operator",
+            "data",
+            "alarms",
+        ):
             (self.here.folder / name).mkdir(parents=True, mode=0o700)
         shutil.copytree(REPOSITORY / "config", self.here.folder / "config")
         for path in (self.here.folder / "config" / "compose").glob("*.toml"):
@@ -208,6 +236,20 @@ class Containers:
         folder = self.here.folder / directory
         return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
+    def acknowledge(self, alarm: str, token: str, operator: str) -> str:
+        """From the page; what it says to that."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.here.ports['8050']}/alarms/ack",
+            json.dumps({"id": alarm}).encode(),
+            {"Authorization": f"Bearer {token}", "X-Operator-Token": operator, "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310 - http, see above
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+
     def metrics(self, token: str | None) -> str:
         """As Prometheus asks for them."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.here.ports['8050']}/metrics")
@@ -241,12 +283,12 @@ def test_what_runs_in_the_containers(containers: Containers) -> None:
 
     And Prometheus finds each name that the dashboard and the alert rules ask it for.
     """
-    assert containers.run(services()["keys"]["command"]).returncode == 0
+    assert containers.run([*services()["keys"]["command"], *operated("keys")]).returncode == 0
     assert not containers.healthy("daqd")
     daqd = containers.start("daqd")
     containers.wait_until_healthy("daqd")
     assert not containers.healthy("monitor")
-    monitor = containers.start("monitor")
+    monitor = containers.start("monitor", *operated("monitor"))
     containers.wait_until_healthy("monitor")
     assert not containers.healthy("sanity")
     sanity = containers.start("sanity")
@@ -258,6 +300,10 @@ def test_what_runs_in_the_containers(containers: Containers) -> None:
     assert scrape["authorization"] == {"type": "Bearer", "credentials_file": "/keys/page/token"}
     with pytest.raises(urllib.error.HTTPError, match="403"):
         containers.metrics(None)
+
+    operator = containers.files("keys/operator")["token"].strip()
+    assert "no alarm is nothing" in containers.acknowledge("nothing", token, operator), "asked of the checker"
+    assert "no alarm is" not in containers.acknowledge("nothing", token, token)
 
     asked = expressions()
     assert len(asked) > 30

@@ -265,6 +265,8 @@ def test_a_dead_daemon_and_its_alarm(laboratory: Laboratory) -> None:
         assert page.text("#trouble") == "the daemon is silent; when it was last heard it was running"
         page.wait_for("an alarm", lambda: page.tab.locator("#alarms .alarm.critical").count() == 1)
         page.wait_for("the title tells it", lambda: page.tab.title().startswith("1 critical · no data for"))
+        assert page.text("#worst").startswith("silence: no state for")
+        assert page.tile("hit rate") == "-", "nobody knows it"
         page.tab.click("#badge")
 
         button = page.tab.locator("#alarms button.ack")
@@ -281,6 +283,7 @@ def test_a_dead_daemon_and_its_alarm(laboratory: Laboratory) -> None:
         page.tab.keyboard.press("Enter")
         page.wait_for("it is acknowledged", lambda: "acknowledged" in page.text("#alarms .alarm .quiet"))
         page.wait_for("nobody is called", lambda: not page.tab.locator("#badge").is_visible())
+        assert not page.tab.locator("#worst").is_visible()
         page.tab.click("#alarms button.silence")
         page.wait_for("it is silenced", lambda: "silenced" in page.text("#alarms .alarm .quiet"))
         assert (

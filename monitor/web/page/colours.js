@@ -18,7 +18,7 @@ export function scale_of(arrays, log, full) {
   return {low, high: high > low ? high : 2 * low, beyond: number - within, most};
 }
 
-const shortly = (value) => value >= 1000 || Number.isInteger(value) ? Math.round(value).toLocaleString("en").replaceAll(",", " ") : value.toPrecision(3);
+const shortly = (value) => value >= 1000 || Number.isInteger(value) ? Math.round(value).toLocaleString("en").replaceAll(",", " ") : String(Number(value.toPrecision(3)));
 
 // The legend of a map: `ramp` where the figure has no bar of its colours.
 export function show_scale(place, {low, high, beyond, most}, {palette, over, ramp}) {

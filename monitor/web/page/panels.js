@@ -106,6 +106,10 @@ export function show_alarms({trouble, alarms}, act) {
   say(badge, short);
   look(badge, `pill ${short.includes("critical") ? "bad" : "warning"}`);
   badge.hidden = !short;
+  // The worst come first. Who passes by reads what it is, not only that there is something.
+  const worst = document.getElementById("worst"), first = alarms.find((alarm) => !alarm.acknowledged && alarm.level !== "ok");
+  worst.hidden = !first;
+  say(worst, first ? `${first.id}: ${first.text} → ${first.advice}` : "");
   say(said, trouble || (alarms.length ? "" : "no alarms"));
   look(said, `said ${trouble ? "quiet" : "good"}`);
   keep(document.querySelector("#alarms .body"), alarms, ({id}) => id, (alarm) => alarm_box(alarm, act), update_alarm);
@@ -137,9 +141,8 @@ function update_alarm(box, alarm) {
   const [head, text, since, advice] = box.children;
   look(box, `alarm ${alarm.level}${alarm.acknowledged || alarm.silenced ? " calm" : ""}`);
   const marks = ["latched", "acknowledged", "silenced"].filter((mark) => alarm[mark]);
-  if (alarm.figures) marks.unshift(alarm.figures);
   say(head, `${alarm.level === "ok" ? `over (was ${alarm.worst})` : alarm.level} ${alarm.id}`);
-  say(text, alarm.text);
+  say(text, alarm.figures ? `${alarm.text} [${alarm.figures}]` : alarm.text);
   say(since, `since ${time(alarm.since_ns)} UTC${marks.length ? ` · ${marks.join(", ")}` : ""}`);
   say(advice, alarm.advice);
   for (const button of box.querySelectorAll("button")) {
