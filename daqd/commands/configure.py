@@ -23,6 +23,7 @@ from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
 from protocol.registers import astep, gecco
 from protocol.registers.gecco_cards import shown_voltages
+from protocol.words import counted
 
 CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml
@@ -160,7 +161,7 @@ def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
 
 def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
     told = setup.describe()
-    chips = f"{len(setup.chips)} chip{'s' if len(setup.chips) > 1 else ''}, AstroPix {setup.version}"
+    chips = f"{counted(len(setup.chips), 'chip')}, AstroPix {setup.version}"
     print(f"board      {result['board']} over {result['transport']}, {chips}")
     print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
     on_chips = ", ".join(f"{value:.1f}" for value in told["threshold_mv"]["chips"])
