@@ -158,6 +158,13 @@ def test_a_clock_that_was_set_back_overwrites(back_s: float) -> None:
     assert all(rate == 1 for second, rate in hits.items() if second < np.floor(from_s))
 
 
+def test_a_clock_that_was_set_back_takes_nothing_of_what_was_before() -> None:
+    fed = Fed(begin_s=0.0)((0, 9), *((number, number + 0.5, 1) for number in range(10)))
+    fed((10, 10), (10, 4.5, 3))
+    fed.series.pass_until(at(7))
+    assert fed.hits() == {0: 1, 1: 1, 2: 1, 3: 1, 4: 4, 5: 0, 6: 0}
+
+
 def test_a_clock_that_was_in_the_future_for_a_moment_does_no_lasting_harm() -> None:
     fed = Fed()((0, 0), (0, 0.0, 1))((1, 1), (1, 1e9, 1))((2, 2), (2, 2.0, 1))
     for number in range(3, 10):

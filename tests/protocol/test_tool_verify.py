@@ -143,6 +143,14 @@ def test_a_lone_file(tmp_path: Path, capsys: Capture) -> None:
     assert verify(path, capsys, 0)["copy.apx"]["first_readout"] == 15
 
 
+def test_a_file_that_is_missing_is_told_once(run: RunLeftOpen, capsys: Capture) -> None:
+    """And not that what is left does not add up to what the record counts."""
+    run.path(1).unlink()
+    said = verify(run.directory, capsys, 1)
+    missing = "error: run_000007_0001.apx is missing, with 5 readouts: look for a copy"
+    assert findings(said["run_000007"]) == [missing]
+
+
 def test_files_that_are_missing_or_too_many(run: RunLeftOpen, capsys: Capture) -> None:
     run.path(1).rename(run.path(2))
     (run.directory / "notes.txt").write_text("mine")
