@@ -132,8 +132,8 @@ class ReplayView:
         self._file = path.open("rb", buffering=0)
         try:
             (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
-            self.description = ReplayDescription.from_bytes(self._file.read(length))
-        except (struct.error, KeyError, TypeError) as error:
+            self.description = ReplayDescription.from_bytes(self._file.read(min(length, path.stat().st_size)))
+        except (struct.error, ValueError, KeyError, TypeError) as error:
             self.close()
             raise ValueError(f"{path} does not tell of a replay: {error}") from None
         self._begin = _LENGTH.size + length
