@@ -249,7 +249,7 @@ def _replay(args: argparse.Namespace) -> int:
     take_all_descriptors()
     set_up_logging(LogSection())
     if args.insecure:
-        log.warning("--insecure: every machine that reaches %s can read it", args.bind)
+        log.warning("--insecure: every machine that reaches %s, or the past beside it, can read it", args.bind)
     security = SecuritySection(server_key=str(args.server_key), client_keys=str(args.client_keys)) if keyed else None
     options = ReplayOptions(
         files=tuple(args.files),

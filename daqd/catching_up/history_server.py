@@ -95,7 +95,7 @@ class HistoryServer:
             self.close()
             raise HistoryError(
                 f"cannot answer at {endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(endpoint)}; end that, or "
-                'choose another stream.catch_up, or "" for none'
+                'choose another stream.catch_up (--catch-up of a replay), or "" for none'
             ) from error
         self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

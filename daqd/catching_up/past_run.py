@@ -40,7 +40,8 @@ class PastRun:
     """Reads `run` from readout `first` on. `work` does a bounded piece; `take` gives what is there.
 
     The ledger of `decoder` is that of what was decoded, complete where that began with readout 0 and the run is over.
-    `ValueError` where nobody knows the kind of its readouts; `OSError` from `work` as the disk gives it.
+    `ValueError` where nobody knows the kind of its readouts; `OSError` from `work` as the disk gives it, and where ids
+    go back.
     """
 
     def __init__(self, run: ArchivedRun, index: RunIndex, first: int) -> None:
@@ -55,6 +56,7 @@ class PastRun:
         self._waiting_hits = 0
         self._read_to = first - 1
         self._beyond = -1
+        self._last_id = -1
         self._ended = False
         self._exhausted = False
         self._found = False
@@ -140,6 +142,7 @@ class PastRun:
         self.close()
         self._follower = self.run.follow(place)
         self._ended = self._exhausted = False
+        self._last_id = -1
 
     def _settle(self) -> Generator[None, None, bool]:
         """Read on until the state of the decoder is certain; false where that would be beyond the first readout."""
@@ -178,6 +181,7 @@ class PastRun:
         self._exhausted = not events and self._follower.wait_s() is None
 
     def _decode(self, block: ReadoutBlock) -> None:
+        self._check_order(block)
         self._keep(self._decoder.decode(block))
         if len(block) and self._from_begin:
             # Recordings can begin with any readout: what is before it is not covered, on the stream neither.
@@ -187,6 +191,15 @@ class PastRun:
             self._read_to = max(self._read_to, int(block.readout_id[-1]))
         if block.data:  # without bytes, a readout does not tell that the one before it was not the last
             self._beyond = int(block.readout_id[np.searchsorted(block.offsets, len(block.data)) - 1])
+
+    def _check_order(self, block: ReadoutBlock) -> None:
+        """That the ids do not go back, as other programs may have written them: they are what one asks by."""
+        ids = block.readout_id
+        if not len(ids):
+            return
+        if int(ids[0]) < self._last_id or bool(np.any(ids[1:] < ids[:-1])):
+            raise OSError(f"its readout ids go back, somewhere between {ids[0]} and {ids[-1]}")
+        self._last_id = int(ids[-1])
 
     def _keep(self, hits: HitTable) -> None:
         if len(hits) and int(hits["readout_id"][0]) < self._first:

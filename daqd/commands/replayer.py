@@ -102,7 +102,7 @@ class Replayer:
     def _answer(self, beside: contextlib.ExitStack, runs: list[RecordedRun], stream: Stream) -> None:
         """Have the past answered for, before there is one."""
         options = self._options
-        bind = _beside(options.bind) if options.catch_up is None else options.catch_up
+        bind = past_beside(options.bind) if options.catch_up is None else options.catch_up
         if not bind:
             return
         try:
@@ -202,7 +202,7 @@ class Replayer:
                 signal.signal(number, handler)
 
 
-def _beside(bind: str) -> str:
+def past_beside(bind: str) -> str:
     """Where the past is by default, for a stream at `bind`: the next port, or a path beside its own."""
     at, _, port = bind.rpartition(":")
     if not at.startswith("tcp://"):

@@ -102,6 +102,7 @@ def _describe(pid: int, proc: Path) -> str:
     if ours is not None:
         daq = next((word.removeprefix("--daq=") for word in words if word.startswith("--daq=")), "")
         whose = f"of the daemon {daq!r}" if daq else "of another daemon"
+        whose = "of a replay" if any(word.startswith("--replay=") for word in words) else whose
         return f"{'the publisher' if ours['publisher'] else 'the catch-up service'} {whose} (process {pid})"
     programs = [Path(word).name for word in words[:3]]
     for name in ("daqd", "daqctl"):

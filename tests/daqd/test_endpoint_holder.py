@@ -58,6 +58,7 @@ def test_a_foreign_program_at_a_port(family: str, address: str) -> None:
     [
         (["daqd.publishing.publish", "--daq=first"], "the publisher of the daemon 'first'"),
         (["daqd.catching_up.history"], "the catch-up service of another daemon"),
+        (["daqd.catching_up.history", "--replay=x"], "the catch-up service of a replay"),
     ],
 )
 def test_ours(argv: list[str], expected: str) -> None:

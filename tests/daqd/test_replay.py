@@ -209,11 +209,14 @@ def test_which_files_are_one_run(tmp_path: Path) -> None:
     ours = [file(f"o{number}.apx", run=5, daq="b", file=number) for number in range(3)]
     other_run = file("p.apx", run=6, daq="b")
     other_daq = file("q.apx", run=5, daq="c")
+    other_time = [file(f"t{number}.apx", run=5, daq="b", file=number, begin_ns=number // 2) for number in range(4)]
     foreign = file("f.apx", comment="no run number")
     assert runs_and_files(*ours) == [(5, 3)]
     assert runs_and_files(*ours, other_run) == [(5, 3), (6, 1)]
     assert runs_and_files(ours[0], other_run, ours[1]) == [(5, 1), (6, 1), (5, 1)]
     assert runs_and_files(ours[0], other_daq, ours[1]) == [(5, 1), (5, 1), (5, 1)]
+    assert runs_and_files(*other_time) == [(5, 2), (5, 2)]
+    assert runs_and_files(ours[0], ours[1], ours[0], ours[2], ours[2]) == [(5, 2), (5, 2), (5, 1)]
     assert runs_and_files(foreign) == [(1, 1)]
     assert runs_and_files(ours[0], foreign, foreign, ours[1]) == [(5, 1), (2, 1), (3, 1), (5, 1)]
 
@@ -272,6 +275,17 @@ def test_again_and_again(replay: MakeReplay, tmp_path: Path) -> None:
     assert len(begins) >= 6
     assert readouts_of(events)[:15] == READOUTS[:5] * 3
     assert not feed.exhausted
+
+
+def test_a_number_that_comes_again_is_another_pass(replay: MakeReplay, tmp_path: Path) -> None:
+    """Run, pass and readout name a hit: also where two set-ups have counted their runs from 1."""
+    files = [
+        write(tmp_path / f"{place}.apx", READOUTS[:2], run=run, daq=daq)
+        for place, (run, daq) in enumerate([(1, "a"), (2, "a"), (1, "b"), (3, "b"), (2, "b"), (2, "a")])
+    ]
+    events = poll_all(replay(*files))
+    begins = [(event.record.run, event.pass_) for event in events if isinstance(event, RunBegan)]
+    assert begins == [(1, 1), (2, 1), (1, 2), (3, 2), (2, 2), (2, 3)]
 
 
 def test_a_loop_over_nothing_ends(replay: MakeReplay, tmp_path: Path) -> None:

@@ -258,6 +258,15 @@ def test_a_recording_that_its_daemon_finishes_and_one_that_grows(tmp_path: Path)
         assert len(stage.sent(7, 1))
 
 
+@pytest.mark.parametrize("files", [READOUTS[:20] + READOUTS[10:30], READOUTS[20:40] + READOUTS[:1]])
+def test_readout_ids_that_go_back_are_no_past(tmp_path: Path, files: list[Readout]) -> None:
+    """Of a file that another program has written: what cannot be asked for is refused, and nobody asks without end."""
+    with Stage([write(tmp_path / "a.apx", files, run=7)]) as stage:
+        play(stage)
+        with pytest.raises(OSError, match="its readout ids go back"):
+            stage.ask(7)
+
+
 def test_files_that_are_gone(tmp_path: Path) -> None:
     files = two_files(tmp_path)
     with Stage(files) as stage:

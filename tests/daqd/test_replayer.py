@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daqd.commands.replayer import Replayer, ReplayOptions
-from daqd.following.recorded_runs import ReplayError
+from daqd.children.child_process import ChildError
+from daqd.commands.replay_past import ReplayPast
+from daqd.commands.replayer import Replayer, ReplayOptions, past_beside
+from daqd.configuration.config import SecuritySection
+from daqd.following.recorded_runs import ReplayError, recorded_runs
+from daqd.following.replay_progress import ReplayProgress
 from daqd.publishing.stream import Stream, StreamError
 from protocol.decode import StreamDecoder
 from protocol.hit import HitTable
@@ -166,6 +170,35 @@ def test_signals_end_it_in_order(tmp_path: Path, recorded: Path, number: signal.
         assert Replayer(options(tmp_path, path, **given)).run() == 0
         helper.join(DEADLINE_S)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("bind", "past"),
+    [
+        ("tcp://127.0.0.1:5556", "tcp://127.0.0.1:5557"),
+        ("tcp://[::1]:5556", "tcp://[::1]:5557"),
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*"),
+        ("tcp://127.0.0.1:65535", "tcp://127.0.0.1:*"),
+        ("ipc:///run/a:7", "ipc:///run/a:7.past"),
+    ],
+)
+def test_where_the_past_is_by_default(bind: str, past: str) -> None:
+    assert past_beside(bind) == past
+
+
+def test_an_address_of_the_past_that_is_taken(tmp_path: Path, recorded: Path) -> None:
+    """One that was asked for has to be had, another is found otherwise."""
+    with Stream("tcp://127.0.0.1:*", "x", 1) as taken:
+        with pytest.raises(ChildError, match=f"did not start at {taken.endpoint}"):
+            Replayer(options(tmp_path, recorded, wait_for=0, catch_up=taken.endpoint)).run()
+        with (
+            ReplayProgress(1, None, recorded_runs([recorded])) as progress,
+            ReplayPast(taken.endpoint, progress.path, SecuritySection(), any_port=True) as past,
+        ):
+            past.wait_until_ready(lambda: False)
+            assert past.endpoint.startswith("tcp://127.0.0.1:")
+            assert past.endpoint != taken.endpoint
+            assert not past.asked_within(DEADLINE_S)
 
 
 def test_what_cannot_be_replayed(tmp_path: Path, recorded: Path) -> None:
