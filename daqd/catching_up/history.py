@@ -74,8 +74,9 @@ class HistoryProcess:
                 self._end.take()
             if self._end.ended:
                 return
-            asked = self._server.take_requests()
-            if (asked or self._server.busy) and not self._tell_asked(time.monotonic()):
+            before = self._server.requests
+            self._server.take_requests()
+            if (self._server.requests > before or self._server.busy) and not self._tell_asked(time.monotonic()):
                 return
             if self._server.busy:
                 self._server.work()

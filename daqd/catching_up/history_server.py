@@ -76,10 +76,12 @@ class HistoryServer:
 
     One thread: `take_requests` and `work` in turn, both return soon. A client gets only what it asks for, so one that
     does not read holds nobody up; where it was is remembered for a while, and found again in the files if it is not.
+    `requests`: how many have come.
     """
 
     def __init__(self, endpoint: str, archive: Archive, keys: ServerKeys | None = None) -> None:
         self._archive = archive
+        self.requests = 0
         self._waiting: deque[_Waiting] = deque()
         self._sessions: OrderedDict[tuple[bytes, Hashable, int], tuple[float, PastRun]] = OrderedDict()
         self._indices: OrderedDict[Hashable, RunIndex] = OrderedDict()
@@ -118,15 +120,15 @@ class HistoryServer:
         """Whether there is something to work on."""
         return bool(self._waiting)
 
-    def take_requests(self) -> int:
-        """Read what has come; refuse at once what cannot be answered. How many these were."""
-        for number in range(_MOST_AT_ONCE):
+    def take_requests(self) -> None:
+        """Read what has come; refuse at once what cannot be answered."""
+        for _ in range(_MOST_AT_ONCE):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return number
+                return
+            self.requests += 1
             self._take(tuple(frames[:-1]), frames[-1])
-        return _MOST_AT_ONCE
 
     def _take(self, envelope: tuple[bytes, ...], frame: bytes) -> None:
         if not 1 <= len(envelope) < _MOST_FRAMES:
