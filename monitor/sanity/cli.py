@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from monitor.sanity.configuration_sections import StreamSection
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import once
 from monitor.sanity.recorded.report import Report
+from monitor.sanity.stuck import ended_when_stuck
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.tool.output import drop_output
 from protocol.words import counted
@@ -199,12 +200,18 @@ def check_stream(arguments: argparse.Namespace) -> int:
             service = stack.enter_context(AlarmService(configuration, report.announce))
         chips = arguments.chips or (None if configuration is None else configuration.file.detector.chips)
         checks = LiveChecks(limits_of(arguments, configuration), time.monotonic(), chips)
-        checked = _follow(arguments, client, report, service, checks)
+        own = configuration is not None and configuration.own_checks
+        turn = stack.enter_context(ended_when_stuck()) if own else _no_turn
+        checked = _follow(arguments, client, report, service, checks, turn)
     if service is not None and service.undelivered:
         print(f"apx-sanity: {counted(service.undelivered, 'alarm')} could not be sent before the end", file=sys.stderr)
     report.alarmed = service is not None and service.alarmed
     report.finish(checked)
     return report.exit_code
+
+
+def _no_turn() -> None:
+    """The checks of this package keep nobody waiting."""
 
 
 def _client(arguments: argparse.Namespace, configuration: SanityConfiguration | None) -> StreamClient:
@@ -232,8 +239,9 @@ def _follow(
     report: Report,
     service: AlarmService | None,
     checks: LiveChecks,
+    turn: Callable[[], None],
 ) -> dict[str, int]:
-    """Check what comes until the end; what was checked."""
+    """Check what comes until the end; what was checked. `turn`: told of each."""
     began = now = time.monotonic()
     end = None if arguments.duration_s is None else began + arguments.duration_s
 
@@ -248,6 +256,7 @@ def _follow(
     while not client.interrupted and (end is None or now < end):
         event = client.receive(_TICK_S if end is None else min(_TICK_S, end - now))
         now = time.monotonic()
+        turn()
         if event is not None:
             note(checks.feed(event, now))
             if service is not None:
