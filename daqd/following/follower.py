@@ -114,16 +114,20 @@ class Follower(Feed):
     def _begin(self) -> list[FeedEvent]:
         self._more = False
         later = [run for run in self._store.runs() if run > self._last_run]
-        position, self._resume = self._resume, None
+        position = self._resume
         run = position.run if position is not None else next(iter(later), None)
         if run is None:
             return []
         try:
             record = self._store.read_record(run)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and run > self._settled_run and later in ([], [run]):
+                raise  # it goes on, and none waits behind it: perhaps it can be read the next time
+            self._resume = None
             self._last_run = run
             self._more = True
             return [Complaint(f"run {run} is not on the stream: {error}")]
+        self._resume = None
         if record is None:
             if run <= self._settled_run or later[-1:] > [run]:
                 self._last_run = run  # whoever claimed the number did not live to begin the run

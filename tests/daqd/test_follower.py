@@ -1,11 +1,13 @@
 """The follower: every readout once and in order, whatever the moment at which it looks."""
 
+import errno
 import os
 import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -316,6 +318,28 @@ def test_a_record_that_is_a_directory_is_told_and_passed(store: RunStore, follow
     RunOnDisk(store, 2).write_all([READOUTS[:2]])
     events = poll_all(follow())
     assert kinds(events) == ["complaint", "begin", "readouts", "end"]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_is_not_missed_because_the_disk_refuses_its_record_for_a_moment(
+    store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    run = RunOnDisk(store, 1)
+    run.begin(READOUTS[:3])
+    options: dict[str, Any] = {}
+    if resumed:
+        first = follow()
+        poll_all(first)
+        options = {"after_run": 1, "position": first.position}
+        run.append_readouts(READOUTS[3:5])
+    follower = follow(**options)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "read_record", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        events = poll_all(follower)
+        events += poll_all(follower)
+    events += poll_all(follower)
+    assert kinds(events) == ["complaint", "begin", "readouts"]
+    assert readouts_of(events) == (READOUTS[3:5] if resumed else READOUTS[:3])
 
 
 def test_a_record_that_cannot_be_read_for_a_moment_is_read_later(store: RunStore, follow: Follow) -> None:
