@@ -83,8 +83,9 @@ class FrameReader:
 
     def settle(self) -> None:
         """Take all answers that are owed; nothing else may be asked before. What they hold is kept for `poll`."""
-        while self._asked:
-            self._ready.append(self._next_answer())
+        with suppress(BoardAnswerError):  # an answer that does not come is looked for below
+            while self._asked:
+                self._ready.append(self._next_answer())
         self._resynchronise()
 
     def _resynchronise(self) -> None:

@@ -154,6 +154,36 @@ def test_a_stop_loses_nothing_that_was_asked_for() -> None:
     assert decoder.ledger.dropped == 0
 
 
+def test_a_stop_loses_nothing_that_comes_late() -> None:
+    bench = AstepBench(
+        {"readout_bytes": 1400, "queue_ahead": 8}, {"rate_hz": "max", "hits_limit": 5000, "fifo_bytes": 20_000}
+    )
+    bench.run()
+    first = bench.board.read_readout(1.0)
+    assert first is not None
+    readouts = [first.data]
+    bench.link._answers.append((bench.clock.now + 1.1, bytes(bench.link._arrived)))
+    bench.link._arrived.clear()
+    bench.board.stop()
+    while (readout := bench.board.read_readout(0)) is not None:
+        readouts.append(readout.data)
+    table, decoder = bench.decode(readouts)
+    assert len(table) == bench.source.hits_sent
+    assert decoder.ledger.dropped == 0
+
+
+def test_a_stop_says_so_where_the_board_has_fallen_silent() -> None:
+    bench = AstepBench({"queue_ahead": 8}, {"rate_hz": "max", "hits_limit": 5000, "fifo_bytes": 20_000})
+    bench.run()
+    assert bench.board.read_readout(1.0) is not None
+    bench.link._arrived.clear()
+    bench.model.answer_filter = lambda request, data: b""
+    with pytest.raises(BoardAnswerError, match="none"):
+        bench.board.stop()
+    bench.model.answer_filter = None
+    assert control(bench) == SAFE[:1]
+
+
 def test_an_empty_board_read_in_fixed_pieces_gives_nothing() -> None:
     bench = AstepBench(emulator={"hits_limit": 3, "rate_hz": "max"}, astep={"read": "fixed"})
     bench.run()
