@@ -173,8 +173,9 @@ class WatchApp(App[None]):
         of = f" of {len(chips)}" if len(chips) > 1 else ""
         when = " · 1 min" if self._recent else ""
         hits = int(hit_map.sum())
-        title = f"{chip}{of} · {grouped(hits)} {'hit' if hits == 1 else 'hits'}{when}"
-        if self._map.show(hit_map, title, logarithmic=self._logarithmic):
+        number, word = grouped(hits), "hit" if hits == 1 else "hits"
+        titles = f"{chip}{of} · {number} {word}{when}", f"{chip} · {number} {word}{when}", f"{chip} · {number}{when}"
+        if self._map.show(hit_map, titles, logarithmic=self._logarithmic):
             self.on_resize()
         scale = " · log" if self._logarithmic else ""
         self._spectrum.show(tot[:-1], tot_bin_us, f"ToT · {chip}{scale}{when}", logarithmic=self._logarithmic)

@@ -1,9 +1,12 @@
 """The hit map of one chip, drawn in half blocks: each character cell shows two square dots."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.geometry import Size
 from textual.strip import Strip
 
@@ -14,6 +17,8 @@ from monitor.terminal.figures import grouped
 _MARGIN = 3
 _LABEL = Style(dim=True)
 MAX_SCALE = 8
+_BESIDE_TITLE = 4
+"""Cells of the inner width that the border keeps for itself."""
 
 
 class HitMap(ComposedLines):
@@ -27,17 +32,19 @@ class HitMap(ComposedLines):
         self._logarithmic = False
         self.border_title = "hit map"
 
-    def show(self, counts: npt.NDArray[np.int64], title: str, *, logarithmic: bool) -> bool:
-        """Draw `counts`, shape (rows, columns), from now on. Says whether that shape is another than before."""
+    def show(self, counts: npt.NDArray[np.int64], titles: Sequence[str], *, logarithmic: bool) -> bool:
+        """Draw `counts`, shape (rows, columns), from now on. Says whether that shape is another than before.
+
+        `titles`: the same in ever fewer words; the first that fits is shown.
+        """
         reshaped = counts.shape != self._counts.shape
         changed = logarithmic != self._logarithmic or not np.array_equal(counts, self._counts)
-        self.border_title = title
-        if not changed:
-            return False
+        self.border_title = self._fitting(titles)
         self._rows, self._columns = counts.shape
         self._counts, self._logarithmic = counts, logarithmic
-        self.border_subtitle = self._legend()
-        self.compose_anew()
+        self.border_subtitle = self._fitting(self._legends())
+        if changed:
+            self.compose_anew()
         return reshaped
 
     def fitting_width(self, size: Size) -> int:
@@ -50,14 +57,24 @@ class HitMap(ComposedLines):
         down = 2 * (size.height - 1) // self._rows
         return max(1, min(across, down, MAX_SCALE))
 
-    def _legend(self) -> str:
+    def _fitting(self, texts: Sequence[str]) -> str:
+        """The first that has room in the border, or the last."""
+        room = self.size.width - _BESIDE_TITLE
+        return next((text for text in texts if Text.from_markup(text).cell_len <= room), texts[-1])
+
+    def _legends(self) -> list[str]:
+        """The colours and their counts, in ever fewer words."""
         most, top = int(self._counts.max(initial=0)), colour_map.top(self._counts, logarithmic=self._logarithmic)
         if not most:
-            return "no hits"
+            return ["no hits"]
         steps = (1, colour_map.LEVELS // 4, colour_map.LEVELS // 2, 3 * colour_map.LEVELS // 4, colour_map.LEVELS)
-        shades = "".join(_shade(level) for level in steps)
-        beyond = f" {_shade(colour_map.LEVELS + 1)} to {grouped(most)}" if most > top else ""
-        return f"1 {shades} {grouped(top)}{beyond}{' log' if self._logarithmic else ''}"
+        log = " log" if self._logarithmic else ""
+        legends = []
+        for cells, to in (("██", "to "), ("█", "")):
+            shades = "".join(_shade(level, cells) for level in steps)
+            beyond = f" {_shade(colour_map.LEVELS + 1, cells)} {to}{grouped(most)}" if most > top else ""
+            legends += [f"1 {shades} {grouped(top)}{beyond}{log}", f"1-{grouped(top)}{beyond}{log}"]
+        return legends
 
     def _compose_lines(self) -> list[Strip]:
         scale, plain = self.scale(self.size), self.rich_style
@@ -86,5 +103,5 @@ class HitMap(ComposedLines):
         return " " * _MARGIN + "".join(marks)
 
 
-def _shade(level: int) -> str:
-    return f"[{colour_map.colour(level).get_truecolor().hex}]██[/]"
+def _shade(level: int, cells: str) -> str:
+    return f"[{colour_map.colour(level).get_truecolor().hex}]{cells}[/]"

@@ -108,7 +108,9 @@ def test_a_terminal_that_gets_smaller_still_shows_all(publisher: TestPublisher) 
             send_run(publisher)
             await until(pilot, app, "RUNNING", "ToT", "hits per second")
             await pilot.resize_terminal(80, 24)
-            await until(pilot, app, "ToT", "hits per second")
+            await until(pilot, app, "ToT", "hits per second", "chip 0 of 4 · 20 hits")
+            await pilot.resize_terminal(80, 17)
+            await until(pilot, app, "─ chip 0 · 20 ─")
 
         play(app, script, size=(180, 50))
 
