@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from astropix_pytest.generating import generate
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
 from daqd.catching_up.replay_archive import ReplayArchive, ReplayedPast
@@ -27,6 +28,7 @@ from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.made_readouts import CHIPS, make_readouts
 from tests.daqd.published import Sent
 from tests.daqd.run_on_disk import Readout, number_readouts
+from tests.daqd.test_layer_publishing import readouts as make_layer_readouts
 from tests.daqd.test_past_run import stretches
 
 PUB = 77
@@ -149,19 +151,35 @@ def ids_that_jump(folder: Path) -> list[Path]:
     return [write(folder / "j.apx", [(10 * number, when, data) for number, when, data in READOUTS], run=7)]
 
 
+def layer_frames(folder: Path) -> list[Path]:
+    """As the firmware of an A-STEP board frames them."""
+    described = {"readout_uid": 4100, "layers": 3, "timestamp_bits": 64, "timestamp_order": "big"}
+    frames = [(each.readout_id, each.timestamp * 10**6 + 1, each.data()) for each in make_layer_readouts(60)]
+    return [write(folder / "l.apx", frames, run=7, **described)]
+
+
+def of_version_3(folder: Path) -> list[Path]:
+    """AstroPix 3, from a daemon's own header."""
+    settings = {"board": {"chip_version": 3}, "emulator.misbehave": {"cut_hits": 0.05}}
+    return list(generate(folder, 200, chips=2, rate_hz=20_000.0, settings=settings).files)
+
+
+RECORDINGS = [two_files, in_the_middle, without_a_word, damaged, ids_that_jump, layer_frames, of_version_3]
+
+
 @pytest.mark.parametrize("speed", ["max", 1.0])
-@pytest.mark.parametrize("make", [two_files, in_the_middle, without_a_word, damaged, ids_that_jump])
+@pytest.mark.parametrize("make", RECORDINGS)
 def test_at_any_moment_from_anywhere(tmp_path: Path, make: Any, speed: Speed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked after every few steps, from another readout each time; of recordings of any kind."""
     monkeypatch.setattr(ApxReader.blocks, "__defaults__", (700,))
     files = make(tmp_path)
     with ApxReader(files[0]) as reader:
         ids = next(iter(reader.blocks())).readout_id.tolist()
-    starts = itertools.cycle([0, ids[len(ids) // 2], ids[-1], ids[1], 0, ids[-1] + 1])
+    starts = itertools.cycle([0, ids[len(ids) // 2], ids[-1], ids[:2][-1], 0, ids[-1] + 1])
     with Stage(files, speed) as stage:
         for step in itertools.count():
             ended = stage.step() or stage.feed.exhausted
-            if ended or step % 7 == 0:
+            if ended or step % 15 == 0:
                 assert stage.feed.progress is not None
                 run = stage.view.description.runs[stage.feed.progress.place][0]
                 stage.check(run, stage.pass_, next(starts), over=ended)
