@@ -35,6 +35,7 @@ def hit_maps(sheet: Sheet) -> Model:
         source=chips,
         text_color=sheet.colours.ink,
         text_font_size="0.9em",
+        text_font="system-ui, sans-serif",
         text_baseline="top",
     )
     plot.quad(
