@@ -21,7 +21,7 @@ from daqd.sockets.peer_probe import who_is_at
 from protocol.errors import KeyFileError, MessageError
 from protocol.storage.process_lock import ProcessLock, lock_socket
 from protocol.wire.allowed_clients import ServerKeys
-from protocol.wire.endpoints import is_tcp
+from protocol.wire.endpoints import forbidden, is_absent, is_tcp
 from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import (
@@ -228,7 +228,9 @@ class ControlClient:
 
     def _look_for_daemon(self) -> None:
         """ZeroMQ would wait for a socket that is not there: say so at once."""
-        if self._endpoint.startswith("ipc://") and not Path(self._endpoint.removeprefix("ipc://")).exists():
+        if why := forbidden(self._endpoint):
+            raise ControlError(why)
+        if is_absent(self._endpoint):
             raise ControlError(f"no daemon is at {self._endpoint}; is daqd running, with that daq.name?")
 
     def close(self) -> None:

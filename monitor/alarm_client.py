@@ -3,7 +3,6 @@
 import math
 import time
 import uuid
-from pathlib import Path
 from typing import Any, Self
 
 import zmq
@@ -11,6 +10,7 @@ import zmq
 from monitor.errors import AlarmServiceError
 from monitor.receiving.curve import HandshakeWatch, secure_client
 from protocol.errors import MessageError
+from protocol.wire.endpoints import forbidden, is_absent
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Request, decode_reply, encode_request
 from protocol.wire.socket_directories import default_runtime_dir
@@ -56,8 +56,9 @@ class AlarmControlClient:
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
         """Result of a command; `RefusedError` where it is refused."""
-        path = self._endpoint.removeprefix("ipc://")
-        if path != self._endpoint and not Path(path).exists():
+        if why := forbidden(self._endpoint):
+            raise AlarmServiceError(why)
+        if is_absent(self._endpoint):
             raise AlarmServiceError(f"no apx-sanity is at {self._endpoint}; is it running, with that configuration?")
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
         try:

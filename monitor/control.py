@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import uuid
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -12,6 +11,7 @@ import zmq.asyncio
 from monitor.errors import MonitorError
 from monitor.receiving.curve import secure_client
 from protocol.errors import MessageError
+from protocol.wire.endpoints import forbidden, is_absent
 from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
 
@@ -31,14 +31,11 @@ class Controller:
         self._keys = keys
         self._timeout_s = timeout_s
 
-    def _is_there(self) -> bool:
-        """ZeroMQ would wait for a socket that is not there."""
-        path = self.endpoint.removeprefix("ipc://")
-        return path == self.endpoint or Path(path).exists()
-
     async def call(self, command: str, **args: Any) -> dict[str, Any]:
         """Result of a command; `ControlRefusal`."""
-        if not self._is_there():
+        if why := forbidden(self.endpoint):
+            raise ControlRefusal(why)
+        if is_absent(self.endpoint):
             raise ControlRefusal(f"no daemon is at {self.endpoint}; is daqd running?")
         request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
         try:

@@ -1,5 +1,7 @@
 """What the programs end with: 0 fine, 1 failed, 2 the command, or the configuration, cannot be meant so."""
 
+import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ import pytest
 from daqd import cli as daqd
 from daqd import ctl as daqctl
 from monitor import cli as monitor
+from monitor.control import Controller, ControlRefusal
 from monitor.sanity import cli as sanity
 from protocol import AstroPix4Readout, FileHeader, apx_open
 from protocol.tool import cli as apx
@@ -175,6 +178,7 @@ def test_a_file_that_is_there_is_kept(command: str, code: int, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("command", "said"),
     [
+        ("daqd demo --data-dir text.apx", "daqd: --data-dir text.apx cannot be used: "),
         ("apx-sanity --once text.apx --reference missing.json", "apx-sanity: missing.json: No such file or directory"),
         ("apx-monitor serve --plots missing.py", "apx-monitor: there is no file "),
         ("daqd demo --chips 99", "daqd demo: error: argument --chips: '99' chips: 1 to 31 can be told apart"),
@@ -197,3 +201,29 @@ def test_on_a_terminal_a_checker_says_what_it_checks(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert exit_code("apx-sanity --connect ipc://nobody --for 0.01") == 1
     assert capsys.readouterr().err == "checking ipc://nobody; Ctrl-C ends it\n"
+
+
+@pytest.mark.parametrize("directory", [True, False])
+@pytest.mark.usefixtures("place")
+def test_the_socket_of_another_user(
+    directory: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a directory that this user may not look into, or not to be written to. (The tests may be run by root.)"""
+
+    def refuse(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    Path("locked").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        if directory:
+            patch.setattr(Path, "stat", refuse)
+        with pytest.raises(ControlRefusal, match="is for the user who started it"):
+            asyncio.run(Controller("ipc://locked").call("status"))
+        for command in ("daqctl --endpoint ipc://locked status", "apx-sanity alarms --control ipc://locked"):
+            program, *arguments = command.split()
+            assert PROGRAMS[program](arguments) == 1
+            said = (
+                f"{program}: ipc://locked is for the user who started it: be that user (sudo -u USER …), or use keys\n"
+            )
+            assert capsys.readouterr().err == said

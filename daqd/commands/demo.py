@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
+from daqd.errors import DaqError
 from daqd.exit_codes import FAILED, OK
 from protocol.tool.output import drop_output
 from protocol.wire.messages import Stat
@@ -107,8 +108,12 @@ class _Demo:
             else:
                 signal.signal(number, self._interrupt)
         log_path = self._args.data_dir.absolute() / "demo.log"
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("a") as log:
+        try:
+            log_path.parent.mkdir(parents=True, exist_ok=True)
+            log_file = log_path.open("a")
+        except OSError as error:
+            raise DaqError(f"--data-dir {self._args.data_dir} cannot be used: {error.strerror or error}") from error
+        with log_file as log:
             daemon = self._start_daemon(log)
             if daemon is None:
                 print(f"daqd demo: the daemon did not start; {log_path} says why", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Which addresses a program may listen on, without telling other machines or replacing a file."""
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 
@@ -33,8 +34,24 @@ def tcp_address(endpoint: str) -> tuple[str, int] | None:
 
 def is_occupied(endpoint: str) -> bool:
     """Whether a file that is no socket is at an ipc `endpoint`: ZeroMQ would delete it without a word."""
+    path = endpoint.removeprefix("ipc://")
+    return endpoint != path and os.path.exists(path) and not Path(path).is_socket()  # noqa: PTH110 - see `is_absent`
+
+
+def is_absent(endpoint: str) -> bool:
+    """Whether nothing is at an ipc `endpoint`, as far as this user can see: ZeroMQ would wait for it."""
+    path = endpoint.removeprefix("ipc://")
+    return endpoint != path and not os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises where it may not look
+
+
+def forbidden(endpoint: str) -> str:
+    """What to do where an ipc `endpoint` is for another user alone, which ZeroMQ would not say; "" where it is not."""
     path = Path(endpoint.removeprefix("ipc://"))
-    return endpoint.startswith("ipc://") and path.exists() and not path.is_socket()
+    try:
+        mine = not endpoint.startswith("ipc://") or not path.exists() or os.access(path, os.W_OK)
+    except PermissionError:
+        mine = False
+    return "" if mine else f"{endpoint} is for the user who started it: be that user (sudo -u USER …), or use keys"
 
 
 def check_endpoint(endpoint: str) -> str:
