@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import DataRange1d, Model
 from bokeh.models.annotations import ColorBar
 
@@ -35,7 +36,7 @@ def hit_maps(sheet: Sheet) -> Model:
         source=chips,
         text_color=sheet.colours.ink,
         text_font_size="0.9em",
-        text_font="system-ui, sans-serif",
+        text_font=value("system-ui, sans-serif"),
         text_baseline="top",
     )
     plot.quad(
