@@ -13,6 +13,7 @@ import zmq
 
 from daqd.control import ControlClient, ControlError
 from daqd.sockets.curve import secure_client
+from monitor.errors import HistoryError
 from monitor.receiving.history import run_hits
 from protocol.wire.messages import Request, Stat, decode_reply, encode_request
 from tests.key_ring import KeyRing
@@ -220,14 +221,23 @@ def test_replay_with_keys(laboratory: Laboratory, ring: KeyRing, daemon: Daemon)
     run = daemon.run(1)
     section = ring.section
     keys = ["--server-key", section["server_key"], "--client-keys", section["client_keys"]]
-    replay = laboratory.start("daqd", "replay", *run.files, "--speed", "max", "--bind", "tcp://127.0.0.1:*", *keys)
+    replay = laboratory.start(
+        "daqd", "replay", *run.files, "--speed", "max", "--stay", "--bind", "tcp://127.0.0.1:*", *keys
+    )
     endpoint = replay.wait_for_output(r"at (tcp://\S+)")[1]
     stranger = laboratory.run("apx-monitor", "watch", "--once", "--connect", endpoint)
     assert stranger.code == 1
     with laboratory.subscribe(endpoint, server_key=ring.public("daq"), key=ring.secret("alice")) as subscriber:
         subscriber.wait_for_end(run=1)
         assert len(subscriber.hits(run=1)) == run.record.ledger["hits"]
-    assert replay.wait() == 0
+    alice = {"server_key": ring.public("daq"), "key": ring.secret("alice")}
+    with laboratory.subscribe(endpoint, history=True, **alice) as late:
+        late.wait_for_end(run=1)
+        assert len(late.hits(run=1)) == run.record.ledger["hits"]
+    catch_up = replay.wait_for_output(r"past at (tcp://\S+)")[1]
+    with pytest.raises(HistoryError, match="nobody answers"):
+        list(run_hits(catch_up, 1, timeout_s=0.5))
+    assert replay.end() == 0
 
 
 def test_open_to_everybody_is_said_at_every_start(laboratory: Laboratory) -> None:
