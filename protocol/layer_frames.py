@@ -15,9 +15,12 @@ from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions, ranges
 from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE, strip_padding
+from protocol.words import counted
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
+
+_NO_BOUNDS = np.zeros(0, np.int64)
 
 
 def without_padding(data: bytes) -> bytes:
@@ -81,6 +84,7 @@ class LayerFrameDecoder:
         self.ledger = Ledger()
         self._scanner = FrameScanner(self.layout, self.hit_class.first_bytes(chips), layers)
         self._carry = b""
+        self._carry_bounds = _NO_BOUNDS  # where, within it, readouts begin
 
     @property
     def hit_bytes(self) -> int:
@@ -118,7 +122,7 @@ class LayerFrameDecoder:
             ledger.dropped += len(self._carry)
             ledger.carried = 0
             _add(ledger.chip_dropped, np.frombuffer(self._carry[2:3], np.uint8) >> 3)
-            self._carry = b""
+            self._carry, self._carry_bounds = b"", _NO_BOUNDS
         return np.zeros(0, self.hit_class.DTYPE)
 
     def state(self) -> dict[str, Any]:
@@ -129,6 +133,7 @@ class LayerFrameDecoder:
             "timestamp_bits": self.layout.timestamp_bits,
             "timestamp_order": self.layout.timestamp_order,
             "carry": self._carry.hex(),
+            "carry_bounds": self._carry_bounds.tolist(),
             "ledger": self.ledger.to_dict(),
         }
 
@@ -138,19 +143,26 @@ class LayerFrameDecoder:
         try:
             layout = FrameLayout(state["timestamp_bits"], state["timestamp_order"], hit_class.LAYOUT.size_bytes)
             decoder = cls(state["chips"], state["layers"], layout, hit_class)
-            decoder.carry_over(bytes.fromhex(state["carry"]))
+            decoder.carry_over(bytes.fromhex(state["carry"]), state["carry_bounds"])
             decoder.ledger = Ledger.from_dict(state["ledger"])
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not the state of a decoder: {error!r}") from error
         return decoder
 
-    def carry_over(self, begun: bytes) -> None:
-        """Take `begun` for what a readout before left; `ValueError` if it cannot be that."""
-        if begun and not self._scan(begun, np.zeros(0, np.int64))[1].carried_whole(len(begun)):
+    def carry_over(self, begun: bytes, bounds: Iterable[int] = ()) -> None:
+        """Take `begun` for what readouts before left; `ValueError` if it cannot be that.
+
+        `bounds`: where, within it, readouts begin, ascending. That the end of a readout is the end of a damaged frame
+        speaks for the frame.
+        """
+        begins = np.array(list(bounds), np.int64)
+        if begun and not self._scan(begun, begins)[1].carried_whole(len(begun)):
             raise ValueError(f"{begun.hex()} is not the beginning of a frame")
+        if np.count_nonzero(np.diff(begins, prepend=0, append=len(begun)) <= 0) and len(begins):
+            raise ValueError(f"{begins.tolist()} are not where readouts begin within {counted(len(begun), 'byte')}")
         self.ledger.bytes_read += len(begun) - len(self._carry)
         self.ledger.carried = len(begun)
-        self._carry = begun
+        self._carry, self._carry_bounds = begun, begins
 
     def possible_after(self, readouts: ReadoutBlock) -> list[Self]:
         """Fresh decoders, one for each state that this one could be in after `readouts`, whatever came before them.
@@ -159,10 +171,11 @@ class LayerFrameDecoder:
         frame, and what may become a head after it.
         """
         decoders: list[Self] = []
+        begins = np.unique(readouts.offsets[:-1])
         for begun in possible_carries(readouts.data, MAX_FRAME_BYTES + HEAD_BYTES):
             decoder = type(self)(self.chips, self.layers, self.layout, self._hit_class)
             try:
-                decoder.carry_over(begun)
+                decoder.carry_over(begun, _within(begins, len(readouts.data) - len(begun), len(readouts.data)))
             except ValueError:
                 continue
             decoders.append(decoder)
@@ -178,7 +191,8 @@ class LayerFrameDecoder:
         stream = self._carry + block.data
         filled = (block.offsets[1:] - block.offsets[:-1]).nonzero()[0]
         starts = block.offsets[filled] + carried
-        padded, spans = self._scan(stream, starts)
+        bounds = np.concatenate((self._carry_bounds, starts)) if len(self._carry_bounds) else starts
+        padded, spans = self._scan(stream, bounds)
         whole = ~spans.dropped
         if spans.carried:
             whole[-1] = False
@@ -192,7 +206,8 @@ class LayerFrameDecoder:
         table["readout_id"] = block.readout_id[filled].repeat(hits)
         table["timestamp"] = block.timestamp[filled].repeat(hits)
         table["decoding_order"] = np.arange(len(table)) - first_hit.repeat(hits)
-        self._carry = stream[spans.start[-1] :] if spans.carried else b""
+        begun = int(spans.start[-1]) if spans.carried else len(stream)
+        self._carry, self._carry_bounds = stream[begun:], _within(bounds, begun, len(stream))
         self._count(padded, len(stream), spans, table["chip_id"])
         self.ledger.readouts += len(block)
         self.ledger.bytes_read += len(block.data)
@@ -233,6 +248,11 @@ class LayerFrameDecoder:
         ledger.carried = len(self._carry)
         ledger.padding += padding
         ledger.orphan += length - spans.inside - padding
+
+
+def _within(bounds: Positions, start: int, stop: int) -> Positions:
+    """Those of `bounds` between `start` and `stop`, counted from `start`."""
+    return bounds[(bounds > start) & (bounds < stop)] - start
 
 
 def _classify(stream: npt.NDArray[np.uint8], spans: FrameSpans) -> npt.NDArray[np.uint8]:

@@ -181,7 +181,8 @@ class AbstractAstroPixReadout:
 
         What happened is in `decoding_status()`, and the hit that waits for the next readout in `extra_bytes()`.
         A `StreamDecoder` does the same for whole runs, many times faster; and it knows whether the readout before was
-        full, which `extra_bytes` do not say: what that decides of a cut hit is not decided here.
+        full, and where in `extra_bytes` readouts ended, which these do not say: what that decides of a cut hit, or of
+        a damaged layer frame, is not decided here.
         """
         status = DecodingStatus()
         if self._shared is not None and not extra_bytes:

@@ -114,6 +114,9 @@ def test_columns_are_those_of_the_other_hits_and_two_more() -> None:
     # a layer that is not there; a garbled first byte, of which the firmware took the length
     ([frame(layer=99) + frame() + frame("0201aa", 1)], [(0, 0, 9)],
      {"dropped": 23, "dropped_hits": 2, "hit": 14, "hits": 1}),
+    # one with a wrong layer is whole with its readout, as is known two bytes later
+    ([frame(layer=99), "42", "42"], [], {"dropped": 14, "dropped_hits": 1, "orphan": 2}),
+    ([frame(layer=99) + "42", "42"], [], {"orphan": 16}),
     (["1234" + frame() + "5678"], [(0, 0, 9)], {"orphan": 4, "hit": 14, "hits": 1}),
     ([frame()[:20]], [], {"dropped": 10, "dropped_hits": 1}),
     (["", "ffff", "ff"], [], {"padding": 3}),
@@ -266,9 +269,12 @@ def test_the_classes_of_the_bytes_add_up_as_the_ledger(
 
 
 @pytest.mark.parametrize("state", [{}, {"chips": 1}, {"chips": None, "layers": 3, "timestamp_bits": 32,
-                         "timestamp_order": "little", "carry": "aabb", "ledger": Ledger().to_dict()}])  # fmt: skip
+                         "timestamp_order": "little", "carry": "aabb", "carry_bounds": [],
+                         "ledger": Ledger().to_dict()},
+                         {**LayerFrameDecoder().state(), "carry_bounds": [1]},
+                         {**LayerFrameDecoder().state(), "carry": "0d01", "carry_bounds": [2]}])  # fmt: skip
 def test_what_is_no_state_is_refused(state: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"not the state|not the beginning"):
+    with pytest.raises(ValueError, match=r"not the state|not the beginning|not where readouts begin"):
         LayerFrameDecoder.from_state(state)
 
 
