@@ -16,6 +16,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO, Any
 
+from daqd.commands.tied import start_tied
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.errors import DaqError
@@ -129,7 +130,7 @@ class _Demo:
         """The daemon, at the usual port of the stream or, where that is taken, at another; None where it fails."""
         for port in (_DEFAULT_PORT, _free_port(), _free_port()):
             self._configure(port)
-            daemon = self._start("daqd.cli", "run", "-c", str(self._config), log=log)
+            daemon = start_tied(self._life_line, "daqd.cli", "run", "-c", str(self._config), log=log)
             if self._wait_for_stat(daemon, lambda _: True):
                 return daemon
             self._stop(daemon)
@@ -137,13 +138,14 @@ class _Demo:
 
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
-        sanity = self._start("monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
+        sanity = start_tied(self._life_line, "monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
         port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
         address = f"http://127.0.0.1:{port}/"
         _tell(f"The page is at {address}")  # first of all, and on the terminal's screen
         page = self._start_page(port, log)
         alarms = ("--alarms", self._alarms, "--alarm-control", self._alarm_control)
-        monitor = self._start("monitor.cli", "watch", "--connect", self._stream, "--page", address, *alarms)
+        watch = ("watch", "--connect", self._stream, "--page", address, *alarms)
+        monitor = start_tied(self._life_line, "monitor.cli", *watch)
         try:
             self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
@@ -170,7 +172,7 @@ class _Demo:
 
     def _start_page(self, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
         where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
-        return self._start("monitor.cli", "serve", *where, log=log)
+        return start_tied(self._life_line, "monitor.cli", "serve", *where, log=log)
 
     def _command(self, command: str, **args: Any) -> None:
         with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
@@ -178,24 +180,6 @@ class _Demo:
 
     def _interrupt(self, *_: object) -> None:
         self._interrupted = True
-
-    def _start(self, module: str, *arguments: str, log: IO[str] | None = None) -> subprocess.Popen[bytes]:
-        """A program in a process group of its own where it has no business with the terminal."""
-        quiet = log is not None
-        if not quiet:
-            # Ctrl-C reaches what shares our terminal, too: it is not to find a program that is still being imported.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            return subprocess.Popen(
-                [sys.executable, "-m", "daqd.commands.tied", str(self._life_line), module, *arguments],
-                pass_fds=[self._life_line],
-                stdin=subprocess.DEVNULL if quiet else None,
-                stdout=log,
-                stderr=subprocess.STDOUT if quiet else None,
-                start_new_session=quiet,
-            )
-        finally:
-            signal.signal(signal.SIGINT, self._interrupt)
 
     def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
         """Wait until the daemon says so; False where it does not."""
