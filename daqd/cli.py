@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from daqd.argument_types import seconds
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
 from daqd.commands.emulate import EXAMPLES as EMULATE_EXAMPLES
@@ -74,16 +75,6 @@ def _chips(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line of `daqd`."""
     formatter = argparse.RawDescriptionHelpFormatter
@@ -103,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
     run.add_argument("--autostart", action="store_true", help="configure the board and start a run at once")
     run.add_argument("--comment", default="", help="comment of the run that --autostart starts")
-    run.add_argument("--duration", type=_seconds, metavar="S", help="end that run after so many seconds")
+    run.add_argument("--duration", type=seconds, metavar="S", help="end that run after so many seconds")
     run.set_defaults(main=_run)
 
     replay = commands.add_parser(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from daqd.argument_types import number, seconds
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
@@ -123,15 +124,12 @@ def build_parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
         if name == "start":
-            command.add_argument("--run", type=int, help="run number (default: the next one)")
+            command.add_argument("--run", type=number, help="run number (default: the next one)")
             command.add_argument("--comment", help="what this run is about")
-            command.add_argument("--duration", dest="duration_s", type=float, metavar="S", help="end it after so long")
             command.add_argument(
-                "--readouts",
-                type=int,
-                metavar="N",
-                help="end it after so many readouts",
+                "--duration", dest="duration_s", type=seconds, metavar="S", help="end it after so long"
             )
+            command.add_argument("--readouts", type=number, metavar="N", help="end it after so many readouts")
             add_chip_arguments(command)
     keygen = commands.add_parser(
         "keygen",

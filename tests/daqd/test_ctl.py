@@ -275,6 +275,8 @@ def test_a_daemon_that_listens_everywhere_is_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [[], ["launch"], ["start", "--run", "x"], ["start", "--duration", "x"], ["stop", "--run", "1"],
+     ["start", "--run", "0"], ["start", "--duration", "-3"], ["start", "--duration", "inf"],
+     ["start", "--readouts", "0"], ["start", "--readouts", "9" * 5000],
      ["--name", "a", "--endpoint", "b", "status"], ["start", "--inject", "1"]],
 )  # fmt: skip
 def test_misuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
