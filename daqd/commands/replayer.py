@@ -88,7 +88,8 @@ class Replayer:
             contextlib.ExitStack() as beside,
         ):
             publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
-            log.info("replaying %s at %s", counted(len(options.files), "file"), stream.endpoint)
+            files = sum(len(run.files) for run in runs)
+            log.info("replaying %s at %s", counted(files, "file"), stream.endpoint)
             self._answer(beside, runs, stream)
             self._wait_for_subscribers(stream)
             there_from_the_begin = stream.subscriptions

@@ -126,8 +126,11 @@ def test_replay_of_a_run_equals_the_run(laboratory: Laboratory) -> None:
     run.check_closed()
     assert len(run.files) > 3
 
-    replay = laboratory.start("daqd", "replay", *run.files, "--speed", "max", "--bind", "tcp://127.0.0.1:*")
-    replayed = laboratory.subscribe(replay.wait_for_output(r"at (tcp://\S+)")[1])
+    folder = run.files[0].parent
+    replay = laboratory.start("daqd", "replay", folder, "--speed", "max", "--bind", "tcp://127.0.0.1:*")
+    said = replay.wait_for_output(r"replaying (\d+) files at (tcp://\S+)")
+    assert int(said[1]) == len(run.files)
+    replayed = laboratory.subscribe(said[2])
     replayed.wait_for_end(run=1, pass_=1)
     assert replay.wait() == 0
     for subscriber in (live, replayed):
