@@ -236,6 +236,8 @@ class StreamClient:
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
+        if self.obstacle:
+            self._handshakes.take()  # what comes, comes after a handshake: that has to be known before it is given out
         received = self._reader.receive(frames)
         if received is not None:
             if self._join is None:

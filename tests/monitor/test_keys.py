@@ -19,6 +19,7 @@ from monitor.errors import AlarmServiceError, EndpointError, KeysError
 from monitor.receiving.curve import daemon_keys
 from monitor.sanity import cli as sanity_cli
 from protocol.wire.messages import LogLine, Topic, encode_body
+from tests.daqd.waiting import wait_until
 from tests.deadline import DEADLINE_S
 from tests.key_ring import KeyRing
 
@@ -128,6 +129,24 @@ def test_a_server_without_keys(ring: KeyRing) -> None:
             assert "it has no keys" in wait_for_refusal(client)
         with Stream(keyless.endpoint, "bench", 1000, keys=ring.server) as stream:
             check_gets_the_stream(stream, client)
+
+
+def test_with_the_first_message_nothing_is_refused_any_more(stream: Stream, ring: KeyRing) -> None:
+    """Also where nobody has looked since the handshake."""
+    with StreamClient(stream.endpoint, **keys(ring, "mallory")) as client:
+        wait_for_refusal(client)
+        ring.allow("mallory")
+
+        def let_in() -> bool:
+            wait_until("it tries again", lambda: client.receive(0) is None and not client._handshakes.given_up)
+            return stream.wait_for_subscribers(1, 0.5)
+
+        wait_until("it is let in", let_in)
+        assert client.refusal
+        stream.send(Topic.LOG, BODY)
+        assert client._socket.poll(DEADLINE_S * 1000)
+        assert client.receive(0) is not None
+        assert client.refusal == ""
 
 
 def test_nobody_there_is_no_refusal(ring: KeyRing) -> None:
