@@ -35,9 +35,9 @@ bench: $(READY)  ## speed and latency, printed beside the figures of the design
 	$(BIN)/python -m tests.bench
 
 soak: $(READY)  ## what takes long: a hundred kills, ten million hits, much fuzzing (an hour or so)
-	$(BIN)/pytest -m soak -s
-	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz
-	FUZZ_EXAMPLES=1000 $(BIN)/pytest -m "hypothesis and not soak" --ignore tests/fuzz
+	$(BIN)/pytest -m soak -s --timeout 0
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz --timeout 0
+	FUZZ_EXAMPLES=1000 $(BIN)/pytest -m "hypothesis and not soak" --ignore tests/fuzz --timeout 0
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links pyproject.toml
