@@ -64,12 +64,17 @@ def whole(most: int) -> Callable[[str], int]:
 
 @contextmanager
 def ended_by_signals(end: Callable[[], None], within_s: int = 0) -> Iterator[None]:
-    """SIGINT and SIGTERM call `end`, which lets the program end in good order; handlers are put back afterwards.
+    """SIGINT and SIGTERM call `end`, which lets the program end in good order.
 
-    Where that takes longer than `within_s` (0: no matter how long), the program is ended without order.
+    Where that takes longer than `within_s` (0: no matter how long), the program is ended without order. Afterwards the
+    handlers are put back, where no signal has come; where one has, others are ignored up to the last instruction: what
+    ended in good order has not failed because the end was asked for twice.
     """
+    told = False
 
     def handle(*_: object) -> None:
+        nonlocal told
+        told = True
         if hasattr(signal, "alarm"):
             signal.alarm(within_s)
         end()
@@ -82,4 +87,4 @@ def ended_by_signals(end: Callable[[], None], within_s: int = 0) -> Iterator[Non
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if told else handler)

@@ -6,8 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, TextIO
 
 from daqd.boards.factory import open_board
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
@@ -16,6 +15,7 @@ from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
 from daqd.errors import BoardError, ConfigError, DaqError
 from daqd.exit_codes import OK, code_of
+from daqd.process.signals import END_SIGNALS, noted_signals
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
@@ -76,7 +76,8 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     inputs = [Path(name) for name in (args.config, settings.file) if name]
     if args.trace is not None and args.trace.exists() and any(path.samefile(args.trace) for path in inputs):
         raise ConfigError([f"--trace {args.trace}: is read by this command and is kept: write to another file"])
-    with _trace_file(args.trace) as out, _EndBySignal() as end:
+    end = _EndBySignal()
+    with _trace_file(args.trace) as out, noted_signals(end.note, END_SIGNALS):
         bare_link = _dry_link(config) if args.dry_run else make_link(config)
         link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
         _bring_up(config, link, setup, end, stop=args.stop)
@@ -92,14 +93,14 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
 
 
 class _EndBySignal:
-    """SIGINT, SIGTERM and SIGHUP, as long as this is entered: the board gets out of what it is in, safe, between two
-    transfers. In the middle of one, it would take what comes next for the rest of it.
+    """The board gets out of what it is in, safe, between two transfers.
+
+    In the middle of one, it would take what comes next for the rest of it.
     """
 
     def __init__(self) -> None:
         self._name = ""
         self._armed = False
-        self._before: dict[signal.Signals, Any] = {}
 
     def arm(self) -> None:
         """From now on there is something to make safe."""
@@ -111,18 +112,9 @@ class _EndBySignal:
             self._armed = False
             raise BoardError(f"ended by {self._name}: injection is off, the chips are held in reset")
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self._name = self._name or signal.Signals(number).name
-
-    def __enter__(self) -> Self:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if (number := getattr(signal, name, None)) is not None:
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def note(self, number: signal.Signals) -> None:
+        """A signal has come; only the first one counts."""
+        self._name = self._name or number.name
 
 
 def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> None:

@@ -21,6 +21,7 @@ from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.errors import DaqError
 from daqd.exit_codes import FAILED, OK
+from daqd.process.signals import END_SIGNALS, noted_signals
 from protocol.tool.output import drop_output
 from protocol.wire.messages import Stat
 from protocol.wire.socket_directories import directory_for_sockets
@@ -30,8 +31,6 @@ _STOP_S = 20.0
 _ASK_S = 0.1
 _DEFAULT_PORT = 5556
 _PAGE_PORT = 8050
-_END = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Windows has no SIGHUP."""
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +65,11 @@ def demo_main(args: argparse.Namespace) -> int:
     """
     with (
         tempfile.TemporaryDirectory(prefix="astropix-demo-", dir=directory_for_sockets()) as folder,
-        _signals_restored(),
         _life_line() as descriptor,
     ):
-        return _Demo(args, Path(folder), descriptor).run()
+        demo = _Demo(args, Path(folder), descriptor)
+        with noted_signals(demo.interrupt, demo.signals):
+            return demo.run()
 
 
 class _Demo:
@@ -77,7 +77,11 @@ class _Demo:
         self._args = args
         self._life_line = life_line
         self._parent = os.getppid()
-        self._on_terminal = sys.stdin is not None and sys.stdin.isatty()
+        # nohup: it is to outlive terminal and shell.
+        self.signals = [
+            each for each in END_SIGNALS if each.name != "SIGHUP" or signal.getsignal(each) != signal.SIG_IGN
+        ]
+        self._on_terminal = len(self.signals) == len(END_SIGNALS) and sys.stdin is not None and sys.stdin.isatty()
         self._folder = folder
         self._interrupted = False
         self._began = False
@@ -103,11 +107,6 @@ class _Demo:
         self._endpoint = load_config(self._config).control_endpoint
 
     def run(self) -> int:
-        for number in _END:
-            if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
-                self._on_terminal = False  # nohup: it is to outlive them
-            else:
-                signal.signal(number, self._interrupt)
         log_path = self._args.data_dir.absolute() / "demo.log"
         try:
             log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +177,8 @@ class _Demo:
         with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:
             client.call(command, **args)
 
-    def _interrupt(self, *_: object) -> None:
+    def interrupt(self, _: signal.Signals) -> None:
+        """The end is asked for."""
         self._interrupted = True
 
     def _wait_for_stat(self, daemon: subprocess.Popen[bytes], good: Callable[[Stat], bool]) -> bool:
@@ -255,14 +255,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _signals_restored() -> Iterator[None]:
-    """Put signal handlers back as they were."""
-    before = {number: signal.getsignal(number) for number in _END}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,6 +15,7 @@ from daqd.emulator.pty_device import PtyDevice
 from daqd.emulator.stream_device import StreamDevice
 from daqd.emulator.tcp_device import TcpDevice
 from daqd.errors import BoardError
+from daqd.process.signals import noted_signals
 
 EXAMPLES = """examples:
   daqd emulate --pty                               a GECCO board on a pseudo terminal, at the pace of a UART
@@ -56,32 +57,28 @@ def emulate_main(args: argparse.Namespace) -> int:
     device = _device(args, config)
     end = threading.Event()
 
-    def stop(_: int, __: FrameType | None) -> None:
-        end.set()
-
     def pull_or_plug(_: int, __: FrameType | None) -> None:
         # Not in the handler: the cable's lock may be held by the thread that it interrupts.
         cable = device.cable
         threading.Thread(target=cable.unplug if cable.plugged else cable.plug_in, name="cable").start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, pull_or_plug)
-    try:
-        device.start()
-    except OSError as error:
-        raise BoardError(f"the emulated board cannot be served: {error}") from error
-    try:
-        if args.json:
-            print(json.dumps({"kind": config.board.kind, "url": device.url, "pid": os.getpid()}), flush=True)
-        else:
-            where = f'transport = "serial", url = "{device.url}"'
-            print(f"emulated {config.board.kind} board (process {os.getpid()}): {where}", flush=True)
-        end.wait()
-    finally:
-        device.close()
-    print("ended", file=sys.stderr)
+    with noted_signals(lambda _: end.set()):
+        if hasattr(signal, "SIGUSR1"):
+            signal.signal(signal.SIGUSR1, pull_or_plug)
+        try:
+            device.start()
+        except OSError as error:
+            raise BoardError(f"the emulated board cannot be served: {error}") from error
+        try:
+            if args.json:
+                print(json.dumps({"kind": config.board.kind, "url": device.url, "pid": os.getpid()}), flush=True)
+            else:
+                where = f'transport = "serial", url = "{device.url}"'
+                print(f"emulated {config.board.kind} board (process {os.getpid()}): {where}", flush=True)
+            end.wait()
+        finally:
+            device.close()
+        print("ended", file=sys.stderr)
     return 0
 
 

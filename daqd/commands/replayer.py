@@ -4,7 +4,6 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from daqd.exit_codes import FAILED, OK
 from daqd.following.feed import Complaint
 from daqd.following.recorded_runs import RecordedRun, recorded_runs
 from daqd.following.replay_progress import ReplayProgress
+from daqd.process.signals import noted_signals
 from daqd.publishing.patience import Patience
 from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
@@ -84,7 +84,7 @@ class Replayer:
         with (
             contextlib.closing(feed),
             Stream(options.bind, options.name, _HIGH_WATER, Patience(_PATIENCE_S), keys=options.keys) as stream,
-            self._signals(),
+            noted_signals(self._stop),
             contextlib.ExitStack() as beside,
         ):
             publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
@@ -190,17 +190,8 @@ class Replayer:
         )
         stream.send(Topic.STAT, encode_body(stat), run=self._run, pass_=publisher.pass_)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def stop(*_: object) -> None:
-            self._stopped = True
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, _: signal.Signals) -> None:
+        self._stopped = True
 
 
 def past_beside(bind: str) -> str:

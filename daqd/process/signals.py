@@ -1,12 +1,36 @@
-"""What the daemon is told by signals: to end, once and for all, and to rotate."""
+"""What programs are told by signals: all of them to end, once and for all, the daemon also to rotate."""
 
 import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _END = (signal.SIGINT, signal.SIGTERM)
+END_SIGNALS = (*_END, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # Windows has none
+"""What ends a program that has nothing to rotate."""
+
+
+@contextlib.contextmanager
+def noted_signals(note: Callable[[signal.Signals], None], numbers: Iterable[signal.Signals] = _END) -> Iterator[None]:
+    """Call `note` for each of these that comes. For the main thread.
+
+    Afterwards the handlers are put back, where none has come. Where one has, the process is on its way out, and others
+    are ignored up to the last instruction: what ended in good order has not failed because the end was asked for twice.
+    """
+    told = False
+
+    def take(number: int, _: object) -> None:
+        nonlocal told
+        told = True
+        note(signal.Signals(number))
+
+    before = {number: signal.signal(number, take) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if told else handler)
 
 
 class ProcessSignals:
@@ -30,7 +54,7 @@ class ProcessSignals:
 
     def ignore(self) -> None:
         """Nothing is left that could be ended or rotated; also true while the interpreter is taken down."""
-        for number in (*_END, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        for number in END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager

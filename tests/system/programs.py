@@ -109,6 +109,19 @@ class Program:
             self.send(signal.SIGTERM)
         return self.wait()
 
+    def end_again_and_again(self) -> int:
+        """Send SIGTERM and SIGINT in turn, as a terminal does, until it has ended; its exit code."""
+        numbers = [signal.SIGTERM, signal.SIGINT]
+
+        def look() -> bool:
+            if self.code is None:
+                numbers.reverse()
+                self.send_to_group(numbers[0])
+            return self.code is not None
+
+        wait_until(f"{self.name} has ended", look)
+        return self.wait()
+
     def kill(self) -> None:
         """`kill -9`."""
         self._process.kill()

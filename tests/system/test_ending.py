@@ -1,11 +1,13 @@
 """However it is told to end, the daemon ends soon, in order, with everything written."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from protocol import AstroPix4Readout, FileHeader, apx_open
 from tests.system.laboratory import Daemon, Laboratory, Settings
+from tests.system.processes import wait_until
 
 READOUT = bytes.fromhex("bcbce05042030620d701bcbc")
 
@@ -86,13 +88,18 @@ def test_shutdown_by_command(laboratory: Laboratory) -> None:
     assert daemon.run(1).check_closed().state == "finished"
 
 
-@pytest.mark.parametrize("number", [INTERRUPT, TERMINATE])
-@pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "looping"])
-def test_replay(laboratory: Laboratory, number: signal.Signals, waiting: bool) -> None:
+def make_recording(laboratory: Laboratory) -> Path:
     recorded = laboratory.folder / "recorded.apx"
     with apx_open(recorded, "wb", FileHeader(AstroPix4Readout, {})) as file:
         for readout_id in range(100):
             file.write(AstroPix4Readout(READOUT, readout_id, 10**18 + readout_id).to_bytes())
+    return recorded
+
+
+@pytest.mark.parametrize("number", [INTERRUPT, TERMINATE])
+@pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "looping"])
+def test_replay(laboratory: Laboratory, number: signal.Signals, waiting: bool) -> None:
+    recorded = make_recording(laboratory)
     replay = laboratory.start("daqd", "replay", recorded, "--loop", "--bind", "tcp://127.0.0.1:*")
     endpoint = replay.wait_for_output(r"at (tcp://\S+)")[1]
     if not waiting:
@@ -100,3 +107,32 @@ def test_replay(laboratory: Laboratory, number: signal.Signals, waiting: bool) -
     replay.send_to_group(number)
     assert replay.wait() == 0
     laboratory.wait_until_empty()
+
+
+@pytest.mark.parametrize(
+    ("command", "begun"),
+    [
+        ("daqd replay RECORDED --loop --bind tcp://127.0.0.1:*", "waiting for 1 subscriber"),
+        ("daqd emulate --tcp 0", "emulated gecco board"),
+        ("daqd demo", "The page is at"),
+        ("apx-monitor serve --connect ipc://DIRECTORY/stream --port 0", "the page is at"),
+    ],
+)
+def test_signals_until_the_last_moment_are_harmless(laboratory: Laboratory, command: str, begun: str) -> None:
+    """What ends in good order has not failed because the end was asked for again."""
+    words = {"RECORDED": str(make_recording(laboratory)), "DIRECTORY": str(laboratory.runtime_dir)}
+    for name, value in words.items():
+        command = command.replace(name, value)
+    program = laboratory.start(*command.split())
+    program.wait_for_output(begun)
+    assert program.end_again_and_again() == 0
+    laboratory.wait_until_empty()
+
+
+@pytest.mark.parametrize(("command", "codes"), [("apx-monitor watch", {0}), ("apx-sanity", {0, 1})])
+def test_so_they_are_to_consumers(laboratory: Laboratory, command: str, codes: set[int]) -> None:
+    """The checker has a finding where it has heard nothing by then."""
+    daemon = laboratory.configure().start()
+    program = laboratory.start(*command.split(), "--connect", daemon.endpoint)
+    wait_until("it listens", lambda: daemon.status().publisher.subscribers == 1)
+    assert program.end_again_and_again() in codes

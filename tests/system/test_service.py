@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.system.laboratory import Daemon, Laboratory
+from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until
 from tests.system.programs import program_path
 from tests.system.service_manager import PlayedManager
@@ -183,23 +183,9 @@ def test_a_run_from_the_start_and_a_log_for_the_journal(laboratory: Laboratory, 
     assert lines[began + 1] == "<6>    <2>b"
 
 
-def ends_again_and_again(daemon: Daemon) -> int:
-    """Send SIGTERM and SIGINT in turn until it has ended; its exit code."""
-    numbers = [signal.SIGTERM, signal.SIGINT]
-
-    def look() -> bool:
-        if daemon.program.code is None:
-            numbers.reverse()
-            daemon.program.send_to_group(numbers[0])
-        return daemon.program.code is not None
-
-    wait_until("it has ended", look)
-    return daemon.program.wait()
-
-
 def test_signals_until_the_last_moment_are_harmless(laboratory: Laboratory) -> None:
     daemon = laboratory.configure({"emulator": {"rate_hz": 5000.0}}).start("--autostart")
     daemon.wait_for_readouts(100)
-    assert ends_again_and_again(daemon) == 0
+    assert daemon.program.end_again_and_again() == 0
     laboratory.wait_until_empty()
     assert daemon.run(1).check_closed().state == "finished"

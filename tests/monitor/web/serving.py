@@ -1,6 +1,7 @@
 """The server in the process of the test, on a stream that the test publishes."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,14 @@ class Served:
         request = HTTPRequest(f"ws://127.0.0.1:{self.port}/updates", headers=headers)
         self.connections.append(await websocket_connect(request))
         return TestBrowser(self.connections[-1])
+
+    async def narrow_browser(self, buffer_bytes: int) -> "TestBrowser":
+        """One for which the system holds no more than that, however much it could: what it does not read stays here."""
+        browser = await self.browser()
+        protocol = browser.connection.protocol
+        assert protocol is not None
+        protocol.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        return browser
 
 
 class TestBrowser:

@@ -22,10 +22,10 @@ def test_who_stalls_gets_the_latest_and_nobody_notices(publisher: TestPublisher)
 
     async def script() -> None:
         async with serving(publisher, words=ballast) as served:
-            stalled = await served.browser()
+            stalled = await served.narrow_browser(1 << 16)
             await stalled.read()
             good = await served.browser()
-            # The client reads one update ahead; what the system takes besides is less than these.
+            # The client reads one update ahead; what the system takes besides, at the server's end, is less than these.
             for number in range(12):
                 publisher.send(publisher.messages.hits(make_hits([(number, 0)]), (number, number)))
                 await good.until(lambda number=number: good.hits() == number + 1)
