@@ -14,6 +14,7 @@ from daqd.children.child_log import relay
 from daqd.children.notices import Notice, Report, decode_report, encode_line
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
+from daqd.process.signals import END_SIGNALS
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ _BACKOFF_S = (0.05, 0.5, 1.0)
 _STABLE_S = 30.0
 _MOST_AT_THE_END = 2
 """Started for what is left, one after the other, where they die of it."""
+_MEANT_FOR_US = {-number for number in END_SIGNALS}
+_MOST_HIT = 3
+"""Children that such a signal ended before they were ready, which are no reason to give up."""
 
 
 class ChildError(DaqError):
@@ -144,7 +148,7 @@ class ChildProcess(ABC):
 
     async def _watch(self) -> None:
         """Read the child's reports; when it dies, start another, also for what one that is to end has left undone."""
-        quick_deaths = at_the_end = 0
+        quick_deaths = at_the_end = hit = 0
         while True:
             process, started = self._process, time.monotonic()
             assert process is not None and process.stdout is not None  # noqa: S101 - made with pipes
@@ -158,7 +162,11 @@ class ChildProcess(ABC):
             await process.wait()
             await listening
             if not self._ready.is_set():
-                return
+                # Until it has a session of its own, what is sent to our whole group ends it.
+                hit += process.returncode in _MEANT_FOR_US
+                if process.returncode not in _MEANT_FOR_US or hit > _MOST_HIT or not await self._replace():
+                    return
+                continue
             if self._stop_asked.is_set():
                 if process.returncode == 0 or self._given_up or at_the_end == _MOST_AT_THE_END:
                     return
@@ -169,14 +177,20 @@ class ChildProcess(ABC):
             self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), pause_s)
-            self._close_pipe()
             # Also where `stop` has come meanwhile: what is left is done before the end.
-            if not await self._spawn_another():
+            if not await self._replace():
                 return
-            if self._stop_asked.is_set():
-                self._close_pipe()
-            if self._given_up:
-                self._kill()
+
+    async def _replace(self) -> bool:
+        """Start another one in the place of one that is gone, to end at once where `stop` has come; False: could not"""
+        self._close_pipe()
+        if not await self._spawn_another():
+            return False
+        if self._stop_asked.is_set():
+            self._close_pipe()
+        if self._given_up:
+            self._kill()
+        return True
 
     async def _spawn_another(self) -> bool:
         """Start another one, as soon as the system lets us; False where it does not and the end is asked for.

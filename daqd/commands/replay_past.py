@@ -39,13 +39,10 @@ class ReplayPast:
         return self._asked_at is not None and time.monotonic() - self._asked_at < seconds
 
     def wait_until_ready(self, give_up: Callable[[], bool]) -> None:
-        """Until it answers, or `give_up` says so; `ChildError` where it cannot.
-
-        A Ctrl-C reaches the process while it starts, too, and may end it: that is no failure where we are to end.
-        """
+        """Until it answers, or `give_up` says so; `ChildError` where it cannot."""
         while not self._settled.wait(0.1) and not give_up():
             pass
-        if self._failure is not None and not give_up():
+        if self._failure is not None:
             raise self._failure
 
     def _note_asked(self) -> None:

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -266,6 +267,36 @@ def test_an_address_that_is_taken(store: RunStore, caplog: pytest.LogCaptureFixt
 
     asyncio.run(use())
     assert "cannot publish at" in caplog.text
+
+
+@pytest.mark.parametrize(("times", "ready"), [(1, True), (3, True), (4, False)])
+def test_what_is_sent_to_the_whole_group_may_end_one_that_is_just_being_started(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, times: int, ready: bool
+) -> None:
+    """As Ctrl-C or a terminal that is closed, before it has a session of its own: another one is started."""
+    start_process = asyncio.create_subprocess_exec
+    pids: list[int] = []
+
+    async def hit(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        if len(pids) < times:
+            arguments = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGHUP)")
+        process = await start_process(*arguments, **options)
+        pids.append(process.pid)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", hit)
+
+    async def use() -> None:
+        handled = Handled(store)
+        if ready:
+            async with handled as handle:
+                assert (handle.pid, handle.restarts) == (pids[-1], 0)
+        else:
+            with pytest.raises(ChildError, match="did not start"):
+                await handled.handle.start()
+
+    asyncio.run(use())
+    assert len(pids) == times + ready
 
 
 def test_a_publisher_that_is_too_slow(
