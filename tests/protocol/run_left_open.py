@@ -1,10 +1,7 @@
-"""Runs on disk as a daemon leaves them that was killed, and a way to be killed at every step."""
+"""Runs on disk as a daemon leaves them that was killed."""
 
 import hashlib
 import io
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,47 +128,3 @@ def _read(content: bytes) -> tuple[list[int], int]:
 
 UNKNOWN = Counts(empty_readouts=None, board_bytes=None, padding_bytes=None)
 """What no file tells."""
-
-
-STEPS = ("open", "write", "fsync", "replace", "rename", "unlink", "ftruncate", "close")
-"""What changes a disk, or could."""
-
-
-def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Do `work` in a process that is killed just before its `step`th call that could change the disk, from 0.
-
-    Whether it was: False where it came to its end before. Its errors are errors of the test.
-    """
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _die_at(step)
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
-def _die_at(step: int) -> None:
-    left = [step]
-    os.fsync = lambda _: None  # a kill takes nothing that was written; only a power cut would
-
-    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return function(*arguments, **options)
-
-        return call
-
-    for name in STEPS:
-        setattr(os, name, deadly(getattr(os, name)))
-    io.open = deadly(io.open)  # what Path.open calls

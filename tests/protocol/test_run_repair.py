@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,21 @@ from hypothesis import strategies as st
 from protocol.readout import RECORD_MARKER
 from protocol.run_record import Cut, Gap
 from protocol.storage.run_repair import RunRepair, plan_run_repair
+from tests.protocol.killed_repair import KilledRepairs, mend_run, repair_run
 from tests.protocol.run_left_open import (
     BEGIN_NS,
     RunLeftOpen,
-    killed_at,
     record_bytes,
     records,
 )
 
 TORN = record_bytes(99)[:-3]
+
+
+@pytest.fixture(scope="module")
+def repairs() -> Iterator[KilledRepairs]:
+    with KilledRepairs() as repairs:
+        yield repairs
 
 
 @pytest.fixture
@@ -149,7 +155,7 @@ SCENES: list[Callable[[RunLeftOpen], None]] = [
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("scene", SCENES)
 def test_killed_at_every_step_and_repaired_again(
-    run: RunLeftOpen, scene: Callable[[RunLeftOpen], None], tmp_path: Path
+    run: RunLeftOpen, scene: Callable[[RunLeftOpen], None], tmp_path: Path, repairs: KilledRepairs
 ) -> None:
     """Whatever step is the last, the next repair comes to the same end as one that was let alone."""
     scene(run)
@@ -162,7 +168,7 @@ def test_killed_at_every_step_and_repaired_again(
     while killed:
         shutil.rmtree(run.directory)
         shutil.copytree(original, run.directory)
-        killed = killed_at(step, lambda: plan_run_repair(run.directory).carry_out())
+        killed = repairs.killed_at(step, repair_run, run.directory)
         step += 1
         repair(run)
         assert run.snapshot() == wanted
@@ -383,7 +389,9 @@ def test_a_closed_run_is_not_touched(run: RunLeftOpen) -> None:
 
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("thorough", [False, True])
-def test_a_finished_file_is_mended_only_where_that_was_asked_for(run: RunLeftOpen, thorough: bool) -> None:
+def test_a_finished_file_is_mended_only_where_that_was_asked_for(
+    run: RunLeftOpen, thorough: bool, repairs: KilledRepairs
+) -> None:
     """And through a kill at every step, in a run that was closed long ago."""
     earlier = Cut(file=run.path(0).name, offset=332, size_bytes=3, kept_as=run.path(0, ".cut").name)
     run.path(0, ".cut").write_bytes(b"old")
@@ -413,7 +421,7 @@ def test_a_finished_file_is_mended_only_where_that_was_asked_for(run: RunLeftOpe
         run.directory.mkdir()
         for name, content in before.items():
             (run.directory / name).write_bytes(content)
-        killed = killed_at(step, lambda: plan_run_repair(run.directory, thorough=True).carry_out())
+        killed = repairs.killed_at(step, mend_run, run.directory)
         step += 1
         repair(run, thorough=True)
         assert run.snapshot() == wanted

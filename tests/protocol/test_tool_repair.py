@@ -12,7 +12,8 @@ import pytest
 from protocol.storage.file_lock import holder, sign, try_lock
 from protocol.tool.cli import main
 from tests.deadline import DEADLINE_S
-from tests.protocol.run_left_open import RunLeftOpen, killed_at, record_bytes, records
+from tests.protocol.killed_repair import KilledRepairs, repair_file
+from tests.protocol.run_left_open import RunLeftOpen, record_bytes, records
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,20 +95,21 @@ def test_damage_in_the_middle_of_a_lone_file_through_a_kill_at_every_step(
     damaged = run.header(0) + records(0, 3) + b"?" * 30 + records(4, 3) + b"!!" + records(7, 1) + TORN
     mended = run.header(0) + records(0, 3) + records(4, 3) + records(7, 1)
     step, killed = 0, True
-    while killed:
-        cut.unlink(missing_ok=True)
-        path.write_bytes(damaged)
-        killed = killed_at(step, lambda: repair(path))
-        step += 1
-        assert path.read_bytes() in (damaged, mended)
-        repair("--json", path)
-        assert path.read_bytes() == mended
-        assert cut.read_bytes() == b"?" * 30 + b"!!" + TORN
-        said = as_json(capsys)[-1]
-        if said["repaired"]:
-            assert [(each["offset"], each["size_bytes"]) for each in said["cuts"]] == [
-                (len(run.header(0)) + 3 * 26, 30), (len(run.header(0)) + 6 * 26 + 30, 2), (len(damaged) - 23, 23),
-            ]  # fmt: skip
+    with KilledRepairs() as repairs:
+        while killed:
+            cut.unlink(missing_ok=True)
+            path.write_bytes(damaged)
+            killed = repairs.killed_at(step, repair_file, path)
+            step += 1
+            assert path.read_bytes() in (damaged, mended)
+            repair("--json", path)
+            assert path.read_bytes() == mended
+            assert cut.read_bytes() == b"?" * 30 + b"!!" + TORN
+            said = as_json(capsys)[-1]
+            if said["repaired"]:
+                assert [(each["offset"], each["size_bytes"]) for each in said["cuts"]] == [
+                    (len(run.header(0)) + 3 * 26, 30), (len(run.header(0)) + 6 * 26 + 30, 2), (len(damaged) - 23, 23),
+                ]  # fmt: skip
     assert step > 5
 
 
