@@ -1,6 +1,7 @@
 """What every test may use: the real recordings, where they are at hand."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Tests have sockets in their folders, whose paths may be 107 bytes long; pytest needs 80 of them below this one.
 if len(tempfile.gettempdir()) > 25 and Path("/tmp").is_dir():
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
+
+# Who runs the tests in the background, or under nohup, has them ignored; the programs of the tests are to be told.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 os.umask(os.umask(0o022) | 0o022)  # keys that others may change are refused: those of the tests are not to be such
 
