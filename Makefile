@@ -21,7 +21,7 @@ run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal moni
 	$(BIN)/daqd demo
 
 test: $(READY)  ## the test suite, in as many processes as there are cores
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 lint: $(READY)  ## style, types and import contracts
 	$(BIN)/ruff check .
@@ -34,10 +34,12 @@ check: lint test  ## everything that must hold before a commit
 bench: $(READY)  ## speed and latency, printed beside the figures of the design
 	$(BIN)/python -m tests.bench
 
+NO_LIMIT = --timeout 0 -o faulthandler_timeout=0
+
 soak: $(READY)  ## what takes long: a hundred kills, ten million hits, much fuzzing (an hour or so)
-	$(BIN)/pytest -m soak -s --timeout 0
-	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz --timeout 0
-	FUZZ_EXAMPLES=1000 $(BIN)/pytest -m "hypothesis and not soak" --ignore tests/fuzz --timeout 0
+	$(BIN)/pytest -m soak -s $(NO_LIMIT)
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz $(NO_LIMIT)
+	FUZZ_EXAMPLES=1000 $(BIN)/pytest -m "hypothesis and not soak" --ignore tests/fuzz $(NO_LIMIT)
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links pyproject.toml
