@@ -26,10 +26,13 @@ class MadeDisk:
         self.error: OSError | None = None
         self.answers = threading.Event()
         self.answers.set()
+        self.held_up = threading.Event()
         self.asked = 0
 
     def usage(self, _: Path) -> tuple[int, int, int]:
         self.asked += 1
+        if not self.answers.is_set():
+            self.held_up.set()
         assert self.answers.wait(DEADLINE_S)
         if self.error is not None:
             raise self.error
@@ -166,8 +169,7 @@ def test_a_disk_that_hangs_hangs_nobody(watched: Watched, caplog: pytest.LogCapt
     watched.watch.start(lambda _: None)
     wait_until("it has looked", lambda: watched.watch.latest().free_bytes)
     watched.disk.answers.clear()
-    asked = watched.disk.asked
-    wait_until("it asks", lambda: watched.disk.asked > asked)
+    wait_until("it asks and is not answered", watched.disk.held_up.is_set)
     watched.clock.sleep(7.0)
     for _ in range(2):
         disk = watched.watch.latest()
