@@ -182,7 +182,7 @@ class ChildProcess(ABC):
                 return
 
     async def _replace(self) -> bool:
-        """Start another one in the place of one that is gone, to end at once where `stop` has come; False: could not"""
+        """Start another one for one that is gone, to end at once where `stop` has come; whether it could be."""
         self._close_pipe()
         if not await self._spawn_another():
             return False

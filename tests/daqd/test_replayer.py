@@ -131,7 +131,10 @@ def test_a_damaged_file_is_told_to_all_and_is_a_failure(tmp_path: Path, recorded
 
 
 def test_nobody_need_listen(tmp_path: Path, recorded: Path) -> None:
+    """Nor has anybody told it to end: signals mean then what they meant before."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert Replayer(options(tmp_path, recorded, wait_for=0)).run() == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_slow_subscriber_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +182,7 @@ def test_signals_end_it_in_order(tmp_path: Path, recorded: Path, number: signal.
         helper.start()
         assert Replayer(options(tmp_path, path, **given)).run() == 0
         helper.join(DEADLINE_S)
+    assert signal.getsignal(number) is signal.SIG_IGN  # also while the interpreter is taken down
 
 
 @pytest.mark.parametrize(

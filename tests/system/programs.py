@@ -110,7 +110,7 @@ class Program:
         return self.wait()
 
     def end_again_and_again(self) -> int:
-        """Send SIGTERM and SIGINT in turn, as a terminal does, until it has ended; its exit code."""
+        """Send SIGINT and SIGTERM in turn to its process group until it has ended; its exit code."""
         numbers = [signal.SIGTERM, signal.SIGINT]
 
         def look() -> bool:

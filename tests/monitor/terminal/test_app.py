@@ -1,6 +1,7 @@
 """The screen, without a terminal, on a real stream."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from monitor.detector import Geometry
 from monitor.receiver import Receiver
+from monitor.state.monitor_state import SILENT_S
 from monitor.terminal.app import WatchApp
 from monitor.terminal.hit_map import HitMap
 from monitor.terminal.spectrum import Spectrum
@@ -235,7 +237,10 @@ def test_losses_and_a_stream_gone_quiet_cannot_be_overlooked(publisher: TestPubl
             publisher.messages.seq["hits"] += 2
             publisher.send(publisher.messages.hits(make_hits([(15, 0)], row=20), (15, 15)))
             await until(pilot, app, "gaps 2  missed readouts 5", "impossible 1")
-            await until(pilot, app, "NO DATA for 0:")
+            screen = await until(pilot, app, "NO DATA for 0:")
+            shown = re.search(r"NO DATA for 0:(\d\d):(\d\d)", "\n".join(screen))
+            assert shown is not None
+            assert 60 * int(shown[1]) + int(shown[2]) >= SILENT_S
 
         play(app, script)
 
