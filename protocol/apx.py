@@ -11,7 +11,7 @@ from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
 from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.readout_description import ReadoutDescription
+from protocol.readout_description import ReadoutDescription, TimestampOrder
 from protocol.records import RecordScanner
 
 MAGIC = b"%APXDF"
@@ -56,9 +56,9 @@ class FileHeader:
         """Length of a readout with its padding; None where the header does not say."""
         return self.description().full_readout_bytes
 
-    def decoder(self, chips: int | None = None) -> ReadoutDecoder:
-        """A decoder for the readouts of this file, or of all files of its run; `chips` overrides the header."""
-        return self._readout_class.make_decoder(self.description().with_chips(chips))
+    def decoder(self, chips: int | None = None, timestamp_order: TimestampOrder | None = None) -> ReadoutDecoder:
+        """A decoder for the readouts of this file, or of all files of its run; what is given overrides the header."""
+        return self._readout_class.make_decoder(self.description().overridden(chips, timestamp_order))
 
     @property
     def content(self) -> dict[str, Any]:

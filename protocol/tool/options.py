@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 from protocol.errors import NoRecordingsError
+from protocol.readout_description import TimestampOrder
 from protocol.storage.recordings import recordings_in
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.tool.errors import MisuseError
@@ -59,13 +61,18 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--force", action="store_true", help="replace output files that exist")
 
 
-def add_chips(parser: argparse.ArgumentParser) -> None:
-    """The number of chips in the chain."""
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """What overrides the header: the number of chips in the chain, and the byte order of the FPGA's time stamp."""
     parser.add_argument(
         "--chips",
         type=_chips,
         metavar="N",
         help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
+    )
+    parser.add_argument(
+        "--timestamp-order",
+        choices=get_args(TimestampOrder),
+        help="byte order of the FPGA's time stamp in layer frames (default: as the header says)",
     )
 
 
