@@ -164,7 +164,7 @@ def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
         print("injection  off")
     else:
         print(
-            f"injection  chip {injection.chip}, row {injection.row}, column {injection.column}: "
+            f"injection  {setup.name(injection.chip)}, row {injection.row}, column {injection.column}: "
             f"{injection.amplitude_mv:g} mV from the {injection.output}"
         )
     for line in (*setup.defaulted, *setup.notes):
