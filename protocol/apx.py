@@ -56,9 +56,13 @@ class FileHeader:
         """Length of a readout with its padding; None where the header does not say."""
         return self.description().full_readout_bytes
 
-    def decoder(self, chips: int | None = None, timestamp_order: TimestampOrder | None = None) -> ReadoutDecoder:
-        """A decoder for the readouts of this file, or of all files of its run; what is given overrides the header."""
-        return self._readout_class.make_decoder(self.description().overridden(chips, timestamp_order))
+    def decoder(self, chips: int | None = None) -> ReadoutDecoder:
+        """A decoder for the readouts of this file, or of all files of its run; `chips` overrides the header."""
+        return self._readout_class.make_decoder(self.description().with_chips(chips))
+
+    def with_timestamp_order(self, order: TimestampOrder) -> Self:
+        """The same header with another byte order of the FPGA's time stamp."""
+        return type(self)(self._readout_class, {**self._content, "timestamp_order": order})
 
     @property
     def content(self) -> dict[str, Any]:

@@ -50,7 +50,6 @@ class ReadoutDescription(BaseModel):
         known = {key: content[key] for key, possible in _POSSIBLE.items() if possible(content.get(key))}
         return cls.model_validate(known)
 
-    def overridden(self, chips: int | None = None, timestamp_order: TimestampOrder | None = None) -> Self:
-        """The same with another number of chips or byte order; None changes nothing."""
-        given = {"chips": chips, "timestamp_order": timestamp_order}
-        return self.model_copy(update={key: value for key, value in given.items() if value is not None})
+    def with_chips(self, chips: int | None) -> Self:
+        """The same with another number of chips; None changes nothing."""
+        return self if chips is None else self.model_copy(update={"chips": chips})

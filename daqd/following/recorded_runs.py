@@ -38,7 +38,7 @@ class RecordedRun:
             begin_ns=begin_ns,
             software={"replay": name},
             readout_uid=header.readout_uid(),
-            **header.description().overridden(chips).model_dump(),
+            **header.description().with_chips(chips).model_dump(),
             configuration=header.content,
         )
         try:

@@ -131,8 +131,8 @@ class CheckInput:
       gone on;
     - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000. In
       `before`, the last 100 of them;
-    - `frames`: what all hits out of layer frames so far show about the frames, and `description`: how their readouts
-      were decoded, as far as the record or the file's header says;
+    - `frames`: what `hits` of this look and those before show about layer frames; `description`: how the readouts were
+      decoded, as far as the record or the file's header says;
     - `ledger`: what the publisher has decoded so far, None before the first state of the run;
     - `stat`: the last state (queue, disk, board counters, publisher), None before the first;
     - `counters`: what this client received and missed since it began.

@@ -28,7 +28,7 @@ def _no_counts() -> Counts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameCounts:
-    """Counts over all hits of a pass so far; all zero where hits name no layer.
+    """Counts over the hits of all looks of a pass so far (`CheckInput.hits`); all zero where hits name no layer.
 
     `hits`, `idle_ended` (256,): hits of each layer, and those of them that end in idle bytes (`ends_in_idles`).
     `steps`: pairs of consecutive hits of a layer; `back`: those where the FPGA's time stamp goes back as it was read,

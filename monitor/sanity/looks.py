@@ -60,7 +60,6 @@ class StreamLooks:
         if isinstance(event, HitBatch) and len(event.hits):
             self._hits_at = self._clock()
             self._keep(event.hits)
-            self._frames.add(event.hits, self._description())
         elif isinstance(event, StatMessage):
             self._stat_at = self._clock()
             self._ledger = event.ledger or self._ledger
@@ -91,6 +90,7 @@ class StreamLooks:
         summary = state.summary(counters)
         hits = join_tables(list(self._new), self._new[0].dtype if self._new else HIT_DTYPE)[-MOST_HITS:]
         self._forget_hits()
+        self._frames.add(hits, self._description())
         return CheckInput(
             now_ns=now_ns,
             live_s=self._live_s(),

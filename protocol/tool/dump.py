@@ -13,7 +13,14 @@ from protocol.hit import HitTable
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.tool.errors import MisuseError
 from protocol.tool.hex_view import HexView
-from protocol.tool.options import add_decoding, add_parser, add_recordings, recordings_of, whole_number
+from protocol.tool.options import (
+    add_chips,
+    add_parser,
+    add_recordings,
+    add_timestamp_order,
+    recordings_of,
+    whole_number,
+)
 from protocol.tool.recording import Recording, chosen_columns, for_each, open_recording
 from protocol.tool.terminal import COLOUR_CHOICES, say, wants_colour
 
@@ -44,7 +51,8 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--columns", metavar="A,B,…", help="columns to print for each hit, in this order (default: all)"
     )
-    add_decoding(parser)
+    add_chips(parser)
+    add_timestamp_order(parser)
     parser.add_argument(
         "--color", choices=COLOUR_CHOICES, default="auto", help="colours: auto (default) is on a terminal, no NO_COLOR"
     )
@@ -59,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     several = len(paths) > 1
 
     def show(path: Path) -> bool:
-        with open_recording(path, prints=True) as recording:
+        with open_recording(path, arguments.timestamp_order, prints=True) as recording:
             if several and not arguments.json:
                 say(f"== {path}")
             to_the_end = _dump_hex(recording, arguments) if arguments.hex else _dump_hits(recording, arguments)
@@ -108,7 +116,7 @@ def _parts(recording: Recording, decoder: ReadoutDecoder, part: _Part) -> Iterat
 def _dump_hits(recording: Recording, arguments: argparse.Namespace) -> bool:
     """Print the hits; whether the file was read to its end."""
     columns = chosen_columns(arguments.columns, recording.hit_class)
-    decoder = recording.header.decoder(arguments.chips, arguments.timestamp_order)
+    decoder = recording.header.decoder(arguments.chips)
     part = _Part(arguments.first, arguments.count)
     # one %-format for the whole line is the fastest that Python has
     line = " ".join(f"%{max(len(name), _WIDTHS.get(name, 0))}s" for name in columns) + "\n"
@@ -133,7 +141,7 @@ def _dump_hits(recording: Recording, arguments: argparse.Namespace) -> bool:
 
 def _dump_hex(recording: Recording, arguments: argparse.Namespace) -> bool:
     """Print the bytes; whether the file was read to its end."""
-    decoder = recording.header.decoder(arguments.chips, arguments.timestamp_order)
+    decoder = recording.header.decoder(arguments.chips)
     part = _Part(arguments.first, arguments.count)
     view = HexView(decoder, colour=wants_colour(arguments.color, sys.stdout))
     if not arguments.json:

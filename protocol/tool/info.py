@@ -14,7 +14,7 @@ from rich.text import Text
 
 from protocol.block import ReadoutBlock
 from protocol.ledger import Ledger
-from protocol.tool.options import add_decoding, add_parser, add_recordings, recordings_of
+from protocol.tool.options import add_chips, add_parser, add_recordings, recordings_of
 from protocol.tool.recording import for_each, open_recording
 from protocol.tool.terminal import moment, one_line, say
 from protocol.words import counted
@@ -36,7 +36,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         """,
     )
     add_recordings(parser)
-    add_decoding(parser)
+    add_chips(parser)
     parser.add_argument("--header", action="store_true", help="print the header in full, not a line per key")
     parser.add_argument("--json", action="store_true", help="one JSON object per file, with the whole header")
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
                 recording.header.readout_class().__name__,
                 recording.header.content,
             )
-            decoder = recording.header.decoder(arguments.chips, arguments.timestamp_order)
+            decoder = recording.header.decoder(arguments.chips)
             for block in recording.blocks():
                 summary.add(block)
                 decoder.decode(block)

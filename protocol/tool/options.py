@@ -61,14 +61,18 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--force", action="store_true", help="replace output files that exist")
 
 
-def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """What overrides the header: the number of chips in the chain, and the byte order of the FPGA's time stamp."""
+def add_chips(parser: argparse.ArgumentParser) -> None:
+    """The number of chips in the chain."""
     parser.add_argument(
         "--chips",
         type=_chips,
         metavar="N",
         help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
     )
+
+
+def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
+    """The byte order of the FPGA's time stamp."""
     parser.add_argument(
         "--timestamp-order",
         choices=get_args(TimestampOrder),

@@ -171,7 +171,9 @@ def test_dry_run_of_an_astep_board(tmp_path: Path, capsys: pytest.CaptureFixture
     path, out = tmp_path / "astep.toml", tmp_path / "trace.jsonl"
     path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
     assert main(["configure", "-c", str(path), "--inject", "2,0,1,9", "--dry-run", "--trace", str(out)]) == 0
-    assert "injection  layer 2 chip 0, row 1, column 9" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "injection  layer 2 chip 0, row 1, column 9" in told
+    assert "pixels on  layer 1: 0; layer 2: 1" in told
     trace = trace_of(out)
     assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "03ac0000", "why": ""}
     assert all(line["why"] for line in trace)
