@@ -25,8 +25,9 @@ def write_config(
     """Write a configuration at `path` and read it; `ConfigError` with every mistake.
 
     `hits`: after so many the board falls silent. `rate_hz`: of the whole board, or "max". `hot_pixels`: [chip, row,
-    column, how many times as often as the others]; `dead_pixels`: [chip, row, column]. `settings`: whatever else the
-    configuration has (config/emulated.toml), and what is to be otherwise than all this.
+    column, how many times as often as the others]; `dead_pixels`: [chip, row, column]; pixels of other layers than 1
+    have the layer in front. `settings`: whatever else the configuration has (config/emulated.toml), and what is to be
+    otherwise than all this.
     """
     sections: dict[str, dict[str, Any]] = {
         "board": {"transport": "emulated", "chips": chips},

@@ -11,7 +11,7 @@ from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
 from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.readout_description import ReadoutDescription
+from protocol.readout_description import ReadoutDescription, TimestampOrder
 from protocol.records import RecordScanner
 
 MAGIC = b"%APXDF"
@@ -59,6 +59,10 @@ class FileHeader:
     def decoder(self, chips: int | None = None) -> ReadoutDecoder:
         """A decoder for the readouts of this file, or of all files of its run; `chips` overrides the header."""
         return self._readout_class.make_decoder(self.description().with_chips(chips))
+
+    def with_timestamp_order(self, order: TimestampOrder) -> Self:
+        """The same header with another byte order of the FPGA's time stamp."""
+        return type(self)(self._readout_class, {**self._content, "timestamp_order": order})
 
     @property
     def content(self) -> dict[str, Any]:

@@ -191,7 +191,8 @@ class Housekeeping:
     def __init__(self, dialogue: Dialogue, layers: int) -> None:
         self._dialogue = dialogue
         self._last: dict[str, int] | None = None
-        self.counters = {f"layer_{layer}_{kind}": 0 for layer in range(layers) for kind in COUNTER_KINDS}
+        # People count layers from 1, the firmware's registers from 0.
+        self.counters = {f"layer_{layer + 1}_{kind}": 0 for layer in range(layers) for kind in COUNTER_KINDS}
         self.readings: dict[str, float] = {}
 
     def forget(self) -> None:
@@ -204,7 +205,7 @@ class Housekeeping:
         self._dialogue.send(counters, xadc)
         values = counters_of(self._dialogue.answer(counters, under_way=xadc.length))
         measured = self._dialogue.answer(xadc)
-        now = {name: values[kind][int(layer)] for name in self.counters for _, layer, kind in [name.split("_", 2)]}
+        now = {name: values[kind][int(layer) - 1] for name in self.counters for _, layer, kind in [name.split("_", 2)]}
         last = self._last if self._last is not None else now
         # A new dictionary: another thread may be reading the old one.
         self.counters = {name: count + (now[name] - last[name]) % (1 << 32) for name, count in self.counters.items()}

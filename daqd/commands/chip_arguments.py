@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+_PIXEL = "[[LAYER,]CHIP,]ROW,COLUMN"
 _TITLE = "chips (over what [chip] of the configuration says)"
 
 
@@ -10,7 +11,7 @@ def add_chip_arguments(parser: argparse.ArgumentParser) -> None:
     """Add threshold, injection, analogue output and pixel mask."""
     group = parser.add_argument_group(_TITLE)
     group.add_argument("--threshold", type=float, metavar="MV", help="threshold above the baseline in mV")
-    group.add_argument("--inject", type=_pixel, metavar="[CHIP,]ROW,COLUMN", help="inject into this pixel")
+    group.add_argument("--inject", type=_pixel, metavar=_PIXEL, help="inject into this pixel; layers count from 1")
     group.add_argument("--vinj", type=float, metavar="MV", help="amplitude of the injection in mV")
     group.add_argument("--analog", type=int, metavar="COLUMN", help="analogue output of this column")
     group.add_argument("--pixels", choices=("on", "off"), help="switch all pixels on or off")
@@ -19,7 +20,7 @@ def add_chip_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}",
             type=_pixel,
             action="append",
-            metavar="[CHIP,]ROW,COLUMN",
+            metavar=_PIXEL,
             help=f"then {name} this pixel; may be given many times",
         )
 
@@ -35,6 +36,6 @@ def chip_overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def _pixel(text: str) -> list[int]:
     parts = text.split(",")
-    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not ROW,COLUMN or CHIP,ROW,COLUMN")
+    if len(parts) not in (2, 3, 4) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {_PIXEL}")
     return [int(part) for part in parts]

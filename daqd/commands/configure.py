@@ -151,20 +151,27 @@ def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
         yield file
 
 
+def _by_layer(setup: ChipSetup, values: list[str]) -> str:
+    """One value for each chip, the layers named where there are several."""
+    chain = setup.chain_length
+    layers = [", ".join(values[first : first + chain]) for first in range(0, len(values), chain)]
+    return layers[0] if len(layers) == 1 else "; ".join(f"layer {n}: {of}" for n, of in enumerate(layers, 1))
+
+
 def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
     told = setup.describe()
     chips = f"{counted(len(setup.chips), 'chip')}, AstroPix {setup.version}"
     print(f"board      {result['board']} over {result['transport']}, {chips}")
     print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
-    on_chips = ", ".join(f"{value:.1f}" for value in told["threshold_mv"]["chips"])
+    on_chips = _by_layer(setup, [f"{value:.1f}" for value in told["threshold_mv"]["chips"]])
     print(f"threshold  {told['threshold_mv']['card']:g} mV on the card, {on_chips} mV on the chip")
-    print(f"pixels on  {', '.join(str(chip['pixels_on']) for chip in told['chips'])}")
+    print(f"pixels on  {_by_layer(setup, [str(chip['pixels_on']) for chip in told['chips']])}")
     injection = setup.injection
     if injection is None:
         print("injection  off")
     else:
         print(
-            f"injection  chip {injection.chip}, row {injection.row}, column {injection.column}: "
+            f"injection  {setup.name(injection.chip)}, row {injection.row}, column {injection.column}: "
             f"{injection.amplitude_mv:g} mV from the {injection.output}"
         )
     for line in (*setup.defaulted, *setup.notes):

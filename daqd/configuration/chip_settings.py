@@ -17,12 +17,14 @@ _NO_OVERRIDE = ("file", "method")
 
 
 class PixelChoice(Section):
-    """`[row, column]` of a pixel of every chip (of chip 0 for an injection), or `[chip, row, column]` of one chip.
+    """`[row, column]` of a pixel of every chip (for an injection: of layer 1, chip 0), or that of one chip:
+    `[chip, row, column]` in layer 1, `[layer, chip, row, column]` in any.
 
-    Chips count along the chain from 0; those of a second layer go on where the first one ends.
+    Layers count from 1, chips along the chain of their layer from 0.
     """
 
-    chip: int | None = Field(None, ge=0, lt=MAX_CHIPS * MAX_LAYERS)
+    layer: int | None = Field(None, ge=1, le=MAX_LAYERS)
+    chip: int | None = Field(None, ge=0, lt=MAX_CHIPS)
     row: int = Field(ge=0, le=MAX_CHIP_ROW)
     column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
 
@@ -31,10 +33,16 @@ class PixelChoice(Section):
     def _from_list(cls, value: Any) -> Any:
         if isinstance(value, dict | cls):
             return value
-        if not isinstance(value, list | tuple) or len(value) not in (2, 3):
-            raise ValueError(f"{value!r} should be [row, column] or [chip, row, column]")
-        names = ("chip", "row", "column")
+        if not isinstance(value, list | tuple) or len(value) not in (2, 3, 4):
+            raise ValueError(f"{value!r} should be [row, column], [chip, row, column] or [layer, chip, row, column]")
+        names = ("layer", "chip", "row", "column")
         return dict(zip(names[-len(value) :], value, strict=True))
+
+    @model_validator(mode="after")
+    def _layer_names_a_chip(self) -> Self:
+        if self.layer is not None and self.chip is None:
+            raise ValueError(f"names layer {self.layer} and no chip: [layer, chip, row, column]")
+        return self
 
 
 PixelChoices = Annotated[tuple[PixelChoice, ...], Field(strict=False)]

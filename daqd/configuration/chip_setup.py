@@ -9,7 +9,7 @@ from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
 from protocol.chips.chip_file import ChipFile, usual_chip_file
-from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.chip_setup import ChipSetup, Injection, chip_name
 from protocol.chips.chip_yaml import parse_chip_yaml
 
 
@@ -73,8 +73,9 @@ class _Builder:
         for number, chip in enumerate(self._chips):
             if len(chip.analog_columns()) > 1:
                 columns = ", ".join(map(str, chip.analog_columns()))
+                name = chip_name(number, self._board.chips, self._layers)
                 self._mistakes.append(
-                    f"chip.file: chip {number} has the analogue output of columns {columns} on: one column only"
+                    f"chip.file: {name} has the analogue output of columns {columns} on: one column only"
                 )
         if self._mistakes:
             raise ConfigError(self._mistakes)
@@ -121,7 +122,7 @@ class _Builder:
                     self._chips[number] = self._chips[number].with_pixel(pixel.row, pixel.column, on)
 
     def _numbers(self, key: str, pixel: PixelChoice) -> Iterable[int]:
-        """Chips that `pixel` is meant of; none, with the mistake noted, where there is no such pixel."""
+        """Numbers (through all layers) of the chips that `pixel` names; none, and a mistake, if it does not exist."""
         kind = self._file.kind
         if pixel.row >= kind.rows or pixel.column >= kind.columns:
             self._mistakes.append(
@@ -131,10 +132,19 @@ class _Builder:
             return ()
         if pixel.chip is None:
             return range(len(self._chips))
-        if pixel.chip < len(self._chips):
-            return (pixel.chip,)
-        self._mistakes.append(f"chip.{key}: there is no chip {pixel.chip}: 0 to {len(self._chips) - 1}")
+        chain = self._board.chips
+        if (pixel.layer or 1) > self._layers:
+            layers = f"1 to {self._layers}" if self._layers > 1 else "this board has 1"
+            self._mistakes.append(f"chip.{key}: there is no layer {pixel.layer}: {layers}")
+        elif pixel.chip >= chain:
+            hint = "; [layer, chip, row, column] names another layer's" if self._layers > 1 else ""
+            self._mistakes.append(f"chip.{key}: there is no chip {pixel.chip}: 0 to {chain - 1}{hint}")
+        else:
+            return (self._number(pixel),)
         return ()
+
+    def _number(self, pixel: PixelChoice) -> int:
+        return ((pixel.layer or 1) - 1) * self._board.chips + (pixel.chip or 0)
 
     def _threshold(self) -> None:
         threshold_mv = self._settings.threshold_mv
@@ -154,9 +164,10 @@ class _Builder:
             return None
         if not self._numbers("inject", pixel):
             return None
-        number = pixel.chip or 0
+        number = self._number(pixel)
         for index, disabled in enumerate(settings.mask.disable):
-            if (disabled.row, disabled.column) == (pixel.row, pixel.column) and disabled.chip in (None, number):
+            same_chip = disabled.chip is None or self._number(disabled) == number
+            if same_chip and (disabled.row, disabled.column) == (pixel.row, pixel.column):
                 self._mistakes.append(
                     f"chip.inject: the pixel is switched off by chip.mask.disable[{index}]: "
                     "an injected pixel must be on"

@@ -96,6 +96,9 @@ class Config(Section):
             )
         for name, pixels in (("hot_pixels", emulator.hot_pixels), ("dead_pixels", emulator.dead_pixels)):
             for index, pixel in enumerate(pixels):
+                layers = board.layers if board.kind == "astep" else 1
+                if pixel.layer > layers:
+                    raise ValueError(f"{name}[{index}] names layer {pixel.layer}, but the board has {layers}")
                 if pixel.chip >= board.chips:
                     raise ValueError(
                         f"{name}[{index}] names chip {pixel.chip}, but board.chips = {board.chips}: "

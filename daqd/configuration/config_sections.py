@@ -125,6 +125,7 @@ class AstepSection(Section):
 
 
 class _PixelEntry(Section):
+    layer: int = Field(1, ge=1, le=MAX_LAYERS)
     chip: int = Field(ge=0, lt=MAX_CHIPS)
     row: int = Field(ge=0, le=MAX_CHIP_ROW)
     column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
@@ -135,17 +136,18 @@ class _PixelEntry(Section):
         if isinstance(value, dict | cls):
             return value
         names = list(cls.model_fields)
-        if not isinstance(value, list) or len(value) != len(names):
-            raise ValueError(f"{value!r} should be [{', '.join(names)}]")
-        return dict(zip(names, value, strict=True))
+        if not isinstance(value, list) or len(names) - len(value) not in (0, 1):
+            without_layer = ", ".join(names[1:])
+            raise ValueError(f"{value!r} should be [{without_layer}], or [layer, chip, …]")
+        return dict(zip(names[-len(value) :], value, strict=True))
 
 
 class DeadPixel(_PixelEntry):
-    """`[chip, row, column]` of a pixel that never fires."""
+    """`[layer, chip, row, column]` of a pixel that never fires. `layer` counts from 1 and may be left out: layer 1."""
 
 
 class HotPixel(_PixelEntry):
-    """`[chip, row, column, factor]` of a pixel that fires `factor` times as often as the others."""
+    """`[layer, chip, row, column, factor]`: a pixel that fires `factor` times as often. `layer`: see `DeadPixel`."""
 
     factor: float = Field(gt=0, allow_inf_nan=False)
 

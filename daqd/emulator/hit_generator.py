@@ -41,12 +41,14 @@ class HitBatch:
 class HitGenerator:
     """The sequence of hits for a seed: Poisson in time, spread over all pixels of all chips, one ToT peak.
 
-    The same `settings`, number of chips and kind of them (`emulated_chips`) give the same hits, however many are asked
-    for at a time. The rate is that of the whole board; hot and dead pixels change how the hits are spread.
+    The same `settings`, numbers of chips and layers and kind of chips (`emulated_chips`) give the same hits, however
+    many are requested at a time. `chips`: in each of `layers`, 0 for the bench firmware, which has one chain and no
+    layers; hits count chips through all layers. The rate is that of the whole board; hot and dead pixels change how the
+    hits are spread.
     """
 
-    def __init__(self, settings: EmulatorSection, chips: int, version: int = 4, layered: bool = False) -> None:
-        self.chips = emulated_chips(version, layered)
+    def __init__(self, settings: EmulatorSection, chips: int, version: int = 4, layers: int = 0) -> None:
+        self.chips = emulated_chips(version, layered=bool(layers))
         rate_hz = SATURATED_RATE_HZ if settings.rate_hz == "max" else settings.rate_hz
         self._mean_pause_ns = 1e9 / rate_hz * self.chips.hits_each
         mean, sigma = self.chips.tot_us
@@ -55,11 +57,11 @@ class HitGenerator:
         self._random = np.random.default_rng([settings.seed, 0])
         self._next_arrival_ns = int(self._random.exponential(self._mean_pause_ns))
 
-        weights = np.ones((chips, self.chips.kind.rows, self.chips.kind.columns))
+        weights = np.ones((max(layers, 1), chips, self.chips.kind.rows, self.chips.kind.columns))
         for hot in settings.hot_pixels:
-            weights[hot.chip, hot.row, hot.column] *= hot.factor
+            weights[hot.layer - 1, hot.chip, hot.row, hot.column] *= hot.factor
         for dead in settings.dead_pixels:
-            weights[dead.chip, dead.row, dead.column] = 0
+            weights[dead.layer - 1, dead.chip, dead.row, dead.column] = 0
         pixels_below = np.cumsum(weights)
         if not pixels_below[-1]:
             raise ConfigError(["emulator.dead_pixels: no pixel is left to fire"])

@@ -49,7 +49,7 @@ class SeededFrames(FrameSource):
         self.hits_sent = 0
 
     def _generator(self) -> HitGenerator:
-        return HitGenerator(self._settings, self._chips * self._layers, self.chip_version, layered=True)
+        return HitGenerator(self._settings, self._chips, self.chip_version, self._layers)
 
     def _generate(self) -> Iterator[HitBatch]:
         generator = self._generator()

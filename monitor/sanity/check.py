@@ -21,7 +21,7 @@ A module of checks has such a table, `CHECKS`; `[sanity] modules` of the configu
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -30,10 +30,12 @@ import numpy.typing as npt
 from monitor.continuity import HitArray
 from monitor.detector import ChipPlace, Geometry, HitKind
 from monitor.receiving.reader import StreamCounters
+from monitor.sanity.frame_counts import FrameCounts
 from monitor.state.histograms import HitHistograms
 from monitor.state.time_series import RunSeries
 from monitor.state.tot_binning import TotBinning
 from protocol.ledger import Ledger
+from protocol.readout_description import ReadoutDescription
 from protocol.run_record import RunRecord
 from protocol.wire.alarms import AlarmLevel
 from protocol.wire.messages import Stat
@@ -129,6 +131,8 @@ class CheckInput:
       gone on;
     - `hits`: those that came since the last look of all (about a second ago), at most the newest 100 000. In
       `before`, the last 100 of them;
+    - `frames`: what `hits` of this look and those before show about layer frames; `description`: how the readouts were
+      decoded, as far as the record or the file's header says;
     - `ledger`: what the publisher has decoded so far, None before the first state of the run;
     - `stat`: the last state (queue, disk, board counters, publisher), None before the first;
     - `counters`: what this client received and missed since it began.
@@ -152,6 +156,8 @@ class CheckInput:
     ledger: Ledger | None
     stat: Stat | None
     counters: StreamCounters
+    frames: FrameCounts = field(default_factory=FrameCounts)
+    description: ReadoutDescription = field(default_factory=ReadoutDescription)
     before: "CheckInput | None" = None
 
     @property

@@ -12,10 +12,12 @@ from monitor.receiving.reader import StreamCounters
 from monitor.sanity.check import Check, CheckInput, HitCounts
 from monitor.sanity.check_asking import CheckSaid, ask
 from monitor.sanity.check_thread import CheckThread
+from monitor.sanity.frame_counts import FrameTally
 from monitor.state.detector_state import DetectorState
 from monitor.state.rates import NS_PER_S
 from protocol.hit import HIT_DTYPE, join_tables
 from protocol.ledger import Ledger
+from protocol.readout_description import ReadoutDescription
 
 MOST_HITS = 100_000
 """Hits since the last look that are kept one by one."""
@@ -25,15 +27,25 @@ HITS_KEPT = 100
 
 
 class StreamLooks:
-    """Follows a stream, and says on demand what there is to see. `clock`: monotonic seconds."""
+    """Follows a stream, and says on demand what there is to see.
 
-    def __init__(self, geometry: Geometry | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    `clock`: monotonic seconds. `description`: how the readouts are decoded; None: as the run's record says.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        description: ReadoutDescription | None = None,
+    ) -> None:
         self._state = DetectorState(geometry, clock=clock)
         self._clock = clock
         self._new: deque[HitArray] = deque()
         self._new_hits = 0
         self._ledger: Ledger | None = None
         self._epoch = 0
+        self._described = description
+        self._frames = FrameTally()
         self._stat_at: float | None = None
         self._hits_at: float | None = None
 
@@ -43,6 +55,7 @@ class StreamLooks:
         if self._state.epoch != self._epoch:
             self._epoch = self._state.epoch
             self._ledger = None
+            self._frames = FrameTally()
             self._forget_hits()
         if isinstance(event, HitBatch) and len(event.hits):
             self._hits_at = self._clock()
@@ -52,6 +65,12 @@ class StreamLooks:
             self._ledger = event.ledger or self._ledger
         elif isinstance(event, RunMessage):
             self._ledger = event.ledger or self._ledger
+
+    def _description(self) -> ReadoutDescription:
+        record = self._state.record
+        if self._described is not None or record is None:
+            return self._described or ReadoutDescription()
+        return record.description
 
     def _keep(self, hits: HitArray) -> None:
         if self._new and self._new[-1].dtype != hits.dtype:
@@ -71,6 +90,7 @@ class StreamLooks:
         summary = state.summary(counters)
         hits = join_tables(list(self._new), self._new[0].dtype if self._new else HIT_DTYPE)[-MOST_HITS:]
         self._forget_hits()
+        self._frames.add(hits, self._description())
         return CheckInput(
             now_ns=now_ns,
             live_s=self._live_s(),
@@ -90,6 +110,8 @@ class StreamLooks:
             ledger=self._ledger,
             stat=state.stat,
             counters=counters,
+            frames=self._frames.counts,
+            description=self._description(),
         )
 
     def _age_s(self, at: float | None) -> float | None:

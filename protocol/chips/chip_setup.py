@@ -14,9 +14,10 @@ InjectionOutput = Literal["chip", "card"]
 class Injection:
     """Which pixel is injected, and the pattern generator that does it.
 
-    `chip` counts through all layers from 0; `period` and `pulses` (per set) 0…255; `divider`, `delay` (initial) and
-    `cycle` 0…65 535, `cycle` 0 without end. `amplitude_mv` 0…1800: what comes from the injection card where `output` is
-    "card"; the amplitude on the chip is the chip's own `vinj`. Raises `ChipConfigError` for what is out of its range.
+    `chip` counts through all layers from 0 (`ChipSetup.describe` names layer and chip). `period` and `pulses` (per set)
+    0…255; `divider`, `delay` (initial) and `cycle` 0…65 535, `cycle` 0 without end. `amplitude_mv` 0…1800: what comes
+    from the injection card where `output` is "card"; the amplitude on the chip is the chip's own `vinj`. Raises
+    `ChipConfigError` for what is out of its range.
     """
 
     chip: int
@@ -85,6 +86,14 @@ class ChipSetup:
         """The chips of one layer, from 0, along its chain."""
         return self.chips[layer * self.chain_length : (layer + 1) * self.chain_length]
 
+    def name(self, number: int) -> str:
+        """The chip with that `number` among all, for people: "chip 3", with several layers "layer 2 chip 0"."""
+        return chip_name(number, self.chain_length, self.layers)
+
+    def _describe_injection(self, injection: Injection) -> dict[str, Any]:
+        layer, chip = divmod(injection.chip, self.chain_length)
+        return {"layer": layer + 1, **vars(injection), "chip": chip}
+
     def describe(self) -> dict[str, Any]:
         """All of it, in full, ready for JSON and msgpack: for run records and file headers."""
         return {
@@ -97,10 +106,16 @@ class ChipSetup:
                 "card": round(self.cards.threshold_mv, 6),
                 "chips": [round(chip_threshold_mv(chip), 6) for chip in self.chips],
             },
-            "injection": None if self.injection is None else vars(self.injection).copy(),
+            "injection": None if self.injection is None else self._describe_injection(self.injection),
             "defaulted": list(self.defaulted),
             "notes": list(self.notes),
         }
+
+
+def chip_name(number: int, chain_length: int, layers: int) -> str:
+    """As `ChipSetup.name`: layers from 1, chips along the chain of their layer from 0."""
+    layer, chip = divmod(number, chain_length)
+    return f"layer {layer + 1} chip {chip}" if layers > 1 else f"chip {chip}"
 
 
 def chip_threshold_mv(chip: ChipConfig) -> float:

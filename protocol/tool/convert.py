@@ -11,7 +11,14 @@ from typing import BinaryIO
 from protocol.tool.errors import MisuseError
 from protocol.tool.export import EXPORT_FORMATS, ExportFormat
 from protocol.tool.new_file import new_file, output_paths
-from protocol.tool.options import add_chips, add_output, add_parser, add_recordings, recordings_of
+from protocol.tool.options import (
+    add_chips,
+    add_output,
+    add_parser,
+    add_recordings,
+    add_timestamp_order,
+    recordings_of,
+)
 from protocol.tool.recording import chosen_columns, for_each, open_recording
 from protocol.tool.terminal import say
 from protocol.words import counted
@@ -38,6 +45,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_output(parser, "file or directory to write to (default: beside each recording; - for standard output)")
     parser.add_argument("--columns", metavar="A,B,…", help="columns to write, in this order (default: all)")
     add_chips(parser)
+    add_timestamp_order(parser)
     parser.add_argument("--json", action="store_true", help="report as one JSON object per file")
 
 
@@ -65,7 +73,7 @@ def _opened(output: Path, force: bool) -> Iterator[BinaryIO]:
 
 
 def _convert(path: Path, output: Path, form: ExportFormat, arguments: argparse.Namespace) -> bool:
-    with open_recording(path, prints=output == _STDOUT) as recording:
+    with open_recording(path, arguments.timestamp_order, prints=output == _STDOUT) as recording:
         columns = chosen_columns(arguments.columns, recording.hit_class)
         decoder = recording.header.decoder(arguments.chips)
         with _opened(output, arguments.force) as file, form.writer(file, recording.header, columns) as write_hits:

@@ -13,7 +13,14 @@ from protocol.hit import HitTable
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.tool.errors import MisuseError
 from protocol.tool.hex_view import HexView
-from protocol.tool.options import add_chips, add_parser, add_recordings, recordings_of, whole_number
+from protocol.tool.options import (
+    add_chips,
+    add_parser,
+    add_recordings,
+    add_timestamp_order,
+    recordings_of,
+    whole_number,
+)
 from protocol.tool.recording import Recording, chosen_columns, for_each, open_recording
 from protocol.tool.terminal import COLOUR_CHOICES, say, wants_colour
 
@@ -45,6 +52,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--columns", metavar="A,B,…", help="columns to print for each hit, in this order (default: all)"
     )
     add_chips(parser)
+    add_timestamp_order(parser)
     parser.add_argument(
         "--color", choices=COLOUR_CHOICES, default="auto", help="colours: auto (default) is on a terminal, no NO_COLOR"
     )
@@ -59,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     several = len(paths) > 1
 
     def show(path: Path) -> bool:
-        with open_recording(path, prints=True) as recording:
+        with open_recording(path, arguments.timestamp_order, prints=True) as recording:
             if several and not arguments.json:
                 say(f"== {path}")
             to_the_end = _dump_hex(recording, arguments) if arguments.hex else _dump_hits(recording, arguments)

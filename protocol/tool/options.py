@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 from protocol.errors import NoRecordingsError
+from protocol.readout_description import TimestampOrder
 from protocol.storage.recordings import recordings_in
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.tool.errors import MisuseError
@@ -66,6 +68,15 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
         type=_chips,
         metavar="N",
         help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
+    )
+
+
+def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
+    """The byte order of the FPGA's time stamp."""
+    parser.add_argument(
+        "--timestamp-order",
+        choices=get_args(TimestampOrder),
+        help="byte order of the FPGA's time stamp in layer frames (default: as the header says)",
     )
 
 

@@ -9,20 +9,34 @@ from protocol.apx import ApxReader, FileHeader
 from protocol.block import ReadoutBlock
 from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
+from protocol.readout_description import TimestampOrder
 from protocol.tool.errors import MisuseError, ToolError
 from protocol.tool.output import is_of_output
 from protocol.tool.terminal import complain, is_file, progress
 
 
 class Recording:
-    """An open `.apx` file; memory does not grow with its size."""
+    """An open `.apx` file; memory does not grow with its size. `timestamp_order` overrides that of its header.
 
-    def __init__(self, reader: ApxReader, size_bytes: int, advance: Callable[[int], None]) -> None:
+    Raises `ToolError` where the hits have no time stamp whose bytes have an order.
+    """
+
+    def __init__(
+        self,
+        reader: ApxReader,
+        size_bytes: int,
+        advance: Callable[[int], None],
+        timestamp_order: TimestampOrder | None = None,
+    ) -> None:
         self._reader = reader
         self._advance = advance
         self.path = reader.path
         self.size_bytes = size_bytes
         self.header: FileHeader = reader.header
+        if timestamp_order is not None:
+            if "fpga_timestamp" not in self.hit_class.ATTRIBUTE_NAMES:
+                raise ToolError(f"{self.path}: its hits have no FPGA time stamp: leave out --timestamp-order")
+            self.header = reader.header.with_timestamp_order(timestamp_order)
         self.header_bytes = reader.consumed_bytes
 
     @property
@@ -52,16 +66,19 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, *, prints: bool = False) -> Iterator[Recording]:
+def open_recording(
+    path: Path, timestamp_order: TimestampOrder | None = None, *, prints: bool = False
+) -> Iterator[Recording]:
     """Open an `.apx` file; `OSError` and `ApxFormatError` as `ApxReader`.
 
-    `prints`: what is read goes to standard output as it is read. A bar would be in the middle of it on a terminal, and
-    in the middle of a pager's screen, so there is one only where a file takes it.
+    `timestamp_order`: as in `Recording`. `prints`: what is read goes to standard output as it is read. A bar would be
+    in the middle of it on a terminal, and in the middle of a pager's screen, so there is one only where a file takes
+    it.
     """
     with ApxReader(path) as reader:
         size_bytes = path.stat().st_size
         with progress(path, size_bytes if not prints or is_file(sys.stdout) else 0) as advance:
-            yield Recording(reader, size_bytes, advance)
+            yield Recording(reader, size_bytes, advance, timestamp_order)
 
 
 def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:

@@ -112,9 +112,57 @@ def test_one_file_for_all_chips_or_for_each() -> None:
     layers: dict[str, Any] = {"kind": "astep", "layers": 3, "chips": 2}
     amplitudes = [chip.value("vdacs", "vinj") for chip in setup({}, several(2), **layers).chips]
     assert amplitudes == [0, 1, 0, 1, 0, 1]
-    found = setup({"inject": [4, 1, 9]}, several(6), **layers)
+    found = setup({"inject": [3, 0, 1, 9]}, several(6), **layers)
     assert [chip.value("vdacs", "vinj") for chip in found.layer(2)] == [4, 5]
     assert [chip.injected_pixels() for chip in found.layer(2)] == [((1, 9),), ()]
+
+
+LAYERS: dict[str, Any] = {"kind": "astep", "layers": 3, "chips": 2}
+
+
+def test_a_pixel_names_its_layer_from_1_and_its_chip_along_the_chain() -> None:
+    mask = {"all": "off", "enable": [[1, 1], [2, 1, 5, 5], [1, 6, 6]]}
+    found = setup({"mask": mask, "inject": [2, 1, 1, 9]}, **LAYERS)
+    on = [set(chip.pixels_on()) - {(1, 1)} for chip in found.chips]
+    assert on == [set(), {(6, 6)}, set(), {(5, 5), (1, 9)}, set(), set()]
+    assert all((1, 1) in chip.pixels_on() for chip in found.chips)
+    assert [chip.injected_pixels() for chip in found.layer(1)] == [(), ((1, 9),)]
+    told = found.describe()["injection"]
+    assert (told["layer"], told["chip"]) == (2, 1)
+    assert [found.name(number) for number in (0, 3)] == ["layer 1 chip 0", "layer 2 chip 1"]
+    one_chain = setup({"inject": [1, 1, 9]}, chips=2)
+    assert one_chain.describe()["injection"] == {**told, "layer": 1, "chip": 1}
+    assert one_chain.name(1) == "chip 1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"inject": [2, 1, 9]},
+            "chip.inject: there is no chip 2: 0 to 1; [layer, chip, row, column] names another layer's",
+        ),
+        (
+            {"mask": {"disable": [[2, 2, 1, 9]]}},
+            "chip.mask.disable[0]: there is no chip 2: 0 to 1; [layer, chip, row, column] names another layer's",
+        ),
+        (
+            {"inject": [3, 0, 1, 9], "mask": {"disable": [[0, 1, 9], [3, 0, 1, 9]]}},
+            "chip.inject: the pixel is switched off by chip.mask.disable[1]: an injected pixel must be on",
+        ),
+    ],
+)
+def test_mistakes_of_layers(settings: dict[str, Any], expected: str) -> None:
+    assert mistakes(settings, **LAYERS) == [expected]
+
+
+def test_layers_that_are_not_there() -> None:
+    assert mistakes({"inject": [3, 0, 1, 9]}, **LAYERS | {"layers": 2}) == ["chip.inject: there is no layer 3: 1 to 2"]
+    assert mistakes({"inject": [2, 0, 1, 9]}) == ["chip.inject: there is no layer 2: this board has 1"]
+    with pytest.raises(ConfigError, match=r"inject\.layer: 0 is not allowed: it must be 1 to 3"):
+        ChipSettings().overridden({"inject": [0, 0, 1, 9]})
+    with pytest.raises(ConfigError, match="names layer 2 and no chip"):
+        ChipSettings().overridden({"inject": {"layer": 2, "row": 1, "column": 9}})
 
 
 def test_supply_and_calibration_of_the_card() -> None:
@@ -180,8 +228,8 @@ def test_what_a_run_says_otherwise() -> None:
         ({"file": "other.yml"}, "file: cannot be changed for a run"),
         ({"treshold_mv": 4}, "treshold_mv: unknown key: is threshold_mv meant?"),
         ({"inject": [35, 9]}, "inject.row: 35 is not allowed: it must be 0 to 34"),
-        ({"inject": [1]}, "inject: [1] should be [row, column] or [chip, row, column]"),
-        ({"inject": "1,9"}, "inject: '1,9' should be [row, column] or [chip, row, column]"),
+        ({"inject": [1]}, "inject: [1] should be [row, column], [chip, row, column] or [layer, chip, row, column]"),
+        ({"inject": "1,9"}, "inject: '1,9' should be [row, column], [chip, row, column] or [layer, chip, row, column]"),
         ({"vinj_mv": 1801}, "vinj_mv: 1801 is not allowed: it must be 0 to 1800"),
         ({"threshold_mv": "40"}, 'threshold_mv: "40" is not a number'),
         ({"mask": {"enable": [[1, 35]]}}, "mask.enable[0].column: 35 is not allowed: it must be 0 to 34"),

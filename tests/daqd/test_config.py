@@ -145,7 +145,7 @@ def test_all_mistakes_at_once(folder: Path) -> None:
             'emulator.file: source = "file" needs the path of an .apx file here',
             'emulator.rate_hz: it must be a number above 0, or "max"',
             "emulator.seed: true is not a whole number",
-            "emulator.hot_pixels[0]: [0, 1, 2] should be [chip, row, column, factor]",
+            "emulator.hot_pixels[0]: [0, 1, 2] should be [chip, row, column, factor], or [layer, chip, …]",
             "emulator.hot_pixels[1].row: 35 is not allowed: it must be 0 to 34",
             "emulator.hot_pixels[2].factor: 0 is not allowed: it must be above 0",
             'emulator.speed: it must be a number above 0, or "max"',
@@ -179,10 +179,17 @@ def test_the_error_names_the_file_in_every_line(folder: Path) -> None:
         (BOARD + "[emulator]\nrate_hz = true", 'emulator.rate_hz: it must be a number above 0, or "max"'),
         (BOARD + "[emulator]\nrate_hz = inf", 'emulator.rate_hz: it must be a number above 0, or "max"'),
         (BOARD + "[emulator]\nhot_pixels = 3", "emulator.hot_pixels: 3 is not a list"),
-        (BOARD + "[emulator]\ndead_pixels = [7]", "emulator.dead_pixels[0]: 7 should be [chip, row, column]"),
+        (
+            BOARD + "[emulator]\ndead_pixels = [7]",
+            "emulator.dead_pixels[0]: 7 should be [chip, row, column], or [layer, chip, …]",
+        ),
         (
             BOARD + "[emulator]\ndead_pixels = [[1, 0, 0]]",
             "emulator: dead_pixels[0] names chip 1, but board.chips = 1: chips count from 0 to 0",
+        ),
+        (
+            BOARD + "[emulator]\nhot_pixels = [[2, 0, 0, 0, 3.0]]",
+            "emulator: hot_pixels[0] names layer 2, but the board has 1",
         ),
         (
             BOARD + "[emulator]\nfifo_bytes = 1024",

@@ -149,12 +149,12 @@ def test_mistakes_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert [line.partition(": ")[0] for line in told["mistakes"]] == ["chip.mask.disable[0]", "chip.threshold_mv"]
 
 
-@pytest.mark.parametrize("pixel", ["1", "a,b", "1,2,3,4", "-1,2", "1,²"])
+@pytest.mark.parametrize("pixel", ["1", "a,b", "1,2,3,4,5", "-1,2", "1,²"])
 def test_what_is_no_pixel_is_misuse(config: Path, pixel: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["configure", "-c", str(config), f"--inject={pixel}"])
     assert caught.value.code == 2
-    assert "is not ROW,COLUMN or CHIP,ROW,COLUMN" in capsys.readouterr().err
+    assert "is not [[LAYER,]CHIP,]ROW,COLUMN" in capsys.readouterr().err
 
 
 def test_check_config_reads_the_chip_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,10 +167,13 @@ def test_check_config_reads_the_chip_file(tmp_path: Path, capsys: pytest.Capture
     assert main(["check-config", "-c", str(path)]) == 0
 
 
-def test_dry_run_of_an_astep_board(tmp_path: Path) -> None:
+def test_dry_run_of_an_astep_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "astep.toml", tmp_path / "trace.jsonl"
     path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
-    assert main(["configure", "-c", str(path), "--inject", "1,1,9", "--dry-run", "--trace", str(out)]) == 0
+    assert main(["configure", "-c", str(path), "--inject", "2,0,1,9", "--dry-run", "--trace", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "injection  layer 2 chip 0, row 1, column 9" in told
+    assert "pixels on  layer 1: 0; layer 2: 1" in told
     trace = trace_of(out)
     assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "03ac0000", "why": ""}
     assert all(line["why"] for line in trace)

@@ -169,7 +169,7 @@ def test_an_astep_board_plays_recorded_frames(tmp_path: Path, version: int) -> N
     hits = decoder.decode([board.readout_class(data, number, 0) for number, data in enumerate(recorded)])
     later = hits[hits["readout_id"] > 0]
     assert len(hits) == 300
-    assert [counters[f"layer_{layer}_frames"] for layer in (0, 1)] == np.bincount(later["layer"]).tolist()[1:]
+    assert [counters[f"layer_{layer}_frames"] for layer in (1, 2)] == np.bincount(later["layer"]).tolist()[1:]
     board.close()
 
 

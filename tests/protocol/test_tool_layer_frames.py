@@ -76,6 +76,22 @@ def test_convert(recording: Path) -> None:
     ]
 
 
+def test_the_byte_order_of_the_time_stamp_can_be_overridden(
+    recording: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swapped = [int.from_bytes(stamp.to_bytes(8, "big"), "little") for stamp in (5, 0x01020304050607FF, 1 << 63)]
+    assert main(["convert", str(recording), "--format", "csv", "--timestamp-order", "little"]) == 0
+    header, _, *rows = recording.with_suffix(".csv").read_text().splitlines()
+    assert json.loads(header[1:])["timestamp_order"] == "little"
+    assert [int(row.split(",")[-1]) for row in rows] == swapped
+    capsys.readouterr()
+    assert main(["dump", "--columns", "fpga_timestamp", "--timestamp-order", "little", str(recording)]) == 0
+    assert [int(line) for line in capsys.readouterr().out.splitlines()[1:]] == swapped
+    gecco = sorted(recordings.glob("*.apx"))[0]
+    assert main(["dump", "--timestamp-order", "big", str(gecco)]) == 1
+    assert "its hits have no FPGA time stamp" in capsys.readouterr().err
+
+
 def test_dump(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dump", "--columns", "layer,chip_id,fpga_timestamp", str(recording)]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
+from monitor.sanity.checks.frame_checks import timestamp_order_wrong
 from protocol.registers.astep_sequence import TIMESTAMP_HZ
 from protocol.wire.alarms import AlarmLevel
 
@@ -106,7 +107,7 @@ def turn_of_clock_s(seen: CheckInput) -> float | None:
 
 def _clock_drift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
     turn_s = turn_of_clock_s(seen)
-    if seen.before is None or turn_s is None:
+    if seen.before is None or turn_s is None or timestamp_order_wrong(seen.frames):
         return None
     now, then = clock_offset_s(seen), clock_offset_s(seen.before)
     if now is None or then is None or now[0] - then[0] <= 0:

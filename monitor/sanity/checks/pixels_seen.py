@@ -20,7 +20,7 @@ MOST_NAMED = 8
 """Pixels of one chip: where more are at fault, it is the chip's matter."""
 
 FIRST_LAYER = 1
-"""Layers are numbered from 1, and the chips of a configuration through all of them."""
+"""Layers are numbered from 1; the list of chips in a configuration goes through all of them."""
 
 
 def slots_of(seen: CheckInput) -> npt.NDArray[np.intp]:
@@ -74,8 +74,15 @@ def _said_on(record: RunRecord, place: ChipPlace, shape: tuple[int, ...]) -> Mas
 
 def _leave_out_injected(record: RunRecord, counts: HitCounts, slot: int, on: Mask) -> None:
     injection = (record.chip_configuration or {}).get("injection")
-    if not isinstance(injection, dict) or injection.get("chip") != _chip_number(record, counts.place(slot)):
+    if not isinstance(injection, dict):
         return
+    place = counts.place(slot)
+    if "layer" in injection:
+        here = injection["layer"], injection.get("chip")
+        if here != (place.layer or FIRST_LAYER, place.chip):
+            return
+    elif injection.get("chip") != _chip_number(record, place):
+        return  # records without a layer count chips through all layers
     row, column = injection.get("row"), injection.get("column")
     if isinstance(row, int) and isinstance(column, int) and 0 <= row < on.shape[0] and 0 <= column < on.shape[1]:
         on[row, column] = False

@@ -151,6 +151,7 @@ class RecordedChecks:
                 geometry=limits.geometry,
                 run=run,
                 record=record_of(path, header),
+                description=header.description(),
                 chips=chips,
                 from_its_begin=piece.file == 0,
             ),

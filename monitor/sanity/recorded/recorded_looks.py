@@ -12,6 +12,7 @@ from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.check_asking import CheckSaid
 from monitor.sanity.looks import StreamLooks, TableLooks
 from protocol.block import ReadoutBlock
+from protocol.readout_description import ReadoutDescription
 from protocol.run_record import RunRecord
 from protocol.wire.messages import Header, RunEvent, Stat
 
@@ -26,8 +27,9 @@ class RecordedLooks:
     """Follows the readouts of one run, and asks `checks` every `look_s` seconds of it; those that are `live_only` not.
 
     `limits`: as for `TableLooks`. `run`, `record`: number and record of the run, where there are any: the record tells
-    of gaps, and which pixels are on. `chips`: in each chain, None where nobody has told. `from_its_begin`: the first
-    readouts are the run's first. `last`: the last look, with the series still to be filled.
+    of gaps, and which pixels are on. `description`: how the readouts are decoded; None: as the record says. `chips`:
+    in each chain, None where it is not known. `from_its_begin`: the first readouts are the run's first. `last`: the
+    last look, with the series still to be filled.
     """
 
     def __init__(
@@ -38,11 +40,12 @@ class RecordedLooks:
         geometry: Geometry | None = None,
         run: int | None = None,
         record: RunRecord | None = None,
+        description: ReadoutDescription | None = None,
         chips: int | None = None,
         from_its_begin: bool = True,
         look_s: float = LOOK_S,
     ) -> None:
-        self._stream = StreamLooks(geometry)
+        self._stream = StreamLooks(geometry, description=description)
         self._table = TableLooks([check for check in checks if not check.live_only], limits)
         self._counters = StreamCounters()
         self._look_ns = round(look_s * NS_PER_S)

@@ -53,7 +53,7 @@ def test_the_disk(level: str) -> None:
 
 @pytest.mark.parametrize(("celsius", "levels"), [(45.2, {}), (70.0, AlarmLevel.WARNING), (91.0, AlarmLevel.CRITICAL)])
 def test_the_temperature_of_the_board(celsius: float, levels: AlarmLevel | dict[str, AlarmLevel]) -> None:
-    counters: dict[str, int | float | str] = {"fpga_temperature_c": celsius, "layer_0_frames": 900, "mode_c": "x"}
+    counters: dict[str, int | float | str] = {"fpga_temperature_c": celsius, "layer_1_frames": 900, "mode_c": "x"}
     expected = levels if isinstance(levels, dict) else {"fpga_temperature_c": levels}
     assert ask(BOARD_TEMPERATURE, with_stat(board=Board(counters=counters))) == expected
 

@@ -77,7 +77,7 @@ def test_a_hot_pixel(rate_hz: float) -> None:
 def test_a_hot_pixel_of_other_boards() -> None:
     board = emulated(1, version=3, rate_hz=200, hot_pixels=[[0, 30, 34, 40]])
     assert only(NOISY_PIXEL, board, 120, version=3) == {"chip 0 pixel 30/34"}
-    board = emulated(2, layers=3, rate_hz=200, hot_pixels=[[3, 12, 15, 40]])
+    board = emulated(2, layers=3, rate_hz=200, hot_pixels=[[2, 1, 12, 15, 40]])
     assert only(NOISY_PIXEL, board, 120, chips=2, layers=3) == {"layer 2 chip 1 pixel 12/15"}
 
 
@@ -148,6 +148,23 @@ def test_pixels_that_are_switched_off_are_not_dead_and_the_injected_one_is_not_n
     record = run_record(3, begin_ns=T0_NS, chips=1, chip_configuration=setup.describe())
     board = emulated(1, rate_hz=500, dead_pixels=off, hot_pixels=[[0, 2, 2, 100]])
     assert run_checks(board, 300, record=record) == []
+
+
+@pytest.mark.parametrize("counted_through", [False, True])
+def test_the_injected_pixel_of_a_layer_is_not_noisy(counted_through: bool) -> None:
+    """Records name layer and chip; older ones counted the chips through all layers."""
+    off = ChipConfig.usual(emulated_chips(4).kind).with_all_pixels(True)
+    setup = ChipSetup((*[off] * 3, off.with_injection(2, 2), *[off] * 2), injection=Injection(3, 2, 2, 300.0), layers=3)
+    told = setup.describe()
+    assert (told["injection"]["layer"], told["injection"]["chip"]) == (2, 1)
+    if counted_through:
+        del told["injection"]["layer"]
+        told["injection"]["chip"] = 3
+    record = run_record(3, begin_ns=T0_NS, chips=2, layers=3, chip_configuration=told)
+    injected, other = (emulated(2, layers=3, rate_hz=600, hot_pixels=[[layer, 1, 2, 2, 100]]) for layer in (2, 3))
+    assert run_checks(injected, 120, chips=2, layers=3, record=record, checks=[NOISY_PIXEL]) == []
+    results = run_checks(other, 120, chips=2, layers=3, record=record, checks=[NOISY_PIXEL])
+    assert found(results) == {("noisy_pixel", "layer 3 chip 1 pixel 2/2")}
 
 
 @pytest.mark.finds("rate_drop")

@@ -34,6 +34,7 @@ RUN_S = 200.0
 ELSEWHERE = (
     "tests.monitor.sanity.test_every_check",
     "tests.monitor.sanity.test_detector_checks",
+    "tests.monitor.sanity.test_frame_checks",
     "tests.monitor.sanity.test_reference",
     "tests.monitor.sanity.test_alarm_service",
     "tests.system.test_alarms",

@@ -10,8 +10,10 @@ import pytest
 from monitor.sanity.check import Check, HitCounts
 from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.dead_pixels import DEAD_PIXEL
+from monitor.sanity.checks.frame_checks import DAMAGED_FRAMES, MIN_HITS
 from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
 from monitor.sanity.checks.tot_checks import TOT_SHIFT
+from monitor.sanity.frame_counts import FrameCounts
 from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map
 
 PER_HOUR = 1.0
@@ -103,3 +105,47 @@ def test_silences_by_chance_are_taken_for_wonders_at_most_as_often_as_they_say(r
         t_s += pause_s
         arrivals.add([t_s])
     assert 50 < wrong < 242  # 200 expected, 242 have a chance of 2e-3; fewer, as an hour is the end of all patience
+
+
+PEAK_FRACTION = 1.6e-4
+"""Of intact hits of version 3 that end in three idle bytes, where their ToT is a peak of 0.1 µs around 33.89 µs."""
+
+
+def damage_seen(fraction: float, rate_hz: float, hours: float, seed: int, layers: int = 3) -> list[float]:
+    """Seconds after which the first layer is named in each of so many runs of an hour; infinite where none is.
+
+    `fraction` of the hits of each layer end in idle bytes. The check is asked every 10 s, with `MIN_HITS` new hits.
+    """
+    random, limits = np.random.default_rng(seed), DAMAGED_FRAMES.defaults()
+    first = []
+    for _ in range(round(hours)):
+        counts, before, named_s = FrameCounts(), None, np.inf
+        for look in range(1, 361):
+            hits, damaged = np.zeros(256, np.int64), np.zeros(256, np.int64)
+            hits[1 : layers + 1] = random.poisson(rate_hz / layers * LOOK_S, layers)
+            damaged[1 : layers + 1] = random.binomial(hits[1 : layers + 1], fraction)
+            counts = FrameCounts(counts.hits + hits, counts.idle_ended + damaged)
+            if counts.since(before).hits.sum() < MIN_HITS:
+                continue
+            seen = made_input(frames=counts, before=None if before is None else made_input(frames=before))
+            if DAMAGED_FRAMES.function(seen, limits):
+                named_s = look * LOOK_S
+                break
+            before = counts
+        first.append(named_s)
+    return first
+
+
+def test_hits_that_look_damaged_by_chance_raise_no_alarm() -> None:
+    assert np.isinf(damage_seen(PEAK_FRACTION, 100.0, 10, 1)).all()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rate_hz", [1.0, 10.0, 100.0, 1000.0, 100_000.0])
+def test_how_soon_damage_is_found_and_how_often_chance_is_taken_for_it(rate_hz: float) -> None:
+    false = np.isfinite(damage_seen(PEAK_FRACTION, rate_hz, 500, 2))
+    print(f"damaged_frames {rate_hz} Hz: {np.count_nonzero(false)} false alarms in 500 h")
+    assert not false.any()
+    for fraction in (0.01, 0.02, 0.05, 0.2, 0.6):
+        seconds = np.array(damage_seen(fraction, rate_hz, 50, 3))
+        print(f"  {fraction:.0%} damaged: named after {np.median(seconds):.0f} s, at most {seconds.max():.0f} s")
