@@ -38,9 +38,9 @@ class _Found:
         decoded = decoder.examine(block, classify=True)
         # Of the hits that begin before a bound, the last one may go on beyond, or be settled by what comes there.
         before = decoded.start.searchsorted(bounds) - 1
-        whole = np.append(decoded.end - decoded.start == decoder.hit_bytes, True)
+        restored = np.append(decoded.restored, False)
         end = np.append(decoded.end, 0)  # taken for `before` = -1: no hit
-        cut = (end[before] > bounds) | ((end[before] == bounds) & ~whole[before])
+        cut = (end[before] > bounds) | ((end[before] == bounds) & restored[before])
         odd = (decoded.classes > ByteClass.HIT).nonzero()[0].searchsorted(bounds)
         plain = ~cut[:-1] & ~cut[1:] & (odd[1:] == odd[:-1])
         hit_class = decoder.hit_class
