@@ -215,13 +215,18 @@ class Scanner:
         """
         unknown = self._removed is Removed.UNKNOWN
         rest_end = hit_end - missing
-        if bound < rest_end < hit_end and self._is_rest(stream, bound, rest_end, limit):
-            goes_on = not ended and (hit_end >= limit or bool(self._after_hit[stream[hit_end]]))
-            if not (unknown and goes_on):
-                return rest_end
+        completed = bound < rest_end < hit_end and self._is_rest(stream, bound, rest_end, limit)
+        if completed and (not unknown or ended or not self._goes_on(stream, rest_end, limit, hit_end)):
+            return rest_end
         if ended and not (unknown and not missing and self._is_rest(stream, bound, hit_end, limit)):
             return bound
         return hit_end
+
+    def _goes_on(self, stream: npt.NDArray[np.uint8], rest_end: int, limit: int, hit_end: int) -> bool:
+        """Whether the bytes from `rest_end`, where a hit might end, to `hit_end` may be its own all the same."""
+        if hit_end < limit and not self._after_hit[stream[hit_end]]:
+            return False
+        return bool((stream[rest_end : min(hit_end, limit)] != self._idle).any())
 
     def _is_rest(self, stream: npt.NDArray[np.uint8], bound: int, rest_end: int, limit: int) -> bool:
         """Whether the bytes from `bound` to `rest_end` may be the rest of a hit."""

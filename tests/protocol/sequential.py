@@ -110,7 +110,8 @@ class SequentialDecoder:
         unknown = self.readout_bytes is None
         opens = self._stream[bound] == IDLE or self.starts_hit(self._stream[bound])
         if 0 < removed < end - bound and self._is_rest(bound, end - removed, limit):
-            goes_on = not opens and (end >= limit or self._sensible(end))
+            tail = self._stream[end - removed : min(end, limit)]
+            goes_on = not opens and (end >= limit or self._sensible(end)) and tail != bytes([IDLE]) * len(tail)
             if not unknown or not goes_on:
                 return end - removed
         if opens and (removed > 0 or (unknown and not self._is_rest(bound, end, limit))):
@@ -118,7 +119,7 @@ class SequentialDecoder:
         return end
 
     def _is_rest(self, bound: int, end: int, limit: int) -> bool:
-        """Whether the bytes from `bound` to `end` may be a hit's rest: sensible is what follows, and not all is idle."""
+        """Whether a hit's rest may reach from `bound` to `end`: a sensible byte follows, and not all of it is idle."""
         rest = self._stream[bound:end]
         exact = self.readout_bytes is not None and self.readout_bytes % 8 == 0
         return end < limit and self._sensible(end) and (exact or len(rest) == 1 or rest != bytes([IDLE]) * len(rest))
