@@ -25,7 +25,7 @@ from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_table
 from protocol.layout import Words
 from protocol.ledger import Ledger
 from protocol.padding_groups import PaddingGroups, has_groups
-from protocol.scan import Flags, Positions, Removed, Scanner, Spans
+from protocol.scan import Positions, Removed, Scanner, Spans
 from protocol.stream_bytes import GROUP_BYTES, IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
@@ -42,7 +42,7 @@ class Decoded:
     """Hits with the words they were decoded from, and the class of each byte if it was asked for.
 
     `start`, `end`: where their bytes are in the readouts, padding inside them included; bytes carried from an earlier
-    call are counted from -1 down. `restored`: whether bytes 0xFF were put back.
+    call are counted from -1 down.
     """
 
     table: HitTable
@@ -50,7 +50,6 @@ class Decoded:
     classes: npt.NDArray[np.uint8]
     start: Positions
     end: Positions
-    restored: Flags
 
 
 class BegunHit(bytes):
@@ -118,8 +117,9 @@ class StreamDecoder:
         A hit that was cut belongs to the readout that completed it.
         """
         block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
-        tables = [self._decode(part, classify=False).table for part in block.cut(_BLOCK_BYTES)]
-        return join_tables(tables, self.hit_class.DTYPE)
+        if len(block.data) <= _BLOCK_BYTES:
+            return self._table(block)
+        return join_tables([self._table(part) for part in block.cut(_BLOCK_BYTES)], self.hit_class.DTYPE)
 
     def examine(self, readouts: Iterable[ReadoutLike] | ReadoutBlock, *, classify: bool = False) -> Decoded:
         """Like `decode`, with the hits' words; with `classify`, `classes` says what each byte was taken for.
@@ -128,7 +128,17 @@ class StreamDecoder:
         the last readout are `CARRIED`; bytes carried from an earlier call are not in it.
         """
         block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
-        return self._decode(block, classify=classify)
+        if not has_groups(block):
+            return self._decode(block, classify=classify)
+        groups = PaddingGroups.of(block)
+        decoded = self._decode_around(groups, block, classify=classify)
+        return Decoded(
+            decoded.table,
+            decoded.words,
+            groups.classes(decoded.classes) if classify else _NO_CLASSES,
+            groups.sent_at(decoded.start),
+            groups.sent_at(decoded.end - 1) + 1,
+        )
 
     def flush(self) -> HitTable:
         """End of the run: what is carried is a hit whose last bytes were 0xFF. Zero or one row, as from `decode`.
@@ -220,32 +230,27 @@ class StreamDecoder:
             decoders.append(decoder)
         return decoders
 
-    def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
-        if not has_groups(block):
-            return self._decode_compact(block, block.offsets, classify=classify)
-        groups = PaddingGroups.of(block)
+    def _table(self, block: ReadoutBlock) -> HitTable:
+        if has_groups(block):
+            return self._decode_around(PaddingGroups.of(block), block, classify=False).table
+        return self._decode(block, classify=False).table
+
+    def _decode_around(self, groups: PaddingGroups, block: ReadoutBlock, *, classify: bool) -> Decoded:
+        """Decode `block` without its `groups` of padding; positions and classes are those of what is left."""
         self.ledger.bytes_read += groups.size_bytes
         self.ledger.padding += groups.size_bytes
-        decoded = self._decode_compact(groups.removed, block.offsets, classify=classify)
-        return Decoded(
-            decoded.table,
-            decoded.words,
-            groups.classes(decoded.classes) if classify else _NO_CLASSES,
-            groups.sent_at(decoded.start),
-            groups.sent_at(decoded.end - 1) + 1,
-            decoded.restored,
-        )
+        return self._decode(groups.removed, block.offsets, classify=classify)
 
-    def _decode_compact(self, block: ReadoutBlock, sent: Positions, *, classify: bool) -> Decoded:
-        """Decode readouts without groups of padding inside; `sent`: their offsets with them."""
+    def _decode(self, block: ReadoutBlock, sent: Positions | None = None, *, classify: bool) -> Decoded:
+        """Decode readouts without groups of padding inside; `sent`: their offsets before these were taken out."""
         if not classify and not self._carry and len(block.data) <= _SHORT_BYTES:
             bounds = block.offsets.tolist()
             if (found := self._scanner.undisturbed(block.data, bounds)) is not None:
-                return self._take_undisturbed(block, sent, bounds, found)
-        return self._decode_in_steps(block, sent, classify=classify)
+                return self._take_undisturbed(block, bounds if sent is None else sent.tolist(), bounds, found)
+        return self._decode_in_steps(block, block.offsets if sent is None else sent, classify=classify)
 
     def _take_undisturbed(
-        self, block: ReadoutBlock, sent: Positions, bounds: list[int], found: list[list[int]]
+        self, block: ReadoutBlock, sent: list[int], bounds: list[int], found: list[list[int]]
     ) -> Decoded:
         """What `_decode_in_steps` would give and note of a short block, as `Scanner.undisturbed` has `found` it."""
         data, size = block.data, self.hit_bytes
@@ -260,10 +265,10 @@ class StreamDecoder:
         if data:
             last = bisect_left(bounds, len(data)) - 1  # of those that are not empty
             self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), hits[last])
-            self._stripped = self._stripped_from(int(sent[last + 1] - sent[last]))
+            self._stripped = self._stripped_from(sent[last + 1] - sent[last])
         self.ledger.readouts += len(block)
         count_undisturbed(self.ledger, size, data, words, table["chip_id"].tolist())
-        return Decoded(table, words, _NO_CLASSES, start, start + size, np.zeros(len(start), np.bool_))
+        return Decoded(table, words, _NO_CLASSES, start, start + size)
 
     def _decode_in_steps(self, block: ReadoutBlock, sent: Positions, *, classify: bool) -> Decoded:
         ledger, size, carried = self.ledger, self.hit_bytes, len(self._carry)
@@ -290,7 +295,7 @@ class StreamDecoder:
             count_rest(ledger, size, stream, spans, words)
         self._carry = stream[spans.start[-1] :].tobytes() if spans.carried else b""
         classes = classes_of(stream, spans)[carried:] if classify else _NO_CLASSES
-        return Decoded(table, words, classes, hits.start - carried, hits.end - carried, hits.restored)
+        return Decoded(table, words, classes, hits.start - carried, hits.end - carried)
 
     def _give_to_readouts(self, table: HitTable, first_hit: Positions, block: ReadoutBlock, filled: Positions) -> None:
         """Fill the columns that the readouts give; `first_hit` of each of those that are `filled`."""

@@ -213,7 +213,7 @@ class LayerFrameDecoder:
         self.ledger.bytes_read += len(block.data)
         self.ledger.rejoined_hits += _crossed(start, end, starts)
         classes = _classify(padded[: len(stream)], spans)[carried:] if classify else np.zeros(0, np.uint8)
-        return Decoded(table, words, classes, start - carried, end - carried, np.zeros(len(start), np.bool_))
+        return Decoded(table, words, classes, start - carried, end - carried)
 
     def _table(self, padded: npt.NDArray[np.uint8], start: Positions) -> tuple[Words, HitTable]:
         """The hits of whole frames, without the columns that the readout gives."""

@@ -6,6 +6,7 @@ else: of eight bytes of the chip at least one is idle or a hit's first byte, nei
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,20 @@ from protocol.scan import Flags, Positions
 from protocol.stream_bytes import GROUP_BYTES, PADDING_BYTE
 
 _GROUP = bytes((PADDING_BYTE,)) * GROUP_BYTES
+_HALF_GROUP_WORD = np.uint32(0xFFFFFFFF)
 _GROUP_WORD = np.uint64(int.from_bytes(_GROUP, "little"))
+
+_SHORT_BYTES = 4096
+"""Up to so many, searching for a group byte by byte is faster than in whole-array steps."""
 
 
 def has_groups(block: ReadoutBlock) -> bool:
-    """Whether `block` may hold groups of padding: False is certain, and found out quickly."""
-    return _GROUP in block.data
+    """Whether `block` may hold groups of padding: False is certain, and found quickly."""
+    data = block.data
+    # Eight bytes, wherever they begin, contain an aligned word of four; looking at these is ten times faster.
+    if len(data) > _SHORT_BYTES and not (np.frombuffer(data, "<u4", len(data) // 4) == _HALF_GROUP_WORD).any():
+        return False
+    return _GROUP in data
 
 
 @dataclass(frozen=True)
@@ -38,20 +47,17 @@ class PaddingGroups:
     @classmethod
     def of(cls, block: ReadoutBlock) -> "PaddingGroups":
         """All groups of a block; each readout's groups of 8 bytes are counted from its own first byte."""
-        offsets, size_bytes = block.offsets, len(block.data)
-        if np.bitwise_or.reduce(offsets[:-1]) % GROUP_BYTES:
-            start = _groups_at(block.data, _group_positions(offsets))
-            kept = _kept(start, size_bytes)
-            data = np.frombuffer(block.data, np.uint8)[kept].tobytes()
-        else:
-            words = np.frombuffer(block.data, "<u8", size_bytes // GROUP_BYTES)
+        data, offsets = block.data, block.offsets
+        starts: list[Positions] = []
+        pieces: list[bytes] = []
+        for first, stop in pairwise(_stretches(offsets)):
+            words = np.frombuffer(data, "<u8", (stop - first) // GROUP_BYTES, first)
             is_data = words != _GROUP_WORD
-            start = GROUP_BYTES * (~is_data).nonzero()[0]
-            data = words[is_data].tobytes() + block.data[GROUP_BYTES * len(words) :]
-        removed = ReadoutBlock(
-            data, block.readout_id, block.timestamp, offsets - GROUP_BYTES * start.searchsorted(offsets)
-        )
-        return cls(start, removed, size_bytes)
+            starts.append(first + GROUP_BYTES * (~is_data).nonzero()[0])
+            pieces += words[is_data].tobytes(), data[first + words.nbytes : stop]
+        start = np.concatenate(starts) if starts else offsets[:0]
+        left = offsets - GROUP_BYTES * start.searchsorted(offsets)
+        return cls(start, ReadoutBlock(b"".join(pieces), block.readout_id, block.timestamp, left), len(data))
 
     @property
     def size_bytes(self) -> int:
@@ -74,22 +80,14 @@ class PaddingGroups:
         return self.start - GROUP_BYTES * np.arange(len(self.start))
 
 
-def _group_positions(offsets: Positions) -> Positions:
-    """Where the whole groups of 8 bytes of each readout begin."""
-    groups = (offsets[1:] - offsets[:-1]) // GROUP_BYTES
-    before = groups.cumsum() - groups
-    positions: Positions = np.arange(int(groups.sum())) * GROUP_BYTES
-    positions += (offsets[:-1] - GROUP_BYTES * before).repeat(groups)
-    return positions
+def _stretches(offsets: Positions) -> list[int]:
+    """Where stretches of readouts begin that are all multiples of 8 bytes long but for the last; and the end of all.
 
-
-def _groups_at(data: bytes, positions: Positions) -> Positions:
-    """Those of `positions` where a group of padding begins."""
-    if not len(positions):
-        return positions
-    every_offset = np.ndarray((len(data) - GROUP_BYTES + 1,), "<u8", data, 0, (1,))
-    of_padding: Flags = every_offset.take(positions) == _GROUP_WORD
-    return positions[of_padding]
+    Within a stretch, all readouts have their groups at the same places modulo 8.
+    """
+    odd = (offsets[1:] - offsets[:-1]) % GROUP_BYTES != 0
+    bounds: list[int] = np.unique(np.concatenate((offsets[:1], offsets[1:][odd], offsets[-1:]))).tolist()
+    return bounds
 
 
 def _kept(start: Positions, size_bytes: int) -> Flags:
