@@ -95,7 +95,7 @@ class StreamDecoder:
         self.full_readout_bytes = full_readout_bytes
         self.ledger = Ledger()
         self._first_bytes = hit_class.first_bytes(chips)
-        self._removed = _removed(full_readout_bytes)
+        self._removed = _removed_by(full_readout_bytes)
         self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE, self._removed)
         self._carry = b""
         self._last_readout = (0, 0, 0)  # id, time stamp and hits of the last readout that had bytes
@@ -332,7 +332,7 @@ class StreamDecoder:
         return min(-length & (GROUP_BYTES - 1), self.hit_bytes)
 
 
-def _removed(full_readout_bytes: int | None) -> Removed:
+def _removed_by(full_readout_bytes: int | None) -> Removed:
     if full_readout_bytes is None:
         return Removed.UNKNOWN
     return Removed.BY_LENGTH if full_readout_bytes % GROUP_BYTES else Removed.BY_GROUPS
