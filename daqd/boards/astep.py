@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
@@ -11,21 +12,14 @@ from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
+from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep import REQUEST_FILLER
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
-from protocol.registers.astep_register_map import NEWEST_MAP
-from protocol.registers.astep_sequence import (
-    AstepSettings,
-    Firmware,
-    Step,
-    check_firmware,
-    discard_readout,
-    flush_layer,
-    reset_chips,
-    set_up,
-    start_readout,
-)
+from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
+from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
+from protocol.registers.astep_sequence import Step, discard_readout, flush_layer, reset_chips, start_readout
+from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)
@@ -36,10 +30,12 @@ HOUSEKEEPING_S = 1.0
 class AstepBoard(LinkedBoard):
     """A board with the A-STEP firmware behind `link`, as `config` says.
 
-    `open` sees that the firmware is one that is known, and puts the chips on hold. `configure` sets clocks, time stamp
-    and SPI, resets the chips, gives them their configuration, and clocks old data out of them. `start` empties the
-    readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts the chips on hold,
-    not read; so does every failure. Counters and readings are taken once a second while data are read.
+    `open` reads id and version of the firmware, chooses the register map, and puts the chips on hold; nothing is
+    written to a firmware whose registers are not known, or that cannot do what the configuration asks for. `configure`
+    sets clocks, time stamp and SPI, resets the chips, writes their configuration, and clocks old data out of them.
+    `start` empties the readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts
+    the chips on hold, not read; so does every failure. Counters and readings are taken once a second while data are
+    read.
 
     Raises `ConfigError` for settings that do not go together. `clock` (seconds, monotonic), `sleep` (seconds) and
     `now_ns` (ns since the epoch) are there for tests to bring their own.
@@ -59,15 +55,25 @@ class AstepBoard(LinkedBoard):
         self.readout_class = board.readout_class
         super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
         self.firmware: Firmware | None = None
+        self._registers = NEWEST_MAP
         self._settings = AstepSettings(
-            board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version
+            board.layers,
+            board.chips,
+            board.spi_hz,
+            astep.timestamp_bits,
+            astep.packet_mode,
+            board.chip_version,
+            fixed_reads=astep.read == "fixed",
         )
+        self._astep = astep
         self._description = ReadoutDescription(
             chips=board.chips,
             layers=board.layers,
             timestamp_bits=astep.timestamp_bits,
-            timestamp_order=astep.timestamp_order,
+            timestamp_order="big" if astep.timestamp_order == "auto" else astep.timestamp_order,
         )
+        self._firmware_warnings: tuple[str, ...] = ()
+        self._setup_warnings: tuple[str, ...] = ()
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
@@ -81,7 +87,7 @@ class AstepBoard(LinkedBoard):
 
     @property
     def description(self) -> ReadoutDescription:
-        """Chips, layers, and the time stamp in the frames."""
+        """Chips, layers, and the time stamp in the frames, whose byte order is known once the board is open."""
         return self._description
 
     def open(self) -> None:
@@ -90,7 +96,7 @@ class AstepBoard(LinkedBoard):
             return
         self.link.open()
         try:
-            self.firmware = self._find_firmware()
+            self._meet(self._find_firmware())
             self._run(make_safe(self._settings.layers))
         except BaseException:
             self.link.close()
@@ -100,6 +106,36 @@ class AstepBoard(LinkedBoard):
         self._housekeeping_due = 0.0
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
+
+    def _meet(self, firmware: Firmware) -> None:
+        """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""
+        try:
+            registers = choose_register_map(firmware, self._astep.register_map)
+            check_settings(self._settings, firmware, registers)
+        except AstepError as error:
+            raise BoardError(f"{self.name}: {error}") from error
+        self.firmware = firmware
+        self._dialogue.registers = self._registers = registers
+        self._firmware_warnings = tuple(self._contradictions(firmware, registers))
+        for warning in self._firmware_warnings:
+            _log.warning("%s: %s", self.name, warning)
+
+    def _contradictions(self, firmware: Firmware, registers: RegisterMap) -> Iterator[str]:
+        """What the configuration says otherwise than the firmware's version; the configuration is obeyed."""
+        named, by_version = self._astep.register_map, firmware.register_map
+        if named is not None and by_version is None:
+            yield f"astep.register_map: {firmware} is unknown, and the map of {named} is used as configured"
+        elif named is not None and by_version is not registers:
+            since = None if by_version is None else by_version.since
+            yield f"astep.register_map = {named}, but {firmware} has the map of {since}"
+        by_firmware, wanted = firmware.timestamp_order(registers), self._astep.timestamp_order
+        if wanted not in ("auto", by_firmware):
+            yield (
+                f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
+                'decoded as configured, and probably wrong; set it to "auto"'
+            )
+        order = by_firmware if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
 
     def _find_firmware(self) -> Firmware:
         try:
@@ -126,7 +162,9 @@ class AstepBoard(LinkedBoard):
 
     def _configuration(self, setup: ChipSetup | None) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
-        yield from set_up(self._settings)
+        self._setup_warnings = yield from set_up(self._settings, self._registers)
+        for warning in self._setup_warnings:
+            _log.warning("%s: %s", self.name, warning)
         if setup is None:
             yield from reset_chips(layers)
         else:
@@ -205,7 +243,16 @@ class AstepBoard(LinkedBoard):
                 **self.link.counters,
             },
             readings=housekeeping.readings,
+            warnings=(*self._firmware_warnings, *self._setup_warnings),
         )
+
+    def record(self) -> dict[str, Any]:
+        """The firmware and its register map, and what is not as it should be."""
+        return {
+            "firmware": None if self.firmware is None else str(self.firmware),
+            "register_map": str(self._registers.since),
+            "warnings": list(self.status().warnings),
+        }
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
         return make_safe(self._settings.layers)

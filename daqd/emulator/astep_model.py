@@ -14,11 +14,11 @@ from daqd.emulator.board_model import BoardModel
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
-from daqd.emulator.seeded_frames import NS_PER_TICK
 from protocol.layer_scan import FrameLayout
-from protocol.readout_description import TimestampBits, TimestampOrder
+from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
-from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
+from protocol.registers.astep_firmware import Firmware
+from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
@@ -27,13 +27,10 @@ from protocol.registers.astep_registers import (
     MAX_LAYERS,
     LayerCtrl,
     LayerStatus,
-    ReadoutCtrl,
     Register,
-    TimestampCtrl,
 )
 
-FIRMWARE_ID: Final = 0xAC03
-FIRMWARE_VERSION: Final = 26012701
+NEWEST_FIRMWARE: Final = Firmware(0xAC03, 26012701)
 _FRAMES: Final = (Register.LAYER_0_FRAMES, Register.LAYER_1_FRAMES, Register.LAYER_2_FRAMES)
 _IDLES: Final = (Register.LAYER_0_IDLES, Register.LAYER_1_IDLES, Register.LAYER_2_IDLES)
 _WRONG: Final = (Register.LAYER_0_WRONG_LENGTH, Register.LAYER_1_WRONG_LENGTH, Register.LAYER_2_WRONG_LENGTH)
@@ -53,11 +50,14 @@ class AstepModel(BoardModel):
     what it has to say then is up to `source`. After a reset the chips hold old data: who does not flush them finds it
     in the readout.
 
-    `fifo_bytes`: capacity of the readout FIFO. A frame that does not fit is lost as a whole, and counted: the real
-    firmware stops SPI then, and the pixels lose hits. Without packet mode the last frame comes in two parts. `order`:
-    that of the bytes of the time stamp, which differs between firmware versions. `firmware_id`: another firmware, for
-    tests. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given. `answer_filter`: may be set to
-    a function that replaces the answer to a read by another, shorter, or empty one.
+    `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
+    the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
+    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given. `answer_filter`: may be set to a
+    function that replaces the answer to a read by another, shorter, or empty one.
+
+    Deviations from the firmware: a frame that does not fit into the FIFO is lost as a whole, and counted (the firmware
+    stops SPI then, and the pixels lose hits); without packet mode the last frame comes in two parts; the time stamps
+    in frames count the time of taking data, and do not stand still where `TIMESTAMP_COUNTER` does.
     """
 
     def __init__(
@@ -66,16 +66,14 @@ class AstepModel(BoardModel):
         fifo_bytes: int = 65536,
         clock: Callable[[], float] = time.monotonic,
         record: bool = False,
-        order: TimestampOrder = "little",
-        firmware_id: int = FIRMWARE_ID,
+        firmware: Firmware = NEWEST_FIRMWARE,
     ) -> None:
         self.source = source
         self.fifo = ReadFifo(fifo_bytes, record)
         self.answer_filter: AnswerFilter | None = None
         self.lost_hits = 0
         self.unread_hits = 0
-        self._order: TimestampOrder = order
-        self._firmware_id = firmware_id
+        self._firmware = firmware
         self._clock = clock
         self._elapsed_s = 0.0
         self.power_up()
@@ -83,7 +81,7 @@ class AstepModel(BoardModel):
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
         self._parser = RequestParser()
-        self._values = AstepRegisterFile(NEWEST_MAP, self._firmware_id, FIRMWARE_VERSION)
+        self._values = AstepRegisterFile(self._firmware, self._clock())
         self.chips = ChipPorts()
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
@@ -103,8 +101,8 @@ class AstepModel(BoardModel):
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
-        width = widths[self._values[Register.TIMESTAMP_CTRL] >> 4 & 3]
-        return FrameLayout(width, self._order, self.source.hit_bytes)
+        order = self._firmware.timestamp_order(self.registers)
+        return FrameLayout(widths[self._values.timestamp_width], order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""
@@ -193,7 +191,7 @@ class AstepModel(BoardModel):
         if not fitting:
             return
         data, self._arriving = self._arriving + frames.data[: int(frames.ends[fitting - 1])], b""
-        if not self._values[Register.READOUT_CTRL] & ReadoutCtrl.PACKET_MODE:
+        if not self._values.packet_mode and not self.source.as_recorded:
             # Without packet mode, the last frame is still coming in while the host looks.
             data, self._arriving = data[: -self.layout.frame_bytes // 2], data[-self.layout.frame_bytes // 2 :]
         self.fifo.put(data)
@@ -233,7 +231,8 @@ class AstepModel(BoardModel):
             for value in data:
                 self._control(LAYER_CTRL.index(register), value)
         else:
-            self._values.write(address, data[-1])
+            for value in data:
+                self._values.write(address, value, self._clock())
             if register is not None:
                 self.injection.write(register, data)
 
@@ -257,8 +256,7 @@ class AstepModel(BoardModel):
     def _refresh(self) -> None:
         """Registers that change by themselves."""
         self._values[Register.READOUT_SIZE] = len(self.fifo)
-        if self._values[Register.TIMESTAMP_CTRL] & TimestampCtrl.ENABLE:
-            self._values[Register.TIMESTAMP_COUNTER] = int(self._elapsed_s * 1e9) // NS_PER_TICK
+        self._values.refresh(self._clock())
         for layer in range(MAX_LAYERS):
             self._values[LAYER_MOSI_SIZE[layer]] = len(self.mosi[layer])
             self._values[LAYER_STATUS[layer]] = 0 if self._stale[layer] else int(LayerStatus.INTERRUPT_N)
