@@ -11,6 +11,7 @@ from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
+from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
@@ -145,12 +146,21 @@ class AstepBoard(LinkedBoard):
             self._dialogue.end_requests(REQUEST_FILLER)
             return self._dialogue.run(check_firmware())
 
+    def possible(self, setup: ChipSetup) -> ChipSetup:
+        """With the threshold on the voltage card, or in the chips where the board has no cards."""
+        self._require(self._opened, "open")
+        try:
+            return setup.for_board(self.firmware is not None and self.firmware.has_cards)
+        except ChipConfigError as error:
+            raise BoardError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
+
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
 
         Ends a running readout first.
         """
         self._require(self._opened, "open")
+        setup = None if setup is None else self.possible(setup)
         self.stop()
         self._configured = False
         self._run(self._configuration(setup))
@@ -165,15 +175,14 @@ class AstepBoard(LinkedBoard):
         self._setup_warnings = yield from set_up(self._settings, self._registers)
         for warning in self._setup_warnings:
             _log.warning("%s: %s", self.name, warning)
-        if setup is None:
+        if setup is None or self.firmware is None:
             yield from reset_chips(layers)
         else:
-            has_cards = self.firmware is not None and self.firmware.has_cards
-            yield from configure_board(setup, has_cards)
+            yield from configure_board(setup, self.firmware)
         for layer in range(layers):
             silent = yield from flush_layer(layer)
             if not silent:
-                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer)
+                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
 
     def start(self) -> None:

@@ -82,7 +82,7 @@ class AstepModel(BoardModel):
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
         self._parser = RequestParser()
         self._values = AstepRegisterFile(self._firmware, self._clock())
-        self.chips = ChipPorts()
+        self.chips = ChipPorts(self._firmware)
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
         self.mosi = [MosiFifo() for _ in range(MAX_LAYERS)]

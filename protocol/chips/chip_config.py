@@ -164,12 +164,22 @@ class ChipConfig:
         return dac_mv(self.value("vdacs", "vinj"))
 
     def with_threshold_mv(self, threshold_mv: float) -> Self:
-        """With the chip's own threshold DAC (`thpix`) that far above its own baseline (`blpix`).
+        """With the chip's own threshold DAC (`thpix`) that far above its own baseline (`blpix`), rounded down.
 
-        Raises `ChipConfigError` outside 0…1500 mV, or where the sum is out of the DAC's range.
+        `thpix = blpix + threshold_mv · 1024 / 1800`. Raises `ChipConfigError` outside 0…1500 mV, or where the code is
+        above 1023.
         """
         check_threshold(threshold_mv)
-        return self.with_value("vdacs", "thpix", dac_code(dac_mv(self.value("vdacs", "blpix")) + threshold_mv))
+        baseline, codes = self.value("vdacs", "blpix"), 1 << DAC_BITS
+        code = baseline + int(threshold_mv * codes / SUPPLY_MV)
+        if code >= codes:
+            raise ChipConfigError(
+                [
+                    f"a threshold of {threshold_mv:g} mV above blpix = {baseline} makes thpix {code}: "
+                    f"0 to {codes - 1}, so at most {int(dac_mv(codes - 1 - baseline))} mV"
+                ]
+            )
+        return self.with_value("vdacs", "thpix", code)
 
     def with_analog_output(self, column: int | None) -> Self:
         """With the analogue output of one column, or of none (None). Raises `ChipConfigError` for an unknown column."""

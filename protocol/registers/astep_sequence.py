@@ -44,7 +44,7 @@ def read_value(register: Register, why: str) -> Reading:
 def hold_layers(layers: int, why: str = "on hold, not read") -> Steps:
     """Chips on hold, autoread off, chip select off, MISO off: the safe state."""
     for layer in range(layers):
-        yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer} {why}")
+        yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer + 1} {why}")
 
 
 def reset_chips(layers: int) -> Steps:
@@ -75,15 +75,15 @@ def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
 def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
     """Clock old data out of the chips; returns whether they have nothing to say any more."""
     control = _SAFE | LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
-    yield write_register(LAYER_CTRL[layer], control, f"layer {layer} selected, for flushing")
+    yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} selected, for flushing")
     silent = False
     for _ in range(FLUSH_ROUNDS):
-        yield from send_to_chips(layer, bytes(FLUSH_BYTES), f"flush layer {layer}")
+        yield from send_to_chips(layer, bytes(FLUSH_BYTES), f"flush layer {layer + 1}")
         status = yield from read_value(LAYER_STATUS[layer], "have the chips anything left to say")
         silent = bool(status & LayerStatus.INTERRUPT_N)
         if silent:
             break
-    yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer} flushed")
+    yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer + 1} flushed")
     return silent
 
 
@@ -100,7 +100,7 @@ def discard_readout() -> Steps:
 def start_readout(layers: int) -> Steps:
     """Let the layers send: hold off, autoread on, chip select on, MISO on; layer 0, which holds them all, last."""
     for layer in reversed(range(layers)):
-        yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer} sends")
+        yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer + 1} sends")
 
 
 COUNTER_KINDS: Final = ("frames", "idle_bytes", "wrong_length")

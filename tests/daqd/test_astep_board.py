@@ -239,8 +239,9 @@ def test_a_full_fifo_loses_whole_hits() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_chips_get_their_configuration_by_shift_register(layers: int) -> None:
-    bench = AstepBench({"layers": layers, "chips": 2})
+@pytest.mark.parametrize("board", [0xAB04, 0xAC04])
+def test_chips_get_their_configuration_by_shift_register(layers: int, board: int) -> None:
+    bench = AstepBench({"layers": layers, "chips": 2}, {"firmware_id": board})
     wanted = setup(layers, 2)
     bench.board.open()
     bench.board.configure(wanted)
@@ -253,11 +254,12 @@ def test_chips_get_their_configuration_by_shift_register(layers: int) -> None:
         frames = [frame for frame in bench.model.mosi[layer].frames if any(frame)]
         assert frames[0] == bytes.fromhex("4000000000")
         tdacs = tdac_row_bits(chips, 0)
-        if layer < 2:
+        if board == 0xAB04 and layer == 0:
             assert registers.tdacs is not None
             assert registers.tdacs[-len(tdacs) :].tolist() == tdacs.tolist()
             assert len(frames) == 1
-        else:
+        else:  # no pin
+            assert registers.tdac_loads == 0
             assert [frame[0] for frame in frames[1:]] == [0x60, 0x61]
             assert all(frame.rstrip(b"\0").endswith(10 * b"\x06") for frame in frames[1:])
     assert control(bench) == SAFE[:layers]
@@ -301,12 +303,31 @@ def test_injection_runs_in_a_run_only() -> None:
     assert not generator.running
 
 
-def test_an_injection_through_a_card_that_is_not_there() -> None:
+def test_what_needs_a_card_is_refused_before_anything_is_sent() -> None:
     bench = AstepBench()
     bench.board.open()
-    with pytest.raises(BoardError, match="no cards"):
+    bench.take_said()
+    with pytest.raises(BoardError, match=r"chip\.inject_output.*no injection card"):
         bench.board.configure(setup(injection=Injection(0, 1, 9, 300.0, output="card")))
-    assert control(bench) == SAFE[:1]
+    assert bench.take_said() == []
+
+
+@pytest.mark.parametrize(("threshold_mv", "code"), [(40.0, 568 + 22), (400.0, 568 + 227)])
+@pytest.mark.parametrize("method", ["shift-register", "spi"])
+def test_a_board_without_cards_has_its_threshold_in_every_chip(threshold_mv: float, code: int, method: str) -> None:
+    bench = AstepBench({"layers": 2, "chips": 2})
+    bench.board.open()
+    wanted = bench.board.possible(setup(2, 2, threshold_mv=threshold_mv, method=method))
+    bench.board.configure(wanted)
+    assert [chip.value("vdacs", "thpix") for chip in wanted.chips] == 4 * [code]
+    if method == "shift-register":
+        for layer in range(2):
+            chips = bench.model.chips.layers[layer].chips(2)
+            assert [value.value for chip in chips for value in chip if value.name == "thpix"] == [code, code]
+    else:
+        frames = [frame for frame in bench.model.mosi[1].frames if frame[0] in (0x60, 0x61) and b"\x03" in frame]
+        assert frames[0][1 : 1 + 852] == configuration_bits([wanted.layer(1)[0]]).tobytes()
+    assert wanted.describe()["threshold_mv"]["card"] is None
 
 
 def test_stop_leaves_the_board_safe_and_start_brings_it_back() -> None:

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from protocol.chips.chip_file import usual_chip_file
-from protocol.chips.chip_setup import ChipSetup, Injection
-from protocol.errors import AstepError
+from protocol.chips.chip_setup import Injection
 from protocol.registers.astep_chip import (
     configuration_frame,
-    configure_board,
     routing_frame,
     set_up_injection,
     shift_bytes,
@@ -108,9 +105,6 @@ def test_injection() -> None:
 def test_the_injection_card_is_switched_on_where_there_is_one() -> None:
     injection = Injection(0, 1, 9, 300.0, output="card")
     assert told(set_up_injection(injection), {0xA8: [0x10]})[0][:2] == ["02a80100", "01a8010018"]
-    setup = ChipSetup(chips=usual_chip_file(4).chips, injection=injection)
-    with pytest.raises(AstepError, match="no cards"):
-        told(configure_board(setup, has_cards=False))
 
 
 def test_temperature_and_voltage() -> None:

@@ -126,7 +126,7 @@ def test_a_gecco_board_gets_no_tdacs_and_a_slow_clock() -> None:
 
 
 def requests_of(method: str, layer: int) -> list[RegisterWrite]:
-    steps = configure_layer((OFF, OFF), layer, method)
+    steps = configure_layer((OFF, OFF), layer, method, tdacs_by_port=False)
     found, step = [], next(steps)
     try:
         while True:
