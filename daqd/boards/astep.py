@@ -18,7 +18,9 @@ from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep import REQUEST_FILLER
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
+from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
+from protocol.registers.astep_registers import Register
 from protocol.registers.astep_sequence import Step, discard_readout, flush_layer, reset_chips, start_readout
 from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.words import counted
@@ -75,6 +77,7 @@ class AstepBoard(LinkedBoard):
         )
         self._firmware_warnings: tuple[str, ...] = ()
         self._setup_warnings: tuple[str, ...] = ()
+        self._read_back_results: dict[str, str] = {}
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
@@ -163,6 +166,7 @@ class AstepBoard(LinkedBoard):
         setup = None if setup is None else self.possible(setup)
         self.stop()
         self._configured = False
+        self._read_back_results = {}
         self._run(self._configuration(setup))
         self._setup = setup
         self._configured = True
@@ -179,11 +183,33 @@ class AstepBoard(LinkedBoard):
             yield from reset_chips(layers)
         else:
             yield from configure_board(setup, self.firmware)
+            yield from self._read_back(setup)
         for layer in range(layers):
             silent = yield from flush_layer(layer)
             if not silent:
                 _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
+
+    def _read_back(self, setup: ChipSetup) -> Generator[Step, bytes, None]:
+        """Compare what the chips hold with what was written, where that can be done; a difference is a warning."""
+        for layer in range(setup.layers):
+            result = self._why_not_read_back(setup)
+            if not result:
+                chips = setup.layer(layer)
+                found = yield from read_back(layer, len(chips) * chips[0].kind.bits)
+                result = compare(chips, found)
+                if result != VERIFIED:
+                    warning = f"layer {layer + 1}: the configuration of the chips is not as written: {result}"
+                    self._setup_warnings += (warning,)
+                    _log.warning("%s: %s", self.name, warning)
+            self._read_back_results[f"layer_{layer + 1}"] = result
+
+    def _why_not_read_back(self, setup: ChipSetup) -> str:
+        if not self._astep.read_back:
+            return "not read back: astep.read_back = false"
+        if not self._registers.has(Register.READBACK):
+            return "not read back: the firmware cannot"
+        return "" if setup.method == "shift-register" else "not read back: configured by SPI"
 
     def start(self) -> None:
         """Empty FIFO, layers sending, injection on where wanted."""
@@ -256,10 +282,11 @@ class AstepBoard(LinkedBoard):
         )
 
     def record(self) -> dict[str, Any]:
-        """The firmware and its register map, and what is not as it should be."""
+        """Firmware, register map, what became of reading back the configuration of each layer, and warnings."""
         return {
             "firmware": None if self.firmware is None else str(self.firmware),
             "register_map": str(self._registers.since),
+            "read_back": dict(self._read_back_results),
             "warnings": list(self.status().warnings),
         }
 

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
+from daqd.emulator.astep_readback import Readback
 from daqd.emulator.astep_register_file import AstepRegisterFile
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
+from protocol.chips.chip_kind import CHIP_KINDS
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
@@ -52,8 +54,8 @@ class AstepModel(BoardModel):
 
     `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
     the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
-    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given. `answer_filter`: may be set to a
-    function that replaces the answer to a read by another, shorter, or empty one.
+    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given.
+    `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
 
     Deviations from the firmware: a frame that does not fit into the FIFO is lost as a whole, and counted (the firmware
     stops SPI then, and the pixels lose hits); without packet mode the last frame comes in two parts; the time stamps
@@ -67,6 +69,7 @@ class AstepModel(BoardModel):
         clock: Callable[[], float] = time.monotonic,
         record: bool = False,
         firmware: Firmware = NEWEST_FIRMWARE,
+        chips: int = 1,
     ) -> None:
         self.source = source
         self.fifo = ReadFifo(fifo_bytes, record)
@@ -74,6 +77,7 @@ class AstepModel(BoardModel):
         self.lost_hits = 0
         self.unread_hits = 0
         self._firmware = firmware
+        self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
         self._clock = clock
         self._elapsed_s = 0.0
         self.power_up()
@@ -83,6 +87,7 @@ class AstepModel(BoardModel):
         self._parser = RequestParser()
         self._values = AstepRegisterFile(self._firmware, self._clock())
         self.chips = ChipPorts(self._firmware)
+        self.readback = Readback(self.chips, self._chain_bits)
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
         self.mosi = [MosiFifo() for _ in range(MAX_LAYERS)]
@@ -225,6 +230,7 @@ class AstepModel(BoardModel):
             self.mosi[LAYER_MOSI.index(register)].write(data)
         elif register == Register.SHIFT_REGISTER:
             self.chips.write(data)
+            self.readback.clock(data)
         elif register == Register.CARDS:
             self.cards.write(data)
         elif register in LAYER_CTRL:
@@ -233,7 +239,9 @@ class AstepModel(BoardModel):
         else:
             for value in data:
                 self._values.write(address, value, self._clock())
-            if register is not None:
+            if register is Register.READBACK_CTRL:
+                self.readback.control(data[-1])
+            elif register is not None:
                 self.injection.write(register, data)
 
     def _control(self, layer: int, value: int) -> None:
@@ -250,12 +258,15 @@ class AstepModel(BoardModel):
         address, length = self.registers.address(request.register), request.length
         if self.registers.at(address) == Register.READOUT and not request.increment:
             return self.fifo.read(length)
+        if self.registers.at(address) == Register.READBACK and not request.increment:
+            return self.readback.read(length)
         self._refresh()
         return self._values.read(address, length, increment=request.increment)
 
     def _refresh(self) -> None:
         """Registers that change by themselves."""
         self._values[Register.READOUT_SIZE] = len(self.fifo)
+        self._values[Register.READBACK_SIZE] = len(self.readback.fifo)
         self._values.refresh(self._clock())
         for layer in range(MAX_LAYERS):
             self._values[LAYER_MOSI_SIZE[layer]] = len(self.mosi[layer])

@@ -35,7 +35,8 @@ class AstepBench:
         settings, section = self.config.emulator, self.config.board
         self.clock = HandClock()
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
-        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, emulated_firmware(self.config))
+        firmware = emulated_firmware(self.config)
+        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, firmware, section.chips)
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)

@@ -265,6 +265,56 @@ def test_chips_get_their_configuration_by_shift_register(layers: int, board: int
     assert control(bench) == SAFE[:layers]
 
 
+@pytest.mark.parametrize("chips", [1, 4])
+def test_the_configuration_is_read_back(chips: int) -> None:
+    bench = AstepBench({"layers": 3, "chips": chips})
+    bench.board.open()
+    bench.board.configure(setup(3, chips))
+    bench.board.configure(setup(3, chips))
+    assert bench.board.record()["read_back"] == dict.fromkeys(("layer_1", "layer_2", "layer_3"), "verified")
+    assert bench.board.status().warnings == ()
+    assert bench.model.chips.layers[2].loads == 2
+
+
+def test_a_bit_that_comes_back_wrong_is_a_warning_that_stays() -> None:
+    bench = AstepBench({"chips": 2})
+    bench.board.open()
+    bench.model.readback.flipped = {3, 900}
+    bench.board.configure(setup(1, 2))
+    (warning,) = bench.board.status().warnings
+    assert warning.startswith("layer 1: the configuration of the chips is not as written: 2 of 1704 bits differ, ")
+    assert "chip 0, " in warning
+    assert bench.board.record()["warnings"] == [warning]
+    bench.model.readback.flipped = set()
+    bench.board.configure(setup(1, 2))
+    assert bench.board.status().warnings == ()
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_read_back_wire_that_is_not_connected(level: int) -> None:
+    bench = AstepBench()
+    bench.board.open()
+    bench.model.readback.wire = level
+    bench.board.configure(setup())
+    assert f"all 852 bits read back are {level}" in bench.board.record()["read_back"]["layer_1"]
+
+
+@pytest.mark.parametrize(
+    ("emulator", "astep", "method", "why"),
+    [
+        ({"firmware_version": 25110501}, {}, "shift-register", "the firmware cannot"),
+        ({}, {"read_back": False}, "shift-register", "astep.read_back = false"),
+        ({}, {}, "spi", "configured by SPI"),
+    ],
+)
+def test_why_nothing_is_read_back(emulator: dict[str, Any], astep: dict[str, Any], method: str, why: str) -> None:
+    bench = AstepBench(emulator=emulator, astep=astep)
+    bench.board.open()
+    bench.board.configure(setup(method=method))
+    assert bench.board.record()["read_back"] == {"layer_1": f"not read back: {why}"}
+    assert not bench.model.readback.fifo
+
+
 def test_chips_get_their_configuration_by_spi() -> None:
     bench = AstepBench({"chips": 2})
     wanted = setup(1, 2, method="spi")
