@@ -53,8 +53,10 @@ class BoardSetup:
             await self.disconnect()
             raise RunControlError("board", str(error)) from error
         self._setup, self.applied = setup, applied
-        for line in (*applied.defaulted, *applied.notes):
+        for line in applied.defaulted:
             log.info("%s", line)
+        for line in applied.notes:
+            log.warning("%s", line)
         self._status.enter("configured")
 
     async def disconnect(self) -> None:

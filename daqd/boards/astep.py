@@ -196,7 +196,7 @@ class AstepBoard(LinkedBoard):
             result = self._why_not_read_back(setup)
             if not result:
                 chips = setup.layer(layer)
-                found = yield from read_back(layer, len(chips) * chips[0].kind.bits)
+                found = yield from read_back(layer, sum(chip.bits for chip in chips))
                 result = compare(chips, found)
                 if result != VERIFIED:
                     warning = f"layer {layer + 1}: the configuration of the chips is not as written: {result}"

@@ -1,7 +1,7 @@
 """Everything that a board needs to know to bring its chips and cards into the state that somebody wants."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError, dac_mv
 from protocol.registers.gecco_cards import MAX_DAC_V, USUAL_CARDS, GeccoCards
@@ -10,9 +10,6 @@ Method = Literal["shift-register", "spi"]
 InjectionOutput = Literal["chip", "card"]
 ThresholdOutput = Literal["auto", "card", "chip"]
 """Where thresholds are made; "auto": on the voltage card where there is one, otherwise in the chips."""
-
-
-_NO_CARDS: Final = "the board has no cards: configcards, vcal and vsupply are not used"
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class ChipSetup:
         chips = self.chips
         if self.threshold_mv is not None:
             chips = tuple(chip.with_threshold_mv(self.threshold_mv) for chip in chips)
-        return replace(self, chips=chips, cards=None, threshold_mv=None, notes=(*self.notes, _NO_CARDS))
+        return replace(self, chips=chips, cards=None, threshold_mv=None)
 
     @property
     def version(self) -> int:

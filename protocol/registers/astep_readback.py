@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from protocol.chips.chip_config import ChipConfig
-from protocol.chips.chip_vector import Bits, configuration_bits, read_configuration_bits
+from protocol.chips.chip_vector import Bits, configuration_bits, read_chain_bits
 from protocol.registers.astep import RegisterRead, RegisterWrite, write_register
 from protocol.registers.astep_registers import READBACK_FIFO_BYTES, ReadbackCtrl, Register, ShiftPort
 from protocol.registers.astep_sequence import Step, read_value
@@ -70,7 +70,7 @@ def compare(chips: Sequence[ChipConfig], found: Bits) -> str:
         return VERIFIED
     if found.min() == found.max():
         return f"all {len(found)} bits read back are {found[0]}: the read-back wires may not be connected"
-    read = read_configuration_bits(found, chips[0].kind, len(chips))
+    read = read_chain_bits(found, chips)
     chip, value, got = next(
         (number, wrote, got)
         for number, (chip, values) in enumerate(zip(chips, read, strict=True))
