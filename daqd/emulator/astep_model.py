@@ -76,7 +76,7 @@ class AstepModel(BoardModel):
         self.answer_filter: AnswerFilter | None = None
         self.lost_hits = 0
         self.unread_hits = 0
-        self._firmware = firmware
+        self.firmware = firmware
         self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
         self._clock = clock
         self._elapsed_s = 0.0
@@ -85,8 +85,8 @@ class AstepModel(BoardModel):
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
         self._parser = RequestParser()
-        self._values = AstepRegisterFile(self._firmware, self._clock())
-        self.chips = ChipPorts(self._firmware)
+        self._values = AstepRegisterFile(self.firmware, self._clock())
+        self.chips = ChipPorts(self.firmware)
         self.readback = Readback(self.chips, self._chain_bits)
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
@@ -106,7 +106,7 @@ class AstepModel(BoardModel):
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
-        order = self._firmware.timestamp_order(self.registers)
+        order = self.firmware.timestamp_order(self.registers)
         return FrameLayout(widths[self._values.timestamp_width], order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
