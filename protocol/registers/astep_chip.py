@@ -58,7 +58,10 @@ def routing_frame(chips: int, first_id: int = 0) -> bytes:
 
 
 def configuration_frame(bits: Bits, beginning: int, load: int, further_chips: int) -> bytes:
-    """The bits of one chip, a byte each; `load`: what becomes of them; then time for the chips farther down."""
+    """The bits of one chip, a byte each; `load`: what becomes of them; then two zeros for each further chip.
+
+    The zeros are those of the whole chain for every chip, as in the collaboration's program.
+    """
     return bytes((beginning,)) + bits.astype(np.uint8).tobytes() + bytes((load,)) * _LOADS + bytes(2 * further_chips)
 
 
@@ -105,7 +108,7 @@ def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: Method, *
 
 
 def _configure_by_spi(bits: Bits, place: int, chips: int, layer: int, load: int, what: str) -> Steps:
-    frame = configuration_frame(bits, CONFIGURATION | place, load, chips - 1 - place)
+    frame = configuration_frame(bits, CONFIGURATION | place, load, chips - 1)
     yield from send_frame(layer, frame, f"layer {layer + 1}: {what} of chip {place}")
 
 

@@ -43,14 +43,14 @@ def test_from_power_up_to_data_every_byte() -> None:
     assert bench.take_said() == ["06000400", "06040400", "019f010003", *hold]
     bench.board.configure()
     said = bench.take_said()
-    assert said[:18] == [
+    assert said[:19] == [
         *("0108010004", "02080100", "02090100", "010901001a"),
         *("057602001000", "06af0400", "05af040050000000", "0578040001000000", "057602001300", "067c0800", "067c0800"),
-        *("011d010013", "0190010008", "02a20100"),
+        *("011d010013", "0190010008", "02930100", "02a20100"),
         *("011f010017", *hold),
         "011f01001d",
     ]
-    flush = [each for each in said[17:] if not each.startswith("064a") and not each.startswith("064f")]
+    flush = [each for each in said[18:] if not each.startswith("064a") and not each.startswith("064f")]
     assert flush == [
         *("011f01001d", "01498000" + 128 * "00", "02220100", "01498000" + 128 * "00", "02220100", "011f010015"),
         *("012001001c", "014e8000" + 128 * "00", "02230100", "014e8000" + 128 * "00", "02230100", "0120010014"),
@@ -276,6 +276,14 @@ def test_the_configuration_is_read_back(chips: int) -> None:
     assert bench.model.chips.layers[2].loads == 2
 
 
+def test_a_quad_chip_of_version_3_is_read_back_in_pieces() -> None:
+    bench = AstepBench({"chips": 4, "chip_version": 3})
+    (chip,) = usual_chip_file(3).chips
+    bench.board.open()
+    bench.board.configure(ChipSetup(chips=tuple(chip.with_pixel(row, row, True) for row in range(4))))
+    assert bench.board.record()["read_back"] == {"layer_1": "verified"}
+
+
 def test_a_bit_that_comes_back_wrong_is_a_warning_that_stays() -> None:
     bench = AstepBench({"chips": 2})
     bench.board.open()
@@ -324,9 +332,9 @@ def test_chips_get_their_configuration_by_spi() -> None:
     assert [frame for frame in bench.model.mosi[0].frames if any(frame)] == [
         routing_frame(2),
         configuration_frame(configuration_bits([first]), 0x60, 0x03, 1),
-        configuration_frame(configuration_bits([second]), 0x61, 0x03, 0),
+        configuration_frame(configuration_bits([second]), 0x61, 0x03, 1),
         configuration_frame(tdac_row_bits([first], 0), 0x60, 0x06, 1),
-        configuration_frame(tdac_row_bits([second], 0), 0x61, 0x06, 0),
+        configuration_frame(tdac_row_bits([second], 0), 0x61, 0x06, 1),
     ]
     assert bench.model.mosi[0].lost_bytes == 0
     assert bench.model.chips.layers[0].loads == 0

@@ -28,6 +28,7 @@ def test_set_up(registers: RegisterMap) -> None:
         "067c0800", "0.001 s", "067c0800",  # does it advance
         "011d010013",  # 40 MHz / 2 MHz - 1 = 19
         "0190010008",  # 5 + 4 - 1
+        "02930100",  # no reading back that an earlier program left on
         "02a20100", "01a2010001",  # whole frames
     ]  # fmt: skip
     assert warnings == ()
@@ -38,7 +39,7 @@ def test_set_up_before_the_chip_version_could_be_set() -> None:
     assert sent == [
         "02080100", "0108010018",
         "057502001000", "06ae0400", "0577040001000000", "057502001300", "067b0800", "0.001 s", "067b0800",
-        "011c010013", "018f010008", "02a10100",
+        "011c010013", "018f010008", "02920100", "02a10100",
     ]  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_clocks_were_in_the_io_control_and_the_time_stamp_had_one_byte(
         f"02{io_ctrl:02x}0100", f"01{io_ctrl:02x}01001b",
         "0174010010", f"06{match:02x}0400", f"05{match:02x}040050000000", "0575040001000000", "0174010013",
         "06790800", "0.001 s", "06790800",
-        "011b010013", "0185010008",
+        "011b010013", "0185010008", *(["02880100"] if registers is READBACK else []),
     ]  # fmt: skip
 
 
@@ -69,6 +70,11 @@ def test_an_equal_match_and_packet_mode_are_not_written_again() -> None:
     sent, _ = told(set_up(SETTINGS, NEWEST), {0x08: [4], 0xAF: [80], 0xA2: [1], 0x7C: [1, 2]})
     assert not [each for each in sent if each.startswith(("05af", "01a2"))]
     assert "0578040001000000" in sent
+
+
+def test_reading_back_that_was_left_on_is_ended() -> None:
+    sent, _ = told(set_up(SETTINGS, NEWEST), {0x08: [4], 0x93: [1]})
+    assert "0193010000" in sent
 
 
 @pytest.mark.parametrize("registers", REGISTER_MAPS, ids=str)
