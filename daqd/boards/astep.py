@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
@@ -10,22 +11,18 @@ from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
+from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
+from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep import REQUEST_FILLER
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
+from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
+from protocol.registers.astep_readback import VERIFIED, compare, read_back
+from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
 from protocol.registers.astep_registers import Register
-from protocol.registers.astep_sequence import (
-    AstepSettings,
-    Firmware,
-    Step,
-    check_firmware,
-    discard_readout,
-    flush_layer,
-    reset_chips,
-    set_up,
-    start_readout,
-)
+from protocol.registers.astep_sequence import Step, discard_readout, flush_layer, reset_chips, start_readout
+from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)
@@ -36,10 +33,12 @@ HOUSEKEEPING_S = 1.0
 class AstepBoard(LinkedBoard):
     """A board with the A-STEP firmware behind `link`, as `config` says.
 
-    `open` sees that the firmware is one that is known, and puts the chips on hold. `configure` sets clocks, time stamp
-    and SPI, resets the chips, gives them their configuration, and clocks old data out of them. `start` empties the
-    readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts the chips on hold,
-    not read; so does every failure. Counters and readings are taken once a second while data are read.
+    `open` reads id and version of the firmware, chooses the register map, and puts the chips on hold; nothing is
+    written to a firmware whose registers are not known, or that cannot do what the configuration asks for. `configure`
+    sets clocks, time stamp and SPI, resets the chips, writes their configuration, and clocks old data out of them.
+    `start` empties the readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts
+    the chips on hold, not read; so does every failure. Counters and readings are taken once a second while data are
+    read.
 
     Raises `ConfigError` for settings that do not go together. `clock` (seconds, monotonic), `sleep` (seconds) and
     `now_ns` (ns since the epoch) are there for tests to bring their own.
@@ -57,17 +56,28 @@ class AstepBoard(LinkedBoard):
         if astep.read == "fixed" and not astep.packet_mode:
             raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
         self.readout_class = board.readout_class
-        super().__init__(link, f"A-STEP board ({link.name})", sleep, Register.describe)
+        super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
         self.firmware: Firmware | None = None
+        self._registers = NEWEST_MAP
         self._settings = AstepSettings(
-            board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version
+            board.layers,
+            board.chips,
+            board.spi_hz,
+            astep.timestamp_bits,
+            astep.packet_mode,
+            board.chip_version,
+            fixed_reads=astep.read == "fixed",
         )
+        self._astep = astep
         self._description = ReadoutDescription(
             chips=board.chips,
             layers=board.layers,
             timestamp_bits=astep.timestamp_bits,
-            timestamp_order=astep.timestamp_order,
+            timestamp_order="big" if astep.timestamp_order == "auto" else astep.timestamp_order,
         )
+        self._firmware_warnings: tuple[str, ...] = ()
+        self._setup_warnings: tuple[str, ...] = ()
+        self._read_back_results: dict[str, str] = {}
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
@@ -81,7 +91,7 @@ class AstepBoard(LinkedBoard):
 
     @property
     def description(self) -> ReadoutDescription:
-        """Chips, layers, and the time stamp in the frames."""
+        """Chips, layers, and the time stamp in the frames, whose byte order is known once the board is open."""
         return self._description
 
     def open(self) -> None:
@@ -90,7 +100,7 @@ class AstepBoard(LinkedBoard):
             return
         self.link.open()
         try:
-            self.firmware = self._find_firmware()
+            self._meet(self._find_firmware())
             self._run(make_safe(self._settings.layers))
         except BaseException:
             self.link.close()
@@ -101,6 +111,36 @@ class AstepBoard(LinkedBoard):
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
 
+    def _meet(self, firmware: Firmware) -> None:
+        """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""
+        try:
+            registers = choose_register_map(firmware, self._astep.register_map)
+            check_settings(self._settings, firmware, registers)
+        except AstepError as error:
+            raise BoardError(f"{self.name}: {error}") from error
+        self.firmware = firmware
+        self._dialogue.registers = self._registers = registers
+        self._firmware_warnings = tuple(self._contradictions(firmware, registers))
+        for warning in self._firmware_warnings:
+            _log.warning("%s: %s", self.name, warning)
+
+    def _contradictions(self, firmware: Firmware, registers: RegisterMap) -> Iterator[str]:
+        """What the configuration says otherwise than the firmware's version; the configuration is obeyed."""
+        named, by_version = self._astep.register_map, firmware.register_map
+        if named is not None and by_version is None:
+            yield f"astep.register_map: {firmware} is unknown, and the map of {named} is used as configured"
+        elif named is not None and by_version is not registers:
+            since = None if by_version is None else by_version.since
+            yield f"astep.register_map = {named}, but {firmware} has the map of {since}"
+        by_firmware, wanted = firmware.timestamp_order(registers), self._astep.timestamp_order
+        if wanted not in ("auto", by_firmware):
+            yield (
+                f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
+                'decoded as configured, and probably wrong; set it to "auto"'
+            )
+        order = by_firmware if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
+
     def _find_firmware(self) -> Firmware:
         try:
             return self._dialogue.run(check_firmware())
@@ -109,14 +149,24 @@ class AstepBoard(LinkedBoard):
             self._dialogue.end_requests(REQUEST_FILLER)
             return self._dialogue.run(check_firmware())
 
+    def possible(self, setup: ChipSetup) -> ChipSetup:
+        """With the threshold on the voltage card, or in the chips where the board has no cards."""
+        self._require(self._opened, "open")
+        try:
+            return setup.for_board(self.firmware is not None and self.firmware.has_cards)
+        except ChipConfigError as error:
+            raise BoardError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
+
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
 
         Ends a running readout first.
         """
         self._require(self._opened, "open")
+        setup = None if setup is None else self.possible(setup)
         self.stop()
         self._configured = False
+        self._read_back_results = {}
         self._run(self._configuration(setup))
         self._setup = setup
         self._configured = True
@@ -126,17 +176,40 @@ class AstepBoard(LinkedBoard):
 
     def _configuration(self, setup: ChipSetup | None) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
-        yield from set_up(self._settings)
-        if setup is None:
+        self._setup_warnings = yield from set_up(self._settings, self._registers)
+        for warning in self._setup_warnings:
+            _log.warning("%s: %s", self.name, warning)
+        if setup is None or self.firmware is None:
             yield from reset_chips(layers)
         else:
-            has_cards = self.firmware is not None and self.firmware.has_cards
-            yield from configure_board(setup, has_cards)
+            yield from configure_board(setup, self.firmware)
+            yield from self._read_back(setup)
         for layer in range(layers):
             silent = yield from flush_layer(layer)
             if not silent:
-                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer)
+                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
+
+    def _read_back(self, setup: ChipSetup) -> Generator[Step, bytes, None]:
+        """Compare what the chips hold with what was written, where that can be done; a difference is a warning."""
+        for layer in range(setup.layers):
+            result = self._why_not_read_back(setup)
+            if not result:
+                chips = setup.layer(layer)
+                found = yield from read_back(layer, sum(chip.bits for chip in chips))
+                result = compare(chips, found)
+                if result != VERIFIED:
+                    warning = f"layer {layer + 1}: the configuration of the chips is not as written: {result}"
+                    self._setup_warnings += (warning,)
+                    _log.warning("%s: %s", self.name, warning)
+            self._read_back_results[f"layer_{layer + 1}"] = result
+
+    def _why_not_read_back(self, setup: ChipSetup) -> str:
+        if not self._astep.read_back:
+            return "not read back: astep.read_back = false"
+        if not self._registers.has(Register.READBACK):
+            return "not read back: the firmware cannot"
+        return "" if setup.method == "shift-register" else "not read back: configured by SPI"
 
     def start(self) -> None:
         """Empty FIFO, layers sending, injection on where wanted."""
@@ -205,7 +278,17 @@ class AstepBoard(LinkedBoard):
                 **self.link.counters,
             },
             readings=housekeeping.readings,
+            warnings=(*self._firmware_warnings, *self._setup_warnings),
         )
+
+    def record(self) -> dict[str, Any]:
+        """Firmware, register map, what became of reading back the configuration of each layer, and warnings."""
+        return {
+            "firmware": None if self.firmware is None else str(self.firmware),
+            "register_map": str(self._registers.since),
+            "read_back": dict(self._read_back_results),
+            "warnings": list(self.status().warnings),
+        }
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
         return make_safe(self._settings.layers)

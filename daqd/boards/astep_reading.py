@@ -9,10 +9,10 @@ from daqd.boards.dialogue import Dialogue
 from daqd.errors import BoardAnswerError, LinkTimeout
 from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.registers.astep import MAX_LENGTH, RegisterRead, read_register
+from protocol.registers.astep_firmware import check_firmware
 from protocol.registers.astep_registers import Register
 from protocol.registers.astep_sequence import (
     COUNTER_KINDS,
-    check_firmware,
     counters_of,
     read_counters,
     read_xadc,

@@ -33,8 +33,8 @@ CONFIGURE_EXAMPLES: Final = """examples:
 
 _PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
 
-# As good as silent: what a dry run says must not depend on when a hit came.
-_NO_HITS = EmulatorSection(rate_hz=0.001)
+_SILENT_HZ: Final = 0.001
+"""What a dry run reports must not depend on when a hit came."""
 
 
 def add_configure_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     with _trace_file(args.trace) as out, noted_signals(end.note, END_SIGNALS):
         bare_link = _dry_link(config) if args.dry_run else make_link(config)
         link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
-        _bring_up(config, link, setup, end, stop=args.stop)
+        setup = _bring_up(config, link, setup, end, stop=args.stop)
     return {
         "board": config.board.kind,
         "transport": link.name,
@@ -117,10 +117,12 @@ class _EndBySignal:
         self._name = self._name or number.name
 
 
-def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> None:
+def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> ChipSetup:
+    """Returns what the board was set to."""
     board = open_board(config, link)
     try:
         board.open()
+        setup = board.possible(setup)
         end.arm()
         board.configure(setup)
         board.start()
@@ -128,12 +130,15 @@ def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, s
         if not stop:
             # Only the link: the board goes on with what it was told.
             link.close()
+        return setup
     finally:
         board.close()
 
 
 def _dry_link(config: Config) -> Link:
-    link = EmulatedLink(emulated_board(config.model_copy(update={"emulator": _NO_HITS})))
+    given = config.emulator
+    silent = EmulatorSection(rate_hz=_SILENT_HZ, firmware_id=given.firmware_id, firmware_version=given.firmware_version)
+    link = EmulatedLink(emulated_board(config.model_copy(update={"emulator": silent})))
     link.name = "dry run"
     return link
 
@@ -162,9 +167,13 @@ def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
     told = setup.describe()
     chips = f"{counted(len(setup.chips), 'chip')}, AstroPix {setup.version}"
     print(f"board      {result['board']} over {result['transport']}, {chips}")
-    print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
     on_chips = _by_layer(setup, [f"{value:.1f}" for value in told["threshold_mv"]["chips"]])
-    print(f"threshold  {told['threshold_mv']['card']:g} mV on the card, {on_chips} mV on the chip")
+    if setup.cards is None:
+        print("cards      none")
+        print(f"threshold  {on_chips} mV on the chip")
+    else:
+        print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
+        print(f"threshold  {setup.cards.threshold_mv:g} mV on the card, {on_chips} mV on the chip")
     print(f"pixels on  {_by_layer(setup, [str(chip['pixels_on']) for chip in told['chips']])}")
     injection = setup.injection
     if injection is None:

@@ -4,6 +4,7 @@ They take whatever is written, in any pieces, and can be asked what they have be
 """
 
 from daqd.emulator.gecco_ports import ChipRegisters
+from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_registers import (
     LAYER_LOAD,
     LAYER_TDAC_LOAD,
@@ -18,11 +19,17 @@ _CLOCKS_AND_DATA = ChipPort.CK1 | ChipPort.CK2 | ChipPort.SIN
 
 
 class ChipPorts:
-    """The shift registers of the layers: clocks and data go to all, a load to one of them."""
+    """The shift registers of the layers: clocks and data go to all, a load to one of them.
 
-    def __init__(self) -> None:
+    `firmware` tells which layers have a pin for the TDAC load.
+    """
+
+    def __init__(self, firmware: Firmware) -> None:
         self.layers = [ChipRegisters() for _ in range(MAX_LAYERS)]
-        self._states = [bytes(_state_for(layer, state) for state in range(256)) for layer in range(MAX_LAYERS)]
+        self._states = [
+            bytes(_state_for(layer, state, firmware.loads_tdacs_by_port(layer)) for state in range(256))
+            for layer in range(MAX_LAYERS)
+        ]
 
     def write(self, data: bytes) -> None:
         """The states of the port that `data` is, one after the other."""
@@ -35,12 +42,12 @@ class ChipPorts:
             registers.reset()
 
 
-def _state_for(layer: int, state: int) -> int:
+def _state_for(layer: int, state: int, tdac_pin: bool) -> int:
     """What the chips of `layer` see of a state of the port."""
     seen = state & _CLOCKS_AND_DATA
     if state & LAYER_LOAD[layer]:
         seen |= ChipPort.LOAD
-    if layer < len(LAYER_TDAC_LOAD) and state & LAYER_TDAC_LOAD[layer]:
+    if tdac_pin and state & LAYER_TDAC_LOAD[layer]:
         seen |= ChipPort.TDAC_LOAD
     return seen
 
@@ -84,16 +91,15 @@ class PatternGenerator:
 
     def __init__(self) -> None:
         self.settings: dict[int, int] = {}
-        self._registers = bytearray(256)
-        self._registers[Register.INJECTION_CTRL] = InjectionCtrl.SUSPEND
+        self._registers = {Register.INJECTION_CTRL: int(InjectionCtrl.SUSPEND)}
 
-    def write(self, register: int, data: bytes) -> None:
+    def write(self, register: Register, data: bytes) -> None:
         """Bytes to one of its registers, one after the other; those to others are not for it."""
         for value in data:
-            before, self._registers[register] = self._registers[register], value
+            before, self._registers[register] = self._registers.get(register, 0), value
             if register == Register.INJECTION_CTRL and value & ~before & InjectionCtrl.WRITE:
-                address = self._registers[Register.INJECTION_ADDRESS]
-                self.settings[address] = self._registers[Register.INJECTION_DATA]
+                address = self._registers.get(Register.INJECTION_ADDRESS, 0)
+                self.settings[address] = self._registers.get(Register.INJECTION_DATA, 0)
 
     @property
     def running(self) -> bool:

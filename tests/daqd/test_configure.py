@@ -175,11 +175,16 @@ def test_dry_run_of_an_astep_board(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "injection  layer 2 chip 0, row 1, column 9" in told
     assert "pixels on  layer 1: 0; layer 2: 1" in told
     trace = trace_of(out)
-    assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "03ac0000", "why": ""}
+    assert trace[0]["name"] == "0x00 (FIRMWARE_ID)"
+    assert trace[0] | {"why": "", "name": ""} == {
+        "op": "read", "register": 0, "name": "", "length": 4, "data": "04ac0000", "why": ""
+    }  # fmt: skip
+    assert {line["name"] for line in trace} >= {"0x91 (SHIFT_REGISTER)", "0x9A (READBACK)"}
     assert all(line["why"] for line in trace)
     assert all(line["length"] == len(line["data"]) // 2 for line in trace)
     # Each layer has its own chip: the injected pixel is in the second one.
-    shifted = [data for data in writes(trace, 0x91) if len(data) > 2 * 6800]
+    shifted = [line["data"] for line in trace if line["op"] == "write" and "chip configuration" in line["why"]]
+    assert {line["register"] for line in trace if "chip configuration" in line["why"]} == {0x91}
     vectors = [
         by_hand.chip_bits(
             (Path(__file__).parents[2] / "config" / "astropix4.yml").read_text(encoding="utf-8"), replaced

@@ -12,8 +12,9 @@ from protocol.chips.chip_vector import configuration_bits, read_configuration_bi
 from protocol.chips.chip_yaml import parse_chip_yaml
 from protocol.registers.astep import MAX_LENGTH, RegisterRead, RegisterWrite
 from protocol.registers.astep_chip import configure_layer
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import Register
-from protocol.registers.astep_sequence import AstepSettings, set_up
+from protocol.registers.astep_setup import AstepSettings, set_up
 from protocol.registers.gecco import ReadRequest, WriteRequest
 from protocol.registers.gecco_chip import configure_chips, start_board
 from tests.protocol import chip_by_hand as by_hand
@@ -125,7 +126,7 @@ def test_a_gecco_board_gets_no_tdacs_and_a_slow_clock() -> None:
 
 
 def requests_of(method: str, layer: int) -> list[RegisterWrite]:
-    steps = configure_layer((OFF, OFF), layer, method)
+    steps = configure_layer((OFF, OFF), layer, method, tdacs_by_port=False)
     found, step = [], next(steps)
     try:
         while True:
@@ -143,9 +144,9 @@ def test_an_astep_board_gets_no_tdacs(layer: int) -> None:
     assert len(shift.data) == (2 * 1545 * 5 + 2) * 8 > MAX_LENGTH
     by_spi = b"".join(step.data for step in requests_of("spi", layer) if len(step.data) > 1)
     frames = [bytes((0x60 | chip,)) + configuration_bits([OFF]).tobytes() + 10 * b"\x03" for chip in (0, 1)]
-    assert by_spi == b"\x40" + bytes(4) + frames[0] + bytes(2) + frames[1]
+    assert by_spi == b"\x40" + bytes(4) + frames[0] + bytes(2) + frames[1] + bytes(2)
 
 
 def test_an_astep_board_is_told_the_version() -> None:
-    steps = set_up(AstepSettings(chip_version=3))
-    assert next(steps) == RegisterWrite(0x08, b"\x03", False)
+    steps = set_up(AstepSettings(chip_version=3), NEWEST_MAP)
+    assert next(steps) == RegisterWrite(Register.CHIP_VERSION, b"\x03", False)

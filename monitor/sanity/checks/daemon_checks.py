@@ -6,7 +6,7 @@ import numpy as np
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
 from monitor.sanity.checks.frame_checks import timestamp_order_wrong
-from protocol.registers.astep_sequence import TIMESTAMP_HZ
+from protocol.registers.astep_setup import TIMESTAMP_HZ
 from protocol.wire.alarms import AlarmLevel
 
 NS_PER_S = 1_000_000_000
