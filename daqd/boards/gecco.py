@@ -62,9 +62,7 @@ class GeccoBoard(LinkedBoard):
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._poll_due = -math.inf
-        self._poller = ReadoutPoller(
-            self._dialogue, config.readout_bytes, now_ns, config.queue_ahead, self._check_setup
-        )
+        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead, self._is_set_up)
         self._setup: ChipSetup | None = None
 
     @property
@@ -103,23 +101,15 @@ class GeccoBoard(LinkedBoard):
                 ) from error
             raise
 
-    def _check_setup(self, damaged: bool) -> None:
-        """After an exchange that broke off: `BoardAnswerError` where the board may not run any more as it was started.
+    def _is_set_up(self, damaged: bool) -> bool:
+        """After an exchange that broke off: whether the board runs as it was started. `BoardAnswerError` says why not.
 
         `damaged`: a request may have written to any register. Not all can be read, so the board has to be set up again.
         """
         self._dialogue.run(check_identity())
-        if not self._running:
-            return
-        if damaged:
-            raise BoardAnswerError(
-                self.name,
-                Register.describe(Register.SPI_READ_FIFO),
-                "answers to all requests",
-                "too few or too many bytes",
-                "a request was damaged on its way to the board; check cable and hub",
-            )
-        self._dialogue.run(check_running(self._config.gecco_spi_divider))
+        if self._running and not damaged:
+            self._dialogue.run(check_running(self._config.gecco_spi_divider))
+        return not (self._running and damaged)
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Reset the chips, and bring chips and cards into the state of `setup`; None sets nothing.

@@ -30,7 +30,7 @@ class ReadoutPoller:
 
     An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too).
     Where bytes are missing then, the board's parser is brought to the beginning of a request (`resynchronise`), and
-    `check(damaged)` must find the board as it should be, or raise `BoardAnswerError`. `damaged`: the bytes that are
+    `is_set_up(damaged)` says whether the board is as it should be (or raises). `damaged`: the bytes that are
     missing or too many are not explained by a loss within one answer, so a request may have been damaged on its way to
     the board and have written to any register.
     """
@@ -41,12 +41,12 @@ class ReadoutPoller:
         readout_bytes: int,
         now_ns: Callable[[], int],
         queue_ahead: int,
-        check: Callable[[bool], None],
+        is_set_up: Callable[[bool], bool],
     ) -> None:
         self._dialogue = dialogue
         self._link = dialogue.link
         self._now_ns = now_ns
-        self._check = check
+        self._is_set_up = is_set_up
         self._most_ahead = max(1, queue_ahead)
         self._asks_at_once = queue_ahead > 0
         self._ahead = 1
@@ -105,9 +105,11 @@ class ReadoutPoller:
             return
         try:
             self._take_late_answers()
-            self._check(self._damaged)
+            set_up = self._is_set_up(self._damaged)
         except BoardAnswerError as error:
             raise (self._broken_off if self._out_of_step else error) from error
+        if not set_up:
+            raise self._broken_off
         self._broken_off, self._damaged = None, False
 
     def poll(self) -> RawReadout | None:
@@ -210,13 +212,15 @@ class ReadoutPoller:
             return
         if [request for request in expected if request is self._data_request] or len(late) > missing:
             self._keep(late)
+        lost_bytes = missing - len(late)
+        self._damaged |= not 0 <= lost_bytes < self._data_request.length
         self._out_of_step = True
         self.resyncs += 1
         begun = resynchronise(self._dialogue)
         self._out_of_step = False
         self._keep(begun)
-        self._damaged |= bool(begun) or not 0 <= missing - len(late) < self._data_request.length
-        _log.warning("%s: %d bytes of answers are missing; resynchronised", self._dialogue.name, missing - len(late))
+        self._damaged |= bool(begun)
+        _log.warning("%s: %d bytes of answers are missing; resynchronised", self._dialogue.name, lost_bytes)
 
     def _keep(self, late: bytes, requests: list[ReadRequest] | None = None, sizes: list[int] | None = None) -> None:
         """Keep bytes that came late for `poll`: as answers to `requests`, `sizes` bytes each.

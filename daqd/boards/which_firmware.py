@@ -22,8 +22,8 @@ def is_gecco(link: Link) -> bool:
 def astep_firmware(link: Link) -> Firmware | None:
     """The A-STEP firmware that answers, None where none does; nothing is written to it.
 
-    To the bench firmware the question is a read of 1024 bytes and the beginning of another request: ask as GECCO first,
-    and resynchronise where it might be one all the same.
+    To the bench firmware the questions are reads of 1024 bytes: ask as GECCO first, and resynchronise where it might be
+    one all the same.
     """
     number = _value(link, read_register(AstepRegister.FIRMWARE_ID))
     if number is None or number >> 8 not in BOARDS:

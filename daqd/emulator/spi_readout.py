@@ -95,16 +95,19 @@ class SpiReadout:
         self.elapsed_s += seconds
         if not self._paced:
             return self._at_once(room)
-        first_s = max(self._free_s, began_s) + self._word_s
-        words = min(int((self.elapsed_s - first_s) / self._word_s) + 1, room // SPI_WORD_BYTES)
-        if self.elapsed_s < first_s or words <= 0:
+        if not self._busy:
+            self._free_s = max(self._free_s, began_s)
+        first_s = self._free_s + self._word_s
+        if self.elapsed_s < first_s:
             return []
-        data = self.source.take(self.elapsed_s, words * SPI_WORD_BYTES, len(self.fifo))
+        words = min(int((self.elapsed_s - first_s) / self._word_s) + 1, room // SPI_WORD_BYTES)
+        data = self.source.take(self.elapsed_s, words * SPI_WORD_BYTES, len(self.fifo)) if words else b""
         filler = -len(data) % SPI_WORD_BYTES
-        self._busy = len(data) == words * SPI_WORD_BYTES
+        # The next word is in transfer, unless the chips have nothing more, or there is no room for it.
+        self._busy = len(data) == words * SPI_WORD_BYTES and words < room // SPI_WORD_BYTES
         data = self._slip(data + bytes((IDLE_BYTE,)) * filler)
         words = len(data) // SPI_WORD_BYTES
-        self._free_s = max(self._free_s, began_s) + words * self._word_s
+        self._free_s += words * self._word_s
         return [
             (
                 first_s - began_s + number * self._word_s,
