@@ -62,9 +62,12 @@ def test_nothing_is_written_to_an_astep_board() -> None:
         said.extend(data)
         return exchange(data)
 
-    model.exchange = listen link = EmulatedLink(model) link.open() assert firmware_on(link) == ASTEP # The bench
-    firmware's question begins no request; two reads of four bytes with address increment, from 0x00 and 0x04. assert
-    bytes(said) == bytes.fromhex("00 50 00 04  06 00 04 00  06 04 04 00")
+    model.exchange = listen
+    link = EmulatedLink(model)
+    link.open()
+    assert firmware_on(link) == ASTEP
+    # The bench firmware's question begins no request; then two reads of four bytes with address increment.
+    assert bytes(said) == bytes.fromhex("00 50 00 04  06 00 04 00  06 04 04 00")
 
 
 @pytest.mark.parametrize("begun", ["00", "0018", "001808", "01", "0100ffff" + "aa" * 100, "0600040000"])
