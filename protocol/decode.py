@@ -24,8 +24,9 @@ from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable, join_tables
 from protocol.layout import Words
 from protocol.ledger import Ledger
-from protocol.scan import Positions, Scanner, Spans
-from protocol.stream_bytes import IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
+from protocol.padding_groups import PaddingGroups, has_groups
+from protocol.scan import Positions, Removed, Scanner, Spans
+from protocol.stream_bytes import GROUP_BYTES, IDLE_BYTE, MAX_CHIPS, PADDING_BYTE
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""
@@ -40,7 +41,8 @@ _NO_CLASSES = np.zeros(0, np.uint8)
 class Decoded:
     """Hits with the words they were decoded from, and the class of each byte if it was asked for.
 
-    `start`, `end`: their bytes in the readouts, those that were carried before counted from -1 down.
+    `start`, `end`: where their bytes are in the readouts, padding inside them included; bytes carried from an earlier
+    call are counted from -1 down.
     """
 
     table: HitTable
@@ -50,18 +52,34 @@ class Decoded:
     end: Positions
 
 
+class BegunHit(bytes):
+    """The bytes of a hit that the end of a readout cut; what follows decides about it.
+
+    `removed`: how many bytes 0xFF of the hit can have been removed with the padding after them; a hit's size or more
+    where any number can.
+    """
+
+    removed: int
+
+    def __new__(cls, data: bytes = b"", removed: int = GROUP_BYTES) -> Self:
+        """`data`, with what is known of its end."""
+        begun = super().__new__(cls, data)
+        begun.removed = removed
+        return begun
+
+
 class StreamDecoder:
     """Decodes the readouts of one run in order; never raises for what the bytes are (docs/formats.md).
 
-    `chips`: number of chips in the chain, ids 0…chips-1 (1…31); None where it is not known, which takes any first byte
-    for that of a hit and so mistakes more garbage for hits. `ValueError` outside that range.
-    `full_readout_bytes`: length of a readout as the board sends it, padding included; None where it is not known. What
-    a readout is short of that, and no more, can be bytes of a hit that were taken for padding. So it is known of a hit
-    that is cut whether it goes on in the next readout; without it, a rest that looks like idle or a first byte is
-    mistaken, and 0xFF before the cut is lost.
+    `chips`: number of chips in the chain, ids 0…chips-1 (1…31); None where it is not known: any first byte then counts
+    as that of a hit, so more garbage is mistaken for hits. `ValueError` outside that range.
+    `full_readout_bytes`: length of a readout as the board sends it, padding included; None where it is not known. A
+    multiple of 8 says that the board sends whole groups of 8 bytes, as the firmware does. Then it is certain how many
+    bytes 0xFF of a hit were removed at the end of a readout. Otherwise the decoder judges by what follows, and can be
+    mistaken (docs/decisions/0020).
 
-    `ledger` counts every byte and hit so far. A hit cut by the end of a readout is carried to the next; how the calls
-    are cut makes no difference.
+    `ledger` counts every byte and hit so far. A hit cut by the end of a readout is carried to the next; it makes no
+    difference how readouts are distributed over calls.
     """
 
     def __init__(
@@ -77,10 +95,11 @@ class StreamDecoder:
         self.full_readout_bytes = full_readout_bytes
         self.ledger = Ledger()
         self._first_bytes = hit_class.first_bytes(chips)
-        self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE)
+        self._removed = _removed_by(full_readout_bytes)
+        self._scanner = Scanner(hit_class.LAYOUT.size_bytes, self._first_bytes, IDLE_BYTE, PADDING_BYTE, self._removed)
         self._carry = b""
         self._last_readout = (0, 0, 0)  # id, time stamp and hits of the last readout that had bytes
-        self._stripped = hit_class.LAYOUT.size_bytes  # from its end, as padding; never more than this
+        self._stripped = hit_class.LAYOUT.size_bytes  # bytes of a hit removed from its end; never more than this
 
     @property
     def hit_bytes(self) -> int:
@@ -88,9 +107,9 @@ class StreamDecoder:
         return self.hit_class.LAYOUT.size_bytes
 
     @property
-    def carried(self) -> bytes:
+    def carried(self) -> "BegunHit":
         """The begun hit that waits for the next readout; empty if none."""
-        return self._carry
+        return BegunHit(self._carry, self._stripped)
 
     def decode(self, readouts: Iterable[ReadoutLike] | ReadoutBlock) -> HitTable:
         """Hits that `readouts` bring, in order: structured array (n,) of `hit_class.DTYPE`; empty for none.
@@ -98,8 +117,9 @@ class StreamDecoder:
         A hit that was cut belongs to the readout that completed it.
         """
         block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
-        tables = [self._decode(part, classify=False).table for part in block.cut(_BLOCK_BYTES)]
-        return join_tables(tables, self.hit_class.DTYPE)
+        if len(block.data) <= _BLOCK_BYTES:
+            return self._table(block)
+        return join_tables([self._table(part) for part in block.cut(_BLOCK_BYTES)], self.hit_class.DTYPE)
 
     def examine(self, readouts: Iterable[ReadoutLike] | ReadoutBlock, *, classify: bool = False) -> Decoded:
         """Like `decode`, with the hits' words; with `classify`, `classes` says what each byte was taken for.
@@ -108,17 +128,28 @@ class StreamDecoder:
         the last readout are `CARRIED`; bytes carried from an earlier call are not in it.
         """
         block = readouts if isinstance(readouts, ReadoutBlock) else ReadoutBlock.from_readouts(readouts)
-        return self._decode(block, classify=classify)
+        if not has_groups(block):
+            return self._decode(block, classify=classify)
+        groups = PaddingGroups.of(block)
+        decoded = self._decode_around(groups, block, classify=classify)
+        return Decoded(
+            decoded.table,
+            decoded.words,
+            groups.classes(decoded.classes) if classify else _NO_CLASSES,
+            groups.sent_at(decoded.start),
+            groups.sent_at(decoded.end - 1) + 1,
+        )
 
     def flush(self) -> HitTable:
         """End of the run: what is carried is a hit whose last bytes were 0xFF. Zero or one row, as from `decode`.
 
-        The hit belongs to the last readout that had bytes and comes last in it. Where that one is known to have had
-        less padding than the hit lacks, the hit's rest was never read, and it is dropped.
+        The hit belongs to the last readout that had bytes and comes last in it. Where fewer bytes than the hit lacks
+        can have been removed from that one, the hit's rest was never read, and it is dropped.
         """
         if not self._carry:
             return np.zeros(0, self.hit_class.DTYPE)
-        if self._stripped < self.hit_bytes - len(self._carry):
+        never_read = self._stripped < self.hit_bytes - len(self._carry)
+        if never_read and (self._removed is not Removed.UNKNOWN or not self._stripped):
             return self._drop_carried()
         cut = Spans.cut(len(self._carry), restored=True)
         table = self.hit_class.table(words_of(padded_stream(self._carry), self.hit_bytes, cut))
@@ -164,12 +195,16 @@ class StreamDecoder:
         return decoder
 
     def carry_over(self, begun: bytes) -> None:
-        """Take `begun` for a hit begun in a readout before; `ValueError` if it cannot be one."""
+        """Take `begun` for a hit begun in an earlier readout; `ValueError` if it cannot be one.
+
+        A `BegunHit` also says how many of its bytes may have been removed; of other bytes, that is not known.
+        """
         if begun and (len(begun) >= self.hit_class.LAYOUT.size_bytes or not self._first_bytes[begun[0]]):
             raise ValueError(f"{begun.hex()} is not the beginning of a hit")
         self.ledger.bytes_read += len(begun) - len(self._carry)
         self.ledger.carried = len(begun)
-        self._carry = begun
+        self._carry = bytes(begun)
+        self._stripped = begun.removed if isinstance(begun, BegunHit) else self.hit_bytes
 
     def possible_after(self, readouts: ReadoutBlock) -> list[Self]:
         """Fresh decoders, one for each state that this one could be in after `readouts`, whatever came before them.
@@ -177,6 +212,9 @@ class StreamDecoder:
         Their ledgers count from here. `ValueError` where `readouts` have fewer bytes than can wait for the next one.
         """
         longest = self.hit_class.LAYOUT.size_bytes - 1
+        sent = readouts.offsets
+        if has_groups(readouts):
+            readouts = PaddingGroups.of(readouts).removed
         lengths = readouts.offsets[1:] - readouts.offsets[:-1]
         filled = lengths.nonzero()[0]
         decoders: list[Self] = []
@@ -188,18 +226,32 @@ class StreamDecoder:
                 continue
             last = filled[-1]
             decoder._last_readout = (int(readouts.readout_id[last]), int(readouts.timestamp[last]), 0)
-            decoder._stripped_before(lengths[filled])
+            decoder._stripped = decoder._stripped_from(int(sent[last + 1] - sent[last]))
             decoders.append(decoder)
         return decoders
 
-    def _decode(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
+    def _table(self, block: ReadoutBlock) -> HitTable:
+        if has_groups(block):
+            return self._decode_around(PaddingGroups.of(block), block, classify=False).table
+        return self._decode(block, classify=False).table
+
+    def _decode_around(self, groups: PaddingGroups, block: ReadoutBlock, *, classify: bool) -> Decoded:
+        """Decode `block` without its `groups` of padding; positions and classes are those of what is left."""
+        self.ledger.bytes_read += groups.size_bytes
+        self.ledger.padding += groups.size_bytes
+        return self._decode(groups.removed, block.offsets, classify=classify)
+
+    def _decode(self, block: ReadoutBlock, sent: Positions | None = None, *, classify: bool) -> Decoded:
+        """Decode readouts without groups of padding inside; `sent`: their offsets before these were taken out."""
         if not classify and not self._carry and len(block.data) <= _SHORT_BYTES:
             bounds = block.offsets.tolist()
             if (found := self._scanner.undisturbed(block.data, bounds)) is not None:
-                return self._take_undisturbed(block, bounds, found)
-        return self._decode_in_steps(block, classify=classify)
+                return self._take_undisturbed(block, bounds if sent is None else sent.tolist(), bounds, found)
+        return self._decode_in_steps(block, block.offsets if sent is None else sent, classify=classify)
 
-    def _take_undisturbed(self, block: ReadoutBlock, bounds: list[int], found: list[list[int]]) -> Decoded:
+    def _take_undisturbed(
+        self, block: ReadoutBlock, sent: list[int], bounds: list[int], found: list[list[int]]
+    ) -> Decoded:
         """What `_decode_in_steps` would give and note of a short block, as `Scanner.undisturbed` has `found` it."""
         data, size = block.data, self.hit_bytes
         hits = [len(starts) for starts in found]
@@ -213,20 +265,18 @@ class StreamDecoder:
         if data:
             last = bisect_left(bounds, len(data)) - 1  # of those that are not empty
             self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), hits[last])
-            if self.full_readout_bytes is not None:
-                self._stripped = min(max(self.full_readout_bytes - len(data) + bounds[last], 0), size)
+            self._stripped = self._stripped_from(sent[last + 1] - sent[last])
         self.ledger.readouts += len(block)
         count_undisturbed(self.ledger, size, data, words, table["chip_id"].tolist())
         return Decoded(table, words, _NO_CLASSES, start, start + size)
 
-    def _decode_in_steps(self, block: ReadoutBlock, *, classify: bool) -> Decoded:
+    def _decode_in_steps(self, block: ReadoutBlock, sent: Positions, *, classify: bool) -> Decoded:
         ledger, size, carried = self.ledger, self.hit_bytes, len(self._carry)
         padded = padded_stream(self._carry, block.data)
         stream = padded[: carried + len(block.data)]
-        lengths = block.offsets[1:] - block.offsets[:-1]
-        filled = lengths.nonzero()[0]
+        filled = (block.offsets[1:] - block.offsets[:-1]).nonzero()[0]
         starts = block.offsets[filled] + carried
-        spans = self._scanner.scan(stream, starts, self._stripped_before(lengths[filled]))
+        spans = self._scanner.scan(stream, starts, self._stripped_before((sent[1:] - sent[:-1])[filled]))
         hits = spans.hits()
         words = words_of(padded, size, hits)
         table = self.hit_class.table(words)
@@ -263,15 +313,29 @@ class StreamDecoder:
         self._last_readout = (int(block.readout_id[last]), int(block.timestamp[last]), int(hits[-1]))
 
     def _stripped_before(self, lengths: Positions) -> Positions:
-        """How many bytes can have gone with the padding before each readout of `lengths`; notes it of the last."""
-        if self.full_readout_bytes is None:
-            return np.full(len(lengths), self.hit_bytes)
+        """`_stripped_from` of the readout before each of `lengths`, the first of an earlier call; keeps the last."""
+        if self._removed is Removed.BY_LENGTH:
+            after = (self.full_readout_bytes or 0) - lengths
+            np.maximum(after, 0, out=after)
+        else:
+            after = -lengths & (GROUP_BYTES - 1)
         stripped = np.empty(len(lengths) + 1, np.int64)
         stripped[0] = self._stripped
-        np.minimum(self.full_readout_bytes - lengths, self.hit_bytes, out=stripped[1:])
-        np.maximum(stripped, 0, out=stripped)
+        np.minimum(after, self.hit_bytes, out=stripped[1:])
         self._stripped = int(stripped[-1])
         return stripped[:-1]
+
+    def _stripped_from(self, length: int) -> int:
+        """How many bytes 0xFF of a hit can have been removed from the end of a readout that has `length` bytes left."""
+        if self._removed is Removed.BY_LENGTH:
+            return min(max((self.full_readout_bytes or 0) - length, 0), self.hit_bytes)
+        return min(-length & (GROUP_BYTES - 1), self.hit_bytes)
+
+
+def _removed_by(full_readout_bytes: int | None) -> Removed:
+    if full_readout_bytes is None:
+        return Removed.UNKNOWN
+    return Removed.BY_LENGTH if full_readout_bytes % GROUP_BYTES else Removed.BY_GROUPS
 
 
 def _stripped_of(state: dict[str, Any], most: int) -> int:

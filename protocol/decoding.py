@@ -26,7 +26,7 @@ class Decoding(IntEnum):
     UNKNOWN_FATAL_ERROR = 7
     """Kept for its place in the order; this decoder never sets it."""
     PADDING_RESTORED = 8
-    """A hit got back final bytes of 0xFF that had been taken for padding."""
+    """A hit got back bytes 0xFF that had been removed with the padding at the end of a readout."""
 
 
 class DecodingStatus:

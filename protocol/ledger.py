@@ -27,11 +27,11 @@ def _per_chip() -> list[int]:
 class Ledger:
     """Counts of bytes by class, and of hits; `bytes_read` is the sum of the six classes.
 
-    Bytes: `idle`, `padding` (0xFF between hits; what was stripped from the end of a readout is not in the files and
-    not counted here), `hit`, `carried` (begun hit that waits for the next readout), `orphan` (outside any hit, neither
-    idle nor padding), `dropped` (of hits that were begun and not completed).
+    Bytes: `idle`, `padding` (0xFF between hits, and aligned groups of eight 0xFF also in hits; what was removed from
+    the end of a readout is not in the files and not counted here), `hit`, `carried` (begun hit that waits for the next
+    readout), `orphan` (outside any hit, neither idle nor padding), `dropped` (of hits begun and not completed).
     Hits: `hits` in all; of these `rejoined_hits` were cut by the end of a readout, and `restored_hits` got back
-    `restored_bytes` bytes of 0xFF that had gone with the padding; `dropped_hits` were begun and not completed.
+    `restored_bytes` bytes 0xFF that had been removed with the padding; `dropped_hits` were begun and not completed.
     Per chip (32 each): `chip_hits`, `chip_restored`, `chip_dropped`.
     """
 

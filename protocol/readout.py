@@ -177,12 +177,12 @@ class AbstractAstroPixReadout:
         return cls(data, readout_id, timestamp) if len(data) == length else None
 
     def decode(self, extra_bytes: bytes | None = None) -> list[AbstractAstroPixHit]:
-        """The hits of this readout; `extra_bytes` are those that the readout before ended with, if any.
+        """The hits of this readout; `extra_bytes` are the `extra_bytes()` of the readout before, if any.
 
         What happened is in `decoding_status()`, and the hit that waits for the next readout in `extra_bytes()`.
-        A `StreamDecoder` does the same for whole runs, many times faster; and it knows whether the readout before was
-        full, and where in `extra_bytes` readouts ended, which these do not say: what that decides of a cut hit, or of
-        a damaged layer frame, is not decided here.
+        A `StreamDecoder` does the same for whole runs, many times faster. Pass on the object that `extra_bytes()`
+        returns: a copy of its bytes does not say how many bytes 0xFF may have been removed from the readout. Extra
+        bytes of layer frames do not say where readouts ended in them, so they decide nothing about damaged frames.
         """
         status = DecodingStatus()
         if self._shared is not None and not extra_bytes:
@@ -197,7 +197,7 @@ class AbstractAstroPixReadout:
         before = len(given)
         decoded = decoder.examine([self])
         ledger = decoder.ledger
-        used = ledger.rejoined_hits > 0 or ledger.carried == before + len(self._data)
+        used = ledger.rejoined_hits > 0 or ledger.carried + ledger.padding == before + len(self._data)
         for bit, happened in (
             (Decoding.ORPHAN_BYTES_MATCHED, bool(given) and ledger.rejoined_hits > 0),
             (Decoding.ORPHAN_BYTES_DROPPED, ledger.orphan > 0),
@@ -217,7 +217,7 @@ class AbstractAstroPixReadout:
     def _decoder(self, extra_bytes: bytes | None, status: DecodingStatus) -> ReadoutDecoder:
         decoder = self.make_decoder(self.description)
         try:
-            decoder.carry_over(bytes(extra_bytes or b""))
+            decoder.carry_over(extra_bytes if isinstance(extra_bytes, bytes) else bytes(extra_bytes or b""))
         except ValueError:
             status.set(Decoding.INVALID_EXTRA_BYTES)
         return decoder

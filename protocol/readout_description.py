@@ -32,7 +32,8 @@ _POSSIBLE: dict[str, Callable[[object], bool]] = {
 class ReadoutDescription(BaseModel):
     """Keys of file headers and run records that say how readouts are to be decoded; None where it is not known.
 
-    `chips`: in a chain, 1…31. `full_readout_bytes`: length of a readout with its padding. Layer frames only: `layers`,
+    `chips`: in a chain, 1…31. `full_readout_bytes`: length of a GECCO readout with its padding, 1…2^26; a multiple of 8
+    says that readouts consist of whole groups of 8 bytes, which makes decoding exact. Layer frames only: `layers`,
     number of chains; `timestamp_bits` and `timestamp_order` of the FPGA's time stamp.
     """
 

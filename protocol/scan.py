@@ -7,6 +7,7 @@ Candidates that no earlier one can jump over are reached for certain; from them 
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from itertools import pairwise
 from typing import Self
@@ -24,13 +25,24 @@ _SPARSE = 16
 """Bytes for each candidate above which looking candidates up is faster than counting them all along the stream."""
 
 
+class Removed(Enum):
+    """How well the decoder knows how many bytes 0xFF of a hit were removed with the padding at a readout's end."""
+
+    BY_GROUPS = "groups"
+    """Exactly: the board sent whole groups of 8 bytes, so the last one was completed with 0xFF."""
+    BY_LENGTH = "length"
+    """At most: the length of a full readout is known, but some of what is missing may have been padding."""
+    UNKNOWN = "unknown"
+    """Nothing for certain; whole groups of 8 bytes are likely."""
+
+
 @dataclass(frozen=True)
 class Spans:
     """Begun hits in order: bytes `start[i]` to `end[i]`, at most one of the flags each.
 
-    None set: a whole hit. `restored`: a hit some of whose bytes were 0xFF and went with the padding: as many as are
-    missing of its size, before the byte at `gap[i]`. `dropped`: bytes were lost, no hit. `carried`: more bytes are
-    needed (the last one only). Where nothing is restored, `gap[i]` is `end[i]`.
+    No flag is set for a whole hit. `restored`: a hit that lost bytes 0xFF with the padding, as many as are missing from
+    its size, before the byte at `gap[i]`. `dropped`: bytes were lost, no hit. `carried`: more bytes are needed (only
+    the last one). Where nothing is restored, `gap[i]` is `end[i]`.
     """
 
     start: Positions
@@ -94,14 +106,16 @@ class Spans:
 class Scanner:
     """Finds hits of `size` bytes that begin with one of `first_bytes` (bool, 256).
 
-    `idle_byte` and `padding_byte` may stand between hits; a readout that begins with `idle_byte` or with a first byte
-    says that a hit cut by the end of the readout before will not go on.
+    `idle_byte` and `padding_byte` may stand between hits. `removed` says what `stripped` of `scan` means.
     """
 
-    def __init__(self, size: int, first_bytes: Flags, idle_byte: int, padding_byte: int) -> None:
+    def __init__(
+        self, size: int, first_bytes: Flags, idle_byte: int, padding_byte: int, removed: Removed = Removed.UNKNOWN
+    ) -> None:
         self.size = size
         self._first = first_bytes.tobytes()
         self._idle = idle_byte
+        self._removed = removed
         self._settling = first_bytes.copy()
         self._settling[idle_byte] = True
         self._after_hit = self._settling.copy()
@@ -112,8 +126,8 @@ class Scanner:
         """Begun hits in `stream`, bytes carried over first; `starts`: where non-empty readouts begin, ascending.
 
         Bytes before `starts[0]` were carried over: they begin with a first byte and are shorter than a hit.
-        `stripped`, one for each start: how many bytes were taken for padding before it; `size` or more where that is
-        not known.
+        `stripped`, one for each start: how many bytes 0xFF of a hit may have been removed before it; `size` or more
+        where any number may.
         """
         length = len(stream)
         # Translating bytes is several times faster than looking each up in an array.
@@ -173,28 +187,54 @@ class Scanner:
         cuts = first < stop
         if not np.count_nonzero(cuts):
             return restored, end
+        ended = self._settling.take(stream.take(starts))
+        if self._removed is not Removed.UNKNOWN:
+            ended &= stripped > 0
+        partly = (stripped > 0) & (stripped < self.size - 1)
+        doubtful = (cuts & (ended | partly)).nonzero()[0]
+        if not len(doubtful):
+            return restored, end
         gap = end.copy()
-        ended = self._settling.take(stream.take(starts)) & (stripped > 0)
-        mended = (stripped > 0) & (stripped < self.size - 1)
         # Backwards, so that of several readouts that could settle a hit the first one does.
-        for index in (cuts & (ended | mended)).nonzero()[0][::-1].tolist():
-            bound, cut = int(starts[index]), slice(first[index], stop[index])
-            if ended[index]:
-                restored[cut] = True
-                end[cut] = gap[cut] = bound
-            if mended[index]:
-                missing = int(stripped[index])
-                for hit in range(cut.start, cut.stop):
-                    hit_end = int(at[hit]) + self.size
-                    if hit_end <= bounds[index + 1] and self._is_rest(stream, bound, hit_end - missing):
-                        restored[hit], end[hit], gap[hit] = True, hit_end - missing, bound
+        for index in doubtful[::-1].tolist():
+            bound, limit, missing = int(starts[index]), int(bounds[index + 1]), int(stripped[index])
+            for hit in range(first[index], stop[index]):
+                hit_end = int(at[hit]) + self.size
+                rest_end = self._rest_end(stream, bound, limit, hit_end, missing, bool(ended[index]))
+                if rest_end < hit_end:
+                    restored[hit], end[hit], gap[hit] = True, rest_end, bound
         return restored, gap
 
-    def _is_rest(self, stream: npt.NDArray[np.uint8], bound: int, rest_end: int) -> bool:
-        """Whether the bytes from `bound` to `rest_end` may be the rest of a hit."""
-        if rest_end <= bound or not self._after_hit[stream[rest_end]]:
+    def _rest_end(
+        self, stream: npt.NDArray[np.uint8], bound: int, limit: int, hit_end: int, missing: int, ended: bool
+    ) -> int:
+        """Where a hit ends that `bound` cuts and that would end at `hit_end` if it had lost nothing.
+
+        `limit`: where the next readout begins; `missing`: bytes 0xFF that may have been removed; `ended`: whether the
+        byte at `bound` says that the hit has no rest.
+        """
+        unknown = self._removed is Removed.UNKNOWN
+        rest_end = hit_end - missing
+        completed = bound < rest_end < hit_end and self._is_rest(stream, bound, rest_end, limit)
+        if completed and (not unknown or ended or not self._goes_on(stream, rest_end, limit, hit_end)):
+            return rest_end
+        if ended and not (unknown and not missing and self._is_rest(stream, bound, hit_end, limit)):
+            return bound
+        return hit_end
+
+    def _goes_on(self, stream: npt.NDArray[np.uint8], rest_end: int, limit: int, hit_end: int) -> bool:
+        """Whether the bytes from `rest_end`, where a hit might end, to `hit_end` may be its own all the same."""
+        if hit_end < limit and not self._after_hit[stream[hit_end]]:
             return False
-        return rest_end == bound + 1 or bool((stream[bound:rest_end] != self._idle).any())
+        return bool((stream[rest_end : min(hit_end, limit)] != self._idle).any())
+
+    def _is_rest(self, stream: npt.NDArray[np.uint8], bound: int, rest_end: int, limit: int) -> bool:
+        """Whether the bytes from `bound` to `rest_end` may be the rest of a hit."""
+        if rest_end >= limit or not self._after_hit[stream[rest_end]]:
+            return False
+        if self._removed is Removed.BY_GROUPS or rest_end == bound + 1:
+            return True
+        return bool((stream[bound:rest_end] != self._idle).any())
 
     def _followed(self, stream: npt.NDArray[np.uint8], bounds: Positions, end: Positions) -> Flags:
         """Whether something sensible comes at each `end`: idle, padding, a first byte, or the end of a readout."""

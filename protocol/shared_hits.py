@@ -38,7 +38,9 @@ class _Found:
         decoded = decoder.examine(block, classify=True)
         # Of the hits that begin before a bound, the last one may go on beyond, or be settled by what comes there.
         before = decoded.start.searchsorted(bounds) - 1
-        whole = np.append(decoded.end - decoded.start == decoder.hit_bytes, True)
+        # Padding may stand within a hit, so its length does not say whether all of its bytes are there.
+        until = np.append(0, (decoded.classes == ByteClass.HIT).cumsum())
+        whole = np.append(until[decoded.end] - until[decoded.start] == decoder.hit_bytes, True)
         end = np.append(decoded.end, 0)  # taken for `before` = -1: no hit
         cut = (end[before] > bounds) | ((end[before] == bounds) & ~whole[before])
         odd = (decoded.classes > ByteClass.HIT).nonzero()[0].searchsorted(bounds)

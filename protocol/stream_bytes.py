@@ -6,6 +6,9 @@ IDLE_BYTE = 0xBC
 PADDING_BYTE = 0xFF
 """The board's FIFO was empty."""
 
+GROUP_BYTES = 8
+"""A readout consists of groups of so many bytes, counted from its first one: each is all data or all padding."""
+
 MAX_CHIPS = 31
 """Chips that a chain can hold and be told apart: the first byte of chip 31 would be `PADDING_BYTE`."""
 

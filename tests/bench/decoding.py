@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from protocol import ApxReader, ReadoutBlock, StreamDecoder, apx_open
 from protocol.hit import HitTable
 from tests.bench.figures import Effort, Figure
-from tests.bench.streams import READOUT_BYTES, dense_block, write_file
+from tests.bench.streams import READOUT_BYTES, busy_block, dense_block, write_file
 
 DECODING = "≥ 5 Mhits/s, ≥ 40 MB/s"
 RECORDINGS = ("20250723_092534_data.apx", "threshold_40mV_20250722-094253.apx")
@@ -15,13 +15,21 @@ PUBLIC_PACKAGE = "the public package, elsewhere: 0.041 Mhits/s, 0.5 MB/s"
 
 
 def decoding(effort: Effort) -> Iterator[Figure]:
-    """A GECCO stream of random hit bytes, with and without idles, chips known and not."""
+    """A GECCO stream of random hit bytes, with and without idles and padding, chips known and not."""
     count = effort.size(1_000_000, 20_000)
-    for chips, idles, known in ((1, 0, True), (4, 0, True), (4, 2, True), (4, 0, False), (4, 8, False)):
-        block = dense_block(count, chips, idles)
+    for chips, idles, known, padded in (
+        (1, 0, True, False),
+        (4, 0, True, False),
+        (4, 2, True, False),
+        (4, 0, False, False),
+        (4, 8, False, False),
+        (1, 0, True, True),
+        (4, 2, False, True),
+    ):
+        block = (busy_block if padded else dense_block)(count, chips, idles)
         found = len(decoded(block, chips if known else None))
         seconds = effort.median_s(lambda: decoded(block, chips if known else None))  # noqa: B023 - used up at once
-        between = f", {idles} idles between" if idles else ""
+        between = (f", {idles} idles between" if idles else "") + (", padding inside" if padded else "")
         yield Figure(
             f"decoding, {chips} chip{'s' if chips > 1 else ''}{'' if known else ' (not known)'}{between}",
             {"Mhits/s": found / seconds / 1e6, "MB/s": len(block.data) / seconds / 1e6},

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol import AstroPix4Hit, AstroPix4Readout, FileHeader, ReadoutBlock
-from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
+from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE, strip_padding
+from tests.protocol.firmware_reads import busy_readouts, whole_words
 
 READOUT_BYTES = 2048
 
@@ -25,6 +26,17 @@ def dense_block(count: int, chips: int, idles: int = 0, readout_bytes: int = REA
     stream = np.concatenate([np.full((count, idles), IDLE_BYTE, np.uint8), hits], axis=1).tobytes()
     padding = bytes([PADDING_BYTE])
     chunks = [stream[start : start + readout_bytes].rstrip(padding) for start in range(0, len(stream), readout_bytes)]
+    return ReadoutBlock.from_columns(
+        chunks, list(range(len(chunks))), [100_000 * number for number in range(len(chunks))]
+    )
+
+
+def busy_block(count: int, chips: int, idles: int = 0) -> ReadoutBlock:
+    """The same hits in readouts as the firmware fills them: most have groups of padding inside, also within hits."""
+    hits = random_hits(count, chips)
+    stream = np.concatenate([np.full((count, idles), IDLE_BYTE, np.uint8), hits], axis=1).tobytes()
+    random = np.random.default_rng(2)
+    chunks = [strip_padding(data) for data in busy_readouts(whole_words(stream), random, READOUT_BYTES)]
     return ReadoutBlock.from_columns(
         chunks, list(range(len(chunks))), [100_000 * number for number in range(len(chunks))]
     )

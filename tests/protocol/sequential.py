@@ -38,8 +38,15 @@ class SequentialDecoder:
 
     def run(self, readouts: Sequence[tuple[int, bytes]], *, flush: bool) -> "SequentialDecoder":
         """`readouts`: ids and bytes, trailing padding removed, in order."""
-        self._ids = [readout_id for readout_id, data in readouts if data]
-        chunks = [data for _, data in readouts if data]
+        self._ids: list[int] = []
+        self._lengths: list[int] = []  # before groups of padding are taken out
+        chunks: list[bytes] = []
+        for readout_id, data in readouts:
+            kept = self._without_groups(data)
+            if kept:
+                self._ids.append(readout_id)
+                self._lengths.append(len(data))
+                chunks.append(kept)
         self._orders = [0] * len(chunks)
         self._stream = b"".join(chunks)
         self._owner = [index for index, data in enumerate(chunks) for _ in data]
@@ -51,6 +58,16 @@ class SequentialDecoder:
             position = self._step(position, flush)
         return self
 
+    def _without_groups(self, data: bytes) -> bytes:
+        kept = b""
+        for start in range(0, len(data), 8):
+            group = data[start : start + 8]
+            if group == bytes([PADDING]) * 8:
+                self.counts["padding"] += 8
+            else:
+                kept += group
+        return kept
+
     def _step(self, at: int, flush: bool) -> int:
         """Take what is at `at` for something; the position after it."""
         byte, end, length = self._stream[at], at + self.size, len(self._stream)
@@ -59,23 +76,12 @@ class SequentialDecoder:
             return at + 1
         for index, bound in enumerate(self._bounds[:-1]):
             if at < bound < end:
-                stripped = self._stripped(index - 1)
-                if end <= self._bounds[index + 1] and self._mended(bound, end - stripped, end):
-                    self._mend(at, bound, end - stripped)
-                    return end - stripped
-                if stripped and (self._stream[bound] == IDLE or self.starts_hit(self._stream[bound])):
-                    self._restore(at, bound, index)
-                    return bound
-        if end > length and not flush:
-            self.counts["carried"] += length - at
-            return length
-        if end > length and self._stripped(self._owner[-1]) < end - length:
-            self.counts["dropped"] += length - at
-            self.counts["dropped_hits"] += 1
-            return length
+                rest_end = self._rest_end(bound, self._bounds[index + 1], end, self._removed(index - 1))
+                if rest_end < end:
+                    self._restore(at, bound, rest_end, self._owner[rest_end - 1] if rest_end > bound else index)
+                    return rest_end
         if end > length:
-            self._restore(at, length, self._owner[-1])
-            return length
+            return self._at_the_end(at, flush)
         inner = None if self._sensible(end) else self._inner_hit(at)
         if inner is not None:
             self.counts["dropped"] += inner - at
@@ -86,16 +92,44 @@ class SequentialDecoder:
         self.counts["hit"] += self.size
         return end
 
-    def _mended(self, bound: int, end: int, hit_end: int) -> bool:
-        """Rule 1.1: whether a hit lost 0xFF before `bound`, and goes on from there to `end`, not `hit_end`."""
-        rest = self._stream[bound:end]
-        return bound < end < hit_end and self._sensible(end) and (len(rest) == 1 or rest != bytes([IDLE]) * len(rest))
+    def _at_the_end(self, at: int, flush: bool) -> int:
+        """Rule 2: carried; once the run is over, dropped or restored."""
+        length = len(self._stream)
+        lacks, removed = at + self.size - length, self._removed(self._owner[-1])
+        if not flush:
+            self.counts["carried"] += length - at
+        elif removed < lacks and (self.readout_bytes is not None or removed == 0):
+            self.counts["dropped"] += length - at
+            self.counts["dropped_hits"] += 1
+        else:
+            self._restore(at, length, length, self._owner[-1])
+        return length
 
-    def _stripped(self, index: int) -> int:
-        """How many bytes of 0xFF can have gone from the end of a readout: any number where its length is not known."""
-        if self.readout_bytes is None:
-            return self.size
-        return max(0, self.readout_bytes - (self._bounds[index + 1] - self._bounds[index]))
+    def _rest_end(self, bound: int, limit: int, end: int, removed: int) -> int:
+        """Rule 1: where a hit ends that is cut at `bound`; `end` where it lost nothing."""
+        unknown = self.readout_bytes is None
+        opens = self._stream[bound] == IDLE or self.starts_hit(self._stream[bound])
+        if 0 < removed < end - bound and self._is_rest(bound, end - removed, limit):
+            tail = self._stream[end - removed : min(end, limit)]
+            goes_on = not opens and (end >= limit or self._sensible(end)) and tail != bytes([IDLE]) * len(tail)
+            if not unknown or not goes_on:
+                return end - removed
+        if opens and (removed > 0 or (unknown and not self._is_rest(bound, end, limit))):
+            return bound
+        return end
+
+    def _is_rest(self, bound: int, end: int, limit: int) -> bool:
+        """Whether a hit's rest may reach from `bound` to `end`: a sensible byte follows, and not all of it is idle."""
+        rest = self._stream[bound:end]
+        exact = self.readout_bytes is not None and self.readout_bytes % 8 == 0
+        return end < limit and self._sensible(end) and (exact or len(rest) == 1 or rest != bytes([IDLE]) * len(rest))
+
+    def _removed(self, index: int) -> int:
+        """How many bytes 0xFF of a hit may have been removed from the end of a readout."""
+        length = self._lengths[index]
+        if self.readout_bytes is not None and self.readout_bytes % 8:
+            return max(0, self.readout_bytes - length)
+        return -length % 8
 
     def _sensible(self, position: int) -> bool:
         """Whether a hit may end before `position`."""
@@ -113,16 +147,11 @@ class SequentialDecoder:
                 return inner
         return None
 
-    def _mend(self, at: int, bound: int, end: int) -> None:
+    def _restore(self, at: int, bound: int, end: int, owner: int) -> None:
+        """A hit from `at` to `end` that lost bytes 0xFF before `bound`."""
         rest = self._stream[bound:end]
-        self._emit(self._owner[end - 1], self._stream[at:bound].ljust(self.size - len(rest), bytes([PADDING])) + rest)
-        self.counts["rejoined_hits"] += 1
-        self.counts["hit"] += end - at
-        self.counts["restored_hits"] += 1
-        self.counts["restored_bytes"] += at + self.size - end
-
-    def _restore(self, at: int, end: int, owner: int) -> None:
-        self._emit(owner, self._stream[at:end].ljust(self.size, bytes([PADDING])))
+        self._emit(owner, self._stream[at:bound].ljust(self.size - len(rest), bytes([PADDING])) + rest)
+        self.counts["rejoined_hits"] += bool(rest)
         self.counts["hit"] += end - at
         self.counts["restored_hits"] += 1
         self.counts["restored_bytes"] += at + self.size - end

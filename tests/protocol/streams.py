@@ -8,7 +8,9 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from protocol.readout import AstroPix4Readout
-from tests.protocol.sequential import IDLE, PADDING, FoundHit, starts_astropix4_hit
+from protocol.readout_description import ReadoutDescription
+from tests.protocol.firmware_reads import readouts_of, whole_words
+from tests.protocol.sequential import IDLE, PADDING, FoundHit
 
 T = TypeVar("T")
 Draw = st.DrawFn
@@ -24,21 +26,29 @@ def first_byte(chip_id: int) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """Readouts as the board delivered them, padding included, and the hits that must come out."""
+    """Readouts of `readout_bytes` as the board delivered them, padding included, and the hits that must come out."""
 
     chips: int | None
+    readout_bytes: int
     raw: list[bytes]
     hits: list[FoundHit]
     idle: int
 
+    def description(self) -> ReadoutDescription:
+        """What the header of their file says."""
+        return ReadoutDescription(chips=self.chips, full_readout_bytes=self.readout_bytes)
+
     def readouts(self) -> list[AstroPix4Readout]:
         """The readouts, numbered from `FIRST_READOUT`; time stamp = 10 × id."""
-        return numbered(self.raw)
+        return numbered(self.raw, self.description())
 
 
-def numbered(chunks: Sequence[bytes]) -> list[AstroPix4Readout]:
+def numbered(chunks: Sequence[bytes], description: ReadoutDescription | None = None) -> list[AstroPix4Readout]:
     """Readouts of `chunks`, numbered from `FIRST_READOUT`; time stamp = 10 × id."""
-    return [AstroPix4Readout(data, number, 10 * number) for number, data in enumerate(chunks, FIRST_READOUT)]
+    readouts = [AstroPix4Readout(data, number, 10 * number) for number, data in enumerate(chunks, FIRST_READOUT)]
+    for readout in readouts:
+        readout.description = description or readout.description
+    return readouts
 
 
 def hits(chips: int | None) -> st.SearchStrategy[bytes]:
@@ -50,66 +60,36 @@ def hits(chips: int | None) -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def runs(draw: Draw, chain: st.SearchStrategy[int | None] = CHIPS) -> Run:
-    """Any hits, cut and interleaved with idles and padding in any way that the facts allow."""
-    chips = draw(chain)
-    fill = st.one_of(
-        st.integers(1, 4).map(lambda number: bytes([IDLE]) * number),
-        st.integers(1, 4).map(lambda number: bytes([PADDING]) * number),
-    )
-    pieces = draw(st.lists(st.one_of(hits(chips), hits(chips), fill), max_size=24))
-    cuts = draw(st.lists(st.sampled_from(_allowed_cuts(pieces, chips)), unique=True, max_size=10).map(sorted))
-    stream = b"".join(pieces)
-    raw: list[bytes] = []
-    owner: list[int] = []  # of each byte of the stream, the readout that brings it
-    for start, stop in itertools.pairwise([0, *cuts, len(stream)]):
-        owner += [len(raw)] * (stop - start)
-        raw.append(stream[start:stop] + bytes([PADDING]) * draw(st.integers(0, 3)))
-        raw += [bytes([PADDING]) * 4] * draw(st.sampled_from([0, 0, 0, 1]))
-    idle = sum(len(piece) for piece in pieces if piece[0] == IDLE)
-    return Run(chips, raw, _expected(pieces, raw, owner), idle)
+def runs(draw: Draw) -> Run:
+    """Any hits, any idles between, in readouts as the firmware makes them: padding is wherever its FIFO ran dry."""
+    chips = draw(CHIPS)
+    idles = st.integers(1, 4).map(lambda number: bytes([IDLE]) * number)
+    pieces = draw(st.lists(st.one_of(hits(chips), hits(chips), idles), max_size=24))
+    stream = whole_words(b"".join(pieces))
+    readout_bytes = draw(st.sampled_from([8, 16, 24, 40]))
+    raw = readouts_of(stream, draw(st.lists(st.booleans(), max_size=40)), readout_bytes)
+    raw += [bytes([PADDING]) * readout_bytes] * draw(st.integers(0, 1))
+    idle = sum(len(piece) for piece in pieces if piece[0] == IDLE) + len(stream) - len(b"".join(pieces))
+    return Run(chips, readout_bytes, raw, _expected(pieces, raw), idle)
 
 
-def _allowed_cuts(pieces: list[bytes], chips: int | None) -> list[int]:
-    """Where a readout may end so that what was sent can still be told from the bytes.
-
-    Not within a hit before what looks like idle or a first byte, nor after 0xFF, which goes with the padding. After a
-    hit that ends in 0xFF, not before padding, which would be taken for the rest of the hit.
-    """
-    starts_hit = starts_astropix4_hit(chips)
-    allowed = [0]
-    position = 0
-    open_ended = False  # the last thing before the padding here, if any, is a hit that ends in 0xFF
-    for piece in pieces:
-        padding = piece[0] == PADDING
-        hit = starts_hit(piece[0])
-        for offset in range(len(piece)):
-            if hit and offset:
-                fine = piece[offset - 1] != PADDING and piece[offset] != IDLE and not starts_hit(piece[offset])
-            else:
-                fine = not (padding and open_ended)
-            if fine:
-                allowed.append(position + offset)
-        open_ended = piece[-1] == PADDING if hit else padding and open_ended
-        position += len(piece)
-    return sorted({*allowed, position})
-
-
-def _expected(pieces: list[bytes], raw: list[bytes], owner: list[int]) -> list[FoundHit]:
+def _expected(pieces: list[bytes], raw: list[bytes]) -> list[FoundHit]:
     """A hit belongs to the readout of its last byte, or if that went with the padding, to the next that has bytes."""
-    filled = [index for index, data in enumerate(raw) if data.rstrip(bytes([PADDING]))]
+    group = bytes([PADDING]) * 8
+    words = [[data[at : at + 8] for at in range(0, len(data), 8) if data[at : at + 8] != group] for data in raw]
+    filled = [number for number, of_readout in enumerate(words) if of_readout]
+    owner = [number for number, of_readout in enumerate(words) for _ in range(8 * len(of_readout))]
+    stream = b"".join(b"".join(of_readout) for of_readout in words)
     found: list[FoundHit] = []
     end = 0
     for piece in pieces:
         end += len(piece)
-        if piece[0] in (IDLE, PADDING):
+        if piece[0] == IDLE:
             continue
-        of_last_byte = owner[end - 1]
-        # What the readout holds after this hit; nothing but padding takes the hit's own last bytes of 0xFF along.
-        after = b"".join(pieces)[end : end + owner[end:].count(of_last_byte)]
-        belongs_to = of_last_byte
-        if piece[-1] == PADDING and not after.strip(bytes([PADDING])):
-            belongs_to = next((index for index in filled if index > of_last_byte), filled[-1])
+        belongs_to = owner[end - 1]
+        last_of_readout = end == len(stream) or owner[end] != belongs_to
+        if last_of_readout and piece[-1] == PADDING:
+            belongs_to = next((number for number in filled if number > belongs_to), belongs_to)
         order = sum(hit.readout_id == FIRST_READOUT + belongs_to for hit in found)
         found.append(FoundHit(FIRST_READOUT + belongs_to, order, piece))
     return found
@@ -126,6 +106,7 @@ def any_runs(draw: Draw) -> tuple[int | None, list[bytes]]:
                 [0xE0, 0x41, 0x42],
                 [IDLE, 0xE0, 0x55],
                 [0xE0, 0xF8, PADDING],
+                [*[PADDING] * 20, IDLE, 0xE0, 0x01],
             ]
         )
     )

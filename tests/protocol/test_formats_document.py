@@ -132,7 +132,9 @@ def wire_bytes(text: str) -> bytes:
 
 
 RULES = [(None, row) for row in table("Decoding rules", "readouts")]
-RULES_OF_FULL_READOUTS = [(12, row) for row in table("Decoding rules", "readouts of 12 bytes")]
+RULES_OF_FULL_READOUTS = [
+    (length, row) for length in (12, 24) for row in table("Decoding rules", f"readouts of {length} bytes")
+]
 
 
 @pytest.mark.parametrize(("full_readout_bytes", "row"), [*RULES, *RULES_OF_FULL_READOUTS], ids=str)

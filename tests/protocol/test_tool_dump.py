@@ -107,6 +107,8 @@ def test_a_part_that_opens_with_the_rest_of_a_hit(tmp_path: Path, capsys: pytest
         (["bcbce05042030620d7", f"bcbc{B}bcbc"], ["iiccccccc", "iiHHHHHHHHii"]),
         (["e050", "42", "030620d701bcbc"], ["cc", "c", "HHHHHii"]),
         (["010203bc00"], ["oooio"]),
+        ([f"bcbcbcbc{A[:8]}{'ff' * 8}{A[8:]}{B}"], ["iiiiHHHHppppppppHHHHhhhhhhhh"]),
+        ([f"bcbcbcbc{A[:8]}", f"{'ff' * 8}{A[8:]}{B[:8]}{'ff' * 8}"], ["iiiicccc", "ppppppppHHHHcccc"]),
     ],
 )
 def test_every_byte_says_what_it_was_taken_for(
