@@ -15,6 +15,11 @@ _log = logging.getLogger(__name__)
 
 _READ_FIFO_EMPTY = int(SpiConfig.READ_FIFO_EMPTY)
 _READ_FIFO_FULL = int(SpiConfig.READ_FIFO_FULL)
+_QUIET_FLAGS = int(
+    SpiConfig.WRITE_FIFO_RESET | SpiConfig.WRITE_FIFO_EMPTY | SpiConfig.WRITE_FIFO_FULL | SpiConfig.READ_FIFO_RESET
+)
+_QUIET = int(SpiConfig.WRITE_FIFO_EMPTY)
+"""What these flags are while data are read. Anything else is not an answer about flags: bytes were lost before it."""
 
 _RAN_DRY = bytes((PADDING_BYTE,)) * 8
 """A readout that ends so was longer than what the FIFO held. A hit may end in a few such bytes, hardly in all."""
@@ -60,6 +65,7 @@ class ReadoutPoller:
         self._expected_bytes = 0
         self._broken_off: BoardAnswerError | None = None
         self._came_bytes = 0
+        self._no_flags = b""
         self._out_of_step = False
         self._damaged = False
         self._ready: deque[RawReadout] = deque()
@@ -88,6 +94,7 @@ class ReadoutPoller:
         self._expected_bytes = 0
         self._broken_off = None
         self._out_of_step = self._damaged = False
+        self._came_bytes, self._no_flags = 0, b""
         self._ready.clear()
         self._ahead = 1
         self._flowing = False
@@ -152,21 +159,24 @@ class ReadoutPoller:
         self._link.write(flags * self._flags_question + readouts * self._data_question)
 
     def _next_readout(self, *, ask_ahead: bool = True) -> RawReadout | None:
-        """The next answer, if it is a readout; None if it is flags, missing, or only padding where nobody promised
-        more.
+        """The next answer, if it is a readout; None if it is flags, missing, or padding where nobody promised more.
 
-        An answer that breaks off is noted in `_broken_off`; what came of a readout is given.
+        An answer that breaks off, or cannot be flags, is noted in `_broken_off`; what came of a readout is given.
         """
         request = self._expected[0]
         try:
             answer = self._link.read(request.length, ANSWER_TIMEOUT_S, self._expected_bytes - request.length)
         except LinkTimeout as error:
             self._broken_off = self._dialogue.silence(request, error.partial)
-            self._came_bytes = len(error.partial)
-            if request is self._flags_request or not error.partial:
+            if not error.partial:
                 return None
+            self._came_bytes = len(error.partial)
             self.short_readouts += 1
             return self._stamp(error.partial)
+        if request is self._flags_request and answer[0] & _QUIET_FLAGS != _QUIET:
+            self._broken_off = self._dialogue.silence(request, answer)
+            self._no_flags, self._out_of_step = answer, True
+            return None
         self._expected.popleft()
         self._expected_bytes -= request.length
         if request is self._flags_request:
@@ -206,11 +216,12 @@ class ReadoutPoller:
             sizes[0] -= self._came_bytes
         self._expected.clear()
         self._expected_bytes = self._came_bytes = 0
-        late = take_until_silence(self._link)
+        late = self._no_flags + take_until_silence(self._link)
+        self._no_flags = b""
         if len(late) == missing and not self._out_of_step:
             self._keep(late, expected, sizes)
             return
-        if [request for request in expected if request is self._data_request] or len(late) > missing:
+        if self._data_request in expected or len(late) > missing:
             self._keep(late)
         lost_bytes = missing - len(late)
         self._damaged |= not 0 <= lost_bytes < self._data_request.length

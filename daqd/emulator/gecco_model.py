@@ -123,7 +123,7 @@ class GeccoModel(BoardModel):
     @property
     def exhausted(self) -> bool:
         """Whether the source has nothing more to say and everything it said was read."""
-        return self.source.exhausted and not self.fifo
+        return self.source.exhausted and self.spi.idle and not self.fifo
 
     @property
     def counters(self) -> dict[str, int]:

@@ -36,7 +36,7 @@ class SpiReadout:
         self.sending = False
         self.elapsed_s = 0.0
         self._free_s = 0.0
-        self._busy = False
+        self._begun = b""
         self._paced = source.delivery is Delivery.SPI
         self.power_up()
 
@@ -45,7 +45,8 @@ class SpiReadout:
         self._divider = 0
         self._slipped_left = 0
         self._slipped_carry = 0
-        self._busy = False
+        self.fifo.lose(self._begun)
+        self._begun = b""
 
     @property
     def divider(self) -> int:
@@ -77,12 +78,15 @@ class SpiReadout:
         words = self._words(seconds, self.fifo.room + length)
         return self.fifo.read(length, [(ceil(at_s / ANSWER_BYTE_S), word, fill) for at_s, word, fill in words]), seconds
 
+    @property
+    def idle(self) -> bool:
+        """Whether no word is in transfer."""
+        return not self._begun
+
     def stop(self) -> None:
-        """SPI is switched off: what has come of the word in transfer is lost."""
-        if self._busy and self.sending:
-            begun = int(SPI_WORD_BYTES * (self.elapsed_s - self._free_s) / self._word_s)
-            self.fifo.lose(self.source.take(self.elapsed_s, min(max(begun, 0), SPI_WORD_BYTES - 1), len(self.fifo)))
-        self._busy = False
+        """SPI is switched off: the word in transfer is lost."""
+        self.fifo.lose(self._begun)
+        self._begun = b""
         self._slipped_left = 0
 
     def reset_chips(self) -> None:
@@ -95,16 +99,19 @@ class SpiReadout:
         self.elapsed_s += seconds
         if not self._paced:
             return self._at_once(room)
-        if not self._busy:
+        if not self._begun:
+            self._begun = self.source.take(self.elapsed_s, min(room, SPI_WORD_BYTES), len(self.fifo))
             self._free_s = max(self._free_s, began_s)
         first_s = self._free_s + self._word_s
-        if self.elapsed_s < first_s:
+        if not self._begun or self.elapsed_s < first_s:
             return []
         words = min(int((self.elapsed_s - first_s) / self._word_s) + 1, room // SPI_WORD_BYTES)
-        data = self.source.take(self.elapsed_s, words * SPI_WORD_BYTES, len(self.fifo)) if words else b""
+        size = words * SPI_WORD_BYTES
+        data = self._begun + self.source.take(self.elapsed_s, size - len(self._begun), len(self.fifo))
         filler = -len(data) % SPI_WORD_BYTES
-        # The next word is in transfer, unless the chips have nothing more, or there is no room for it.
-        self._busy = len(data) == words * SPI_WORD_BYTES and words < room // SPI_WORD_BYTES
+        # The next word begins at once, unless the chips have nothing more, or there is no room for it.
+        room_left = min(room - size, SPI_WORD_BYTES) if len(data) == size else 0
+        self._begun = self.source.take(self.elapsed_s, room_left, len(self.fifo)) if room_left else b""
         data = self._slip(data + bytes((IDLE_BYTE,)) * filler)
         words = len(data) // SPI_WORD_BYTES
         self._free_s += words * self._word_s

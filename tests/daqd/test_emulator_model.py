@@ -160,7 +160,7 @@ def test_a_full_fifo_stops_spi_without_loss() -> None:
     say(board, "0115000180")
     came += without_padding(board.exchange(bytes.fromhex("00180040")))
     assert came == chip.sent()[: len(came)]
-    assert len(chip.sent()) - len(came) == board.fifo.lost_bytes < SPI_WORD_BYTES
+    assert len(chip.sent()) - len(came) == board.fifo.lost_bytes <= SPI_WORD_BYTES
 
 
 def test_the_last_word_is_filled_with_idles() -> None:
@@ -170,11 +170,11 @@ def test_the_last_word_is_filled_with_idles() -> None:
     assert board.exhausted
 
 
-def test_a_stop_loses_what_has_come_of_a_word() -> None:
+def test_a_stop_loses_the_word_in_transfer() -> None:
     board, chip, clock = busy(40)
     clock.sleep(10.6 * 26.24e-6)
     say(board, "0115000180")
-    assert (len(board.fifo), board.fifo.lost_bytes, chip.taken) == (80, 4, 84)
+    assert (len(board.fifo), board.fifo.lost_bytes, chip.taken) == (80, 8, 88)
 
 
 def test_lowering_the_divider_while_spi_is_on_shifts_the_bits() -> None:
@@ -210,7 +210,10 @@ def test_words_that_come_during_a_read_come_behind_padding() -> None:
     words = [number for number, is_padding in enumerate(padding) if not is_padding]
     assert len(words) == 15
     assert {later - earlier for earlier, later in itertools.pairwise(words[5:])} == {24}
-    assert b"".join(group for group, is_padding in zip(groups, padding, strict=True) if not is_padding) == chip.sent()
+    assert (
+        b"".join(group for group, is_padding in zip(groups, padding, strict=True) if not is_padding)
+        == chip.sent()[:120]
+    )
 
 
 def test_at_divider_40_a_word_comes_within_most_reads() -> None:
@@ -223,7 +226,8 @@ def test_at_divider_40_a_word_comes_within_most_reads() -> None:
         board.fetched(len(answer))
         came += without_padding(answer)
         within += without_padding(answer) != answer.rstrip(b"\xff")[: len(without_padding(answer))]
-    assert came == chip.sent()
+    assert came == chip.sent()[: len(came)]
+    assert len(chip.sent()) - len(came) <= SPI_WORD_BYTES
     assert within == pytest.approx(780, abs=20)
 
 

@@ -14,6 +14,7 @@ from protocol.hit import HitTable
 from protocol.registers.gecco_sequence import ROUTING_COMMAND
 from tests.daqd.emulated_bench import EmulatedBench, HandClock, ScriptedSource, without_padding
 from tests.daqd.test_emulator_model import RUN, busy, say
+from tests.daqd.test_gecco_configured import power_up_to_data
 
 DECODED = ("chip_id", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us")
 HITS = 20_000
@@ -139,13 +140,13 @@ def test_every_hit_of_a_busy_chip_is_decoded_right(divider: int, host_pause_s: f
         assert np.array_equal(hits[name], expected[name]), name
 
 
-def test_a_stop_in_the_middle_loses_one_hit_at_most() -> None:
-    """Ten runs of a busy chip: each gives its hits without a gap, up to the one that was on its way when it ended."""
+def test_a_stop_loses_the_word_in_transfer_and_nothing_else() -> None:
+    """Six runs of a busy chip: each gives its hits without a gap, up to the word of 8 bytes that was on its way."""
     bench = busy_bench(2)
     assert isinstance(bench.source, SeededHits)
     expected = bench.source.expected_hits(HITS)
     position = 0
-    for _ in range(10):
+    for _ in range(6):
         readouts = []
         for _ in range(20):
             bench.clock.sleep(0.0003)
@@ -158,13 +159,13 @@ def test_a_stop_in_the_middle_loses_one_hit_at_most() -> None:
         decoder = board.readout_class.make_decoder(board.description)
         hits = decoder.decode([board.readout_class(data, number, 0) for number, data in enumerate(readouts)])
         assert decoder.ledger.orphan == decoder.ledger.dropped_hits == 0
-        assert len(hits) > 500
+        assert len(hits) > 100
         following = expected[position : position + len(hits)]
         for name in DECODED:
             assert np.array_equal(hits[name], following[name]), name
         position += len(hits)
         lost = bench.source.hits_sent - position
-        assert lost in (0, 1)
+        assert lost in (0, 1, 2)
         position += lost
         bench.board.start()
 
@@ -197,7 +198,7 @@ def bring_back(bench: EmulatedBench) -> None:
     for _ in range(30):
         bench.board.close()
         try:
-            bench.run()
+            power_up_to_data(bench)
         except BoardError:
             continue
         return
@@ -227,7 +228,7 @@ def test_starts_and_stops_with_bytes_lost_and_repeated_leave_no_stuck_board(seed
 
 def pieces_bench() -> EmulatedBench:
     bench = EmulatedBench(ScriptedSource(), board={"readout_bytes": 64, "queue_ahead": 8, "poll_interval_ms": 0.0})
-    bench.run()
+    power_up_to_data(bench)
     while bench.board.read_readout(0) is not None:
         pass
     assert isinstance(bench.source, ScriptedSource)
@@ -277,15 +278,15 @@ def test_a_request_that_lost_a_byte_ends_in_an_error_and_the_board_comes_back(ke
     bench.model.exchange = lose_one
     came = b""
     with pytest.raises(BoardAnswerError):
-        for _ in range(100):
+        for _ in range(3000):  # what the damaged requests were answered comes first
             if (readout := bench.board.read_readout(0)) is not None:
                 came += readout.data
     assert cut
     bench.board.close()
-    bench.run()
+    power_up_to_data(bench)
     bench.source.pieces += [b"after"]  # type: ignore[attr-defined]
     for _ in range(100):
-        if (readout := bench.board.read_readout(0.1)) is not None:
+        if (readout := bench.board.read_readout(0)) is not None:
             came += readout.data
     assert b"after" in came
 
@@ -307,7 +308,7 @@ def test_a_run_on_a_board_that_is_set_up_otherwise_after_a_broken_exchange_ends(
 
     bench.model.exchange = lose_and_write
     with pytest.raises(BoardAnswerError) as caught:
-        for _ in range(10):
+        for _ in range(100):
             bench.clock.sleep(0.001)
-            bench.board.read_readout(0.1)
+            bench.board.read_readout(0)
     assert caught.value.register.startswith(f"0x{register:02X}")
