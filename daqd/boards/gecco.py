@@ -4,25 +4,30 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.gecco_polling import ReadoutPoller
+from daqd.boards.gecco_resync import resynchronise
 from daqd.boards.linked_board import LinkedBoard
+from daqd.boards.which_firmware import astep_firmware
 from daqd.configuration.config import BoardSection
 from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.gecco import REQUEST_FILLER, Register
+from protocol.registers.gecco import Register
 from protocol.registers.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.registers.gecco_sequence import (
     Steps,
-    check_scratch,
+    check_identity,
+    check_running,
     disable_spi,
     enable_spi,
     hold_chip,
     reset_chip,
     reset_fifos,
+    reset_read_fifo,
 )
 from protocol.words import counted
 
@@ -32,10 +37,11 @@ _log = logging.getLogger(__name__)
 class GeccoBoard(LinkedBoard):
     """A GECCO board behind `link`.
 
-    `open` tests the scratch register and empties the FIFOs. `configure` resets the chips, shifts their configuration
-    in, sets the cards and the pattern generator, which does not run yet. `start` switches SPI on, sends the routing
-    command, configures the chips once more (`stop` left them in reset), throws the first readout away and starts the
-    injection. `stop` ends the injection, switches SPI off and holds the chips in reset; so does every failure.
+    `open` reads the identity register and empties the FIFOs. `configure` resets the chips, shifts their configuration
+    in, sets the cards and the pattern generator, which does not run yet. `start` sets the SPI clock, switches SPI on,
+    sends the routing command, configures the chips once more (`stop` left them in reset), empties the read FIFO and
+    starts the injection. `stop` ends the injection, switches SPI off and holds the chips in reset; so does every
+    failure. What the read FIFO holds then can still be read; of the word in transfer up to 7 bytes are lost.
 
     `clock` (seconds, monotonic), `sleep` (seconds) and `now_ns` (ns since the epoch) are there for tests to bring their
     own.
@@ -56,7 +62,7 @@ class GeccoBoard(LinkedBoard):
         self._sleep = sleep
         self._poll_interval_s = config.poll_interval_ms / 1000
         self._poll_due = -math.inf
-        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead)
+        self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead, self._is_set_up)
         self._setup: ChipSetup | None = None
 
     @property
@@ -65,7 +71,7 @@ class GeccoBoard(LinkedBoard):
         return ReadoutDescription(chips=self._config.chips, full_readout_bytes=self._config.readout_bytes)
 
     def open(self) -> None:
-        """Connect, test the scratch register, empty the FIFOs."""
+        """Connect, check that the bench firmware answers, empty the FIFOs."""
         if self._opened:
             return
         self.link.open()
@@ -81,11 +87,29 @@ class GeccoBoard(LinkedBoard):
 
     def _find_board(self) -> None:
         try:
-            self._dialogue.run(check_scratch())
-        except BoardAnswerError:
+            self._dialogue.run(check_identity())
+        except BoardAnswerError as error:
             # An earlier daemon may have died in the middle of a request, or was configured for another firmware.
-            self._dialogue.end_requests(REQUEST_FILLER)
-            self._dialogue.run(check_scratch())
+            with suppress(BoardAnswerError):
+                resynchronise(self._dialogue)
+                self._dialogue.run(check_identity())
+                return
+            if firmware := astep_firmware(self.link):
+                raise BoardError(
+                    f'{self.name}: this board runs the A-STEP {firmware}: set board.kind = "astep", or load the bench '
+                    "firmware"
+                ) from error
+            raise
+
+    def _is_set_up(self, damaged: bool) -> bool:
+        """After an exchange that broke off: whether the board runs as it was started. `BoardAnswerError` says why not.
+
+        `damaged`: a request may have written to any register. Not all can be read, so the board has to be set up again.
+        """
+        self._dialogue.run(check_identity())
+        if self._running and not damaged:
+            self._dialogue.run(check_running(self._config.gecco_spi_divider))
+        return not (self._running and damaged)
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Reset the chips, and bring chips and cards into the state of `setup`; None sets nothing.
@@ -113,10 +137,11 @@ class GeccoBoard(LinkedBoard):
 
     def _start_steps(self) -> Steps:
         if self._setup is not None:
-            yield from start_board(self._setup, self._config.gecco_spi_divider, self._config.readout_bytes)
+            yield from start_board(self._setup, self._config.gecco_spi_divider)
             return
         yield from reset_chip()
         yield from enable_spi(self._config.gecco_spi_divider)
+        yield from reset_read_fifo()
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """Up to `board.readout_bytes` bytes of the read FIFO.
@@ -138,7 +163,7 @@ class GeccoBoard(LinkedBoard):
                 return None
 
     def stop(self) -> None:
-        """Injection off, SPI off, chips held in reset; the read FIFO keeps what it holds."""
+        """Injection off, SPI off, chips held in reset; the read FIFO keeps what it holds for `read_readout`."""
         if not self._running:
             return
         self._running = False
@@ -169,6 +194,7 @@ class GeccoBoard(LinkedBoard):
                 "short_readouts": poller.short_readouts,
                 "vain_reads": poller.vain_reads,
                 "fifo_full": poller.fifo_full,
+                "resyncs": poller.resyncs,
                 **self.link.counters,
             },
         )

@@ -1,24 +1,25 @@
 """Asking a GECCO board for readouts."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
+from daqd.boards.gecco_resync import resynchronise, take_until_silence
 from daqd.errors import BoardAnswerError, LinkTimeout
-from protocol.registers.gecco import MAX_LENGTH, ReadRequest, Register, SpiConfig
-from protocol.registers.gecco_sequence import check_scratch
+from protocol.registers.gecco import ReadRequest, Register, SpiConfig
 from protocol.stream_bytes import PADDING_BYTE
 
-SETTLE_TIMEOUT_S = 0.1
-"""Silence for that long after an answer that came in part: nothing of it will come any more."""
-
-_MOST_LATE_BYTES = 1 << 24
-"""A board that sends for ever what nobody has asked for is told by its scratch register, not by our memory."""
+_log = logging.getLogger(__name__)
 
 _READ_FIFO_EMPTY = int(SpiConfig.READ_FIFO_EMPTY)
 _READ_FIFO_FULL = int(SpiConfig.READ_FIFO_FULL)
+_QUIET_FLAGS = int(
+    SpiConfig.WRITE_FIFO_RESET | SpiConfig.WRITE_FIFO_EMPTY | SpiConfig.WRITE_FIFO_FULL | SpiConfig.READ_FIFO_RESET
+)
+_QUIET = int(SpiConfig.WRITE_FIFO_EMPTY)
+"""What these flags are while data are read. Anything else is not an answer about flags: bytes were lost before it."""
 
 _RAN_DRY = bytes((PADDING_BYTE,)) * 8
 """A readout that ends so was longer than what the FIFO held. A hit may end in a few such bytes, hardly in all."""
@@ -32,14 +33,25 @@ class ReadoutPoller:
     that it never waits for the next one; the first with padding makes it one again. What was asked for in vain, padding
     and nothing else, is no readout. With a `queue_ahead` of 0 it is one question at a time always.
 
-    An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too),
-    and the scratch register tells whether answers belong to questions again.
+    An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too).
+    Where bytes are missing then, the board's parser is brought to the beginning of a request (`resynchronise`), and
+    `is_set_up(damaged)` says whether the board is as it should be (or raises). `damaged`: the bytes that are
+    missing or too many are not explained by a loss within one answer, so a request may have been damaged on its way to
+    the board and have written to any register.
     """
 
-    def __init__(self, dialogue: Dialogue, readout_bytes: int, now_ns: Callable[[], int], queue_ahead: int = 0) -> None:
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        readout_bytes: int,
+        now_ns: Callable[[], int],
+        queue_ahead: int,
+        is_set_up: Callable[[bool], bool],
+    ) -> None:
         self._dialogue = dialogue
         self._link = dialogue.link
         self._now_ns = now_ns
+        self._is_set_up = is_set_up
         self._most_ahead = max(1, queue_ahead)
         self._asks_at_once = queue_ahead > 0
         self._ahead = 1
@@ -51,7 +63,11 @@ class ReadoutPoller:
         self._nothing = bytes((PADDING_BYTE,)) * readout_bytes
         self._expected: deque[ReadRequest] = deque()
         self._expected_bytes = 0
-        self._broken_off_bytes: int | None = None
+        self._broken_off: BoardAnswerError | None = None
+        self._came_bytes = 0
+        self._no_flags = b""
+        self._out_of_step = False
+        self._damaged = False
         self._ready: deque[RawReadout] = deque()
         self._flags = 0
         self.polls = 0
@@ -60,6 +76,7 @@ class ReadoutPoller:
         self.short_readouts = 0
         self.vain_reads = 0
         self.fifo_full = 0
+        self.resyncs = 0
 
     @property
     def idle(self) -> bool:
@@ -75,7 +92,9 @@ class ReadoutPoller:
         """Nothing is expected from the board: the link is new."""
         self._expected.clear()
         self._expected_bytes = 0
-        self._broken_off_bytes = None
+        self._broken_off = None
+        self._out_of_step = self._damaged = False
+        self._came_bytes, self._no_flags = 0, b""
         self._ready.clear()
         self._ahead = 1
         self._flowing = False
@@ -83,32 +102,38 @@ class ReadoutPoller:
     def settle(self) -> None:
         """Take the answers that are on their way, so that something else may be asked; they are kept for `poll`.
 
-        Where an answer was broken off, what comes late is taken until there is silence, and the scratch register has to
-        answer rightly.
+        Where an answer broke off, bring board and driver into step again. `BoardAnswerError` where that fails.
         """
         self._ahead = 1
-        with suppress(BoardAnswerError):  # an answer that does not come is looked for below
-            while self._expected and self._broken_off_bytes is None:
-                if (readout := self._next_readout(ask_ahead=False)) is not None:
-                    self._ready.append(readout)
-        came_bytes = self._broken_off_bytes
-        if came_bytes is not None:
-            self._take_late_answers(came_bytes)
-            self._dialogue.run(check_scratch())
-            self._broken_off_bytes = None
+        while self._expected and self._broken_off is None:
+            if (readout := self._next_readout(ask_ahead=False)) is not None:
+                self._ready.append(readout)
+        if self._broken_off is None:
+            return
+        try:
+            self._take_late_answers()
+            set_up = self._is_set_up(self._damaged)
+        except BoardAnswerError as error:
+            raise (self._broken_off if self._out_of_step else error) from error
+        if not set_up:
+            raise self._broken_off
+        self._broken_off, self._damaged = None, False
 
     def poll(self) -> RawReadout | None:
-        """One readout, or None if the board has nothing now."""
-        if self._broken_off_bytes is not None and not self._ready:
-            self.settle()
+        """One readout, or None if the board has nothing now. `BoardAnswerError` where it does not answer rightly."""
+        if self._broken_off is None and not self._ready and (self._expected or self._ask_for_data()):
+            while self._expected and self._broken_off is None:
+                if (readout := self._next_readout()) is not None:
+                    self._flowing = self._asks_at_once
+                    return readout
+        if self._broken_off is not None and not self._ready:
+            try:
+                self.settle()
+            except BoardAnswerError:
+                if not self._ready:
+                    raise
         if self._ready:
             return self._ready.popleft()
-        if not self._expected and not self._ask_for_data():
-            return None
-        while self._expected:
-            if (readout := self._next_readout()) is not None:
-                self._flowing = self._asks_at_once
-                return readout
         self._flowing = False
         return None
 
@@ -119,6 +144,8 @@ class ReadoutPoller:
             return True
         self._ask(flags=1)
         self._next_readout()
+        if self._broken_off is not None:
+            return False
         if self._flags & _READ_FIFO_EMPTY:
             self._ahead = 1
             self._ran_dry = True
@@ -132,16 +159,24 @@ class ReadoutPoller:
         self._link.write(flags * self._flags_question + readouts * self._data_question)
 
     def _next_readout(self, *, ask_ahead: bool = True) -> RawReadout | None:
-        """The next answer, if it is a readout; None if it is flags, or only padding where nobody promised more."""
+        """The next answer, if it is a readout; None if it is flags, missing, or padding where nobody promised more.
+
+        An answer that breaks off, or cannot be flags, is noted in `_broken_off`; what came of a readout is given.
+        """
         request = self._expected[0]
         try:
             answer = self._link.read(request.length, ANSWER_TIMEOUT_S, self._expected_bytes - request.length)
         except LinkTimeout as error:
-            self._broken_off_bytes = len(error.partial)
-            if request is self._flags_request or not error.partial:
-                raise self._dialogue.silence(request, error.partial) from error
+            self._broken_off = self._dialogue.silence(request, error.partial)
+            if not error.partial:
+                return None
+            self._came_bytes = len(error.partial)
             self.short_readouts += 1
             return self._stamp(error.partial)
+        if request is self._flags_request and answer[0] & _QUIET_FLAGS != _QUIET:
+            self._broken_off = self._dialogue.silence(request, answer)
+            self._no_flags, self._out_of_step = answer, True
+            return None
         self._expected.popleft()
         self._expected_bytes -= request.length
         if request is self._flags_request:
@@ -173,31 +208,43 @@ class ReadoutPoller:
         if flags & _READ_FIFO_FULL:
             self.fifo_full += 1
 
-    def _take_late_answers(self, came_bytes: int) -> None:
-        """What comes of the expected answers, of the first of which `came_bytes` have come, until there is silence.
-
-        Late but complete, they are taken apart as they were asked for. If bytes are missing, nobody knows which: then
-        all that came is kept, in pieces of a readout's length, with flags among them.
-        """
-        late = b""
-        try:
-            while len(late) < _MOST_LATE_BYTES:
-                late += self._link.read(MAX_LENGTH, SETTLE_TIMEOUT_S)
-        except LinkTimeout as error:
-            late += error.partial
-        expected, missing = list(self._expected), self._expected_bytes - came_bytes
+    def _take_late_answers(self) -> None:
+        """Take what comes of the expected answers, and resynchronise where not exactly that came."""
+        expected, missing = list(self._expected), self._expected_bytes - self._came_bytes
+        sizes = [request.length for request in expected]
+        if sizes:
+            sizes[0] -= self._came_bytes
         self._expected.clear()
-        self._expected_bytes = 0
-        if not late or (len(expected) == 1 and expected[0] is self._flags_request):
+        self._expected_bytes = self._came_bytes = 0
+        late = self._no_flags + take_until_silence(self._link)
+        self._no_flags = b""
+        if len(late) == missing and not self._out_of_step:
+            self._keep(late, expected, sizes)
             return
-        if len(late) == missing:
-            sizes = [request.length for request in expected]
-            sizes[0] -= came_bytes
-        else:
-            expected = [self._data_request] * -(-len(late) // self._data_request.length)
-            sizes = [self._data_request.length] * len(expected)
+        if self._data_request in expected or len(late) > missing:
+            self._keep(late)
+        lost_bytes = missing - len(late)
+        self._damaged |= not 0 <= lost_bytes < self._data_request.length
+        self._out_of_step = True
+        self.resyncs += 1
+        begun = resynchronise(self._dialogue)
+        self._out_of_step = False
+        self._keep(begun)
+        self._damaged |= bool(begun)
+        _log.warning("%s: %d bytes of answers are missing; resynchronised", self._dialogue.name, lost_bytes)
+
+    def _keep(self, late: bytes, requests: list[ReadRequest] | None = None, sizes: list[int] | None = None) -> None:
+        """Keep bytes that came late for `poll`: as answers to `requests`, `sizes` bytes each.
+
+        If bytes are missing, nobody knows which: then all are kept, in pieces of a readout's length, with flags among
+        them.
+        """
+        length = self._data_request.length
+        if requests is None or sizes is None:
+            requests = [self._data_request] * -(-len(late) // length)
+            sizes = [length] * len(requests)
         start = 0
-        for request, size in zip(expected, sizes, strict=True):
+        for request, size in zip(requests, sizes, strict=True):
             piece, start = late[start : start + size], start + size
             if request is self._data_request and piece:
                 self._ready.append(self._stamp(piece))

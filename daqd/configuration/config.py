@@ -30,6 +30,7 @@ from daqd.configuration.config_sections import (
 from daqd.errors import ConfigError
 from protocol.config_mistakes import describe_mistakes
 from protocol.config_section import Section
+from protocol.registers.gecco import SPI_READ_FIFO_BYTES
 from protocol.toml_file import read_toml
 from protocol.wire.endpoints import (
     check_control_endpoint,
@@ -90,7 +91,9 @@ class Config(Section):
         board: BoardSection | None = info.data.get("board")
         if board is None:
             return emulator
-        if emulator.fifo_bytes < board.readout_bytes:
+        if "fifo_bytes" not in emulator.model_fields_set and board.kind == "gecco":
+            emulator = emulator.model_copy(update={"fifo_bytes": SPI_READ_FIFO_BYTES})
+        elif emulator.fifo_bytes < board.readout_bytes:
             raise ValueError(
                 f"fifo_bytes = {emulator.fifo_bytes} holds no readout of board.readout_bytes = {board.readout_bytes}"
             )

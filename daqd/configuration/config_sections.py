@@ -22,6 +22,7 @@ from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
+from protocol.registers.gecco import SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.wire.endpoints import check_endpoint
 
@@ -59,6 +60,11 @@ class DaqSection(Section):
 
 
 _USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+_USUAL_READOUT_BYTES = 2048
+_MAX_USUAL_QUEUE = 15
+_FLAGS_BYTES = 1
+"""With each readout, the flags of the FIFO may be asked for."""
+
 _READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
     ("gecco", 3): AstroPix3Readout,
     ("gecco", 4): AstroPix4Readout,
@@ -70,7 +76,8 @@ _READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
 class BoardSection(Section):
     """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO.
 
-    `spi_divider` None: what is usual for `chip_version`.
+    `spi_divider` None: what is usual for `chip_version`. `readout_bytes` and `queue_ahead` of a GECCO board are limited
+    by its transmit FIFO: beyond it, the firmware loses bytes.
     """
 
     kind: Literal["gecco", "astep"] = "gecco"
@@ -78,11 +85,54 @@ class BoardSection(Section):
     chip_version: Literal[3, 4] = 4
     chips: int = Field(1, ge=1, le=MAX_CHIPS)
     layers: int = Field(1, ge=1, le=MAX_LAYERS)
-    readout_bytes: int = Field(2048, ge=64, le=0xFFFF)
+    readout_bytes: int = Field(_USUAL_READOUT_BYTES, ge=64, le=0xFFFF)
     spi_divider: int | None = Field(None, ge=1, le=255)
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
     poll_interval_ms: float = Field(3.0, ge=0, le=1000)
     queue_ahead: int = Field(32, ge=0, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_queue(cls, values: Any) -> Any:
+        """A GECCO board answers 15 readouts at a time, or as many as it can without losing bytes."""
+        if not isinstance(values, dict) or "queue_ahead" in values or values.get("kind", "gecco") != "gecco":
+            return values
+        readout_bytes = values.get("readout_bytes", _USUAL_READOUT_BYTES)
+        if not isinstance(readout_bytes, int) or readout_bytes < 1:
+            return values
+        most = TRANSMIT_FIFO_BYTES // (readout_bytes + _FLAGS_BYTES)
+        return {**values, "queue_ahead": min(_MAX_USUAL_QUEUE, most)}
+
+    @field_validator("readout_bytes")
+    @classmethod
+    def _is_read_in_whole_words(cls, readout_bytes: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") != "gecco":
+            return readout_bytes
+        if readout_bytes % SPI_WORD_BYTES:
+            raise ValueError(
+                f"{readout_bytes} is not a multiple of {SPI_WORD_BYTES}: a GECCO board sends padding in groups of "
+                f"{SPI_WORD_BYTES} bytes, which can only be found in readouts of such a length"
+            )
+        if readout_bytes > TRANSMIT_FIFO_BYTES - _FLAGS_BYTES:
+            raise ValueError(
+                f"{readout_bytes} is more than a GECCO board can answer without losing bytes: "
+                f"at most {(TRANSMIT_FIFO_BYTES - _FLAGS_BYTES) // SPI_WORD_BYTES * SPI_WORD_BYTES}"
+            )
+        return readout_bytes
+
+    @field_validator("queue_ahead")
+    @classmethod
+    def _fits_the_transmit_fifo(cls, queue_ahead: int, info: ValidationInfo) -> int:
+        readout_bytes = info.data.get("readout_bytes")
+        if info.data.get("kind") != "gecco" or readout_bytes is None:
+            return queue_ahead
+        most = TRANSMIT_FIFO_BYTES // (readout_bytes + _FLAGS_BYTES)
+        if queue_ahead > most:
+            raise ValueError(
+                f"{queue_ahead} readouts of board.readout_bytes = {readout_bytes} are more than a GECCO board can "
+                f"answer at a time without losing bytes: queue_ahead = {most} at most, or smaller readouts"
+            )
+        return queue_ahead
 
     @property
     def chip_kind(self) -> ChipKind:

@@ -10,6 +10,9 @@ class BoardModel(ABC):
     def exchange(self, data: bytes) -> bytes:
         """Act on `data` from the host, in any pieces; returns the answers to the reads that it completed."""
 
+    def fetched(self, count: int) -> None:  # noqa: B027 - not every board cares
+        """Called when the host has taken `count` more bytes of the answers, or they were thrown away on their way."""
+
     @abstractmethod
     def power_up(self) -> None:
         """The state after power was switched on. What the chips see goes on where it was."""

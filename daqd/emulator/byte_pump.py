@@ -48,6 +48,7 @@ class BytePump:
         """Hand out a piece of the answers. For a descriptor that does not block."""
         count = os.write(file, bytes(self._answers[: self._piece]))
         del self._answers[:count]
+        self._board.fetched(count)
         # A pause in the answers is no credit for more than one piece.
         earliest = self._clock() - self._piece * self._byte_s
         self.write_at = max(self.write_at, earliest) + count * self._byte_s

@@ -79,6 +79,7 @@ class EmulatedFt2232h:
         match request:
             case VendorRequest.RESET:
                 if value in (0, 1):
+                    self.board.fetched(len(self._to_host))
                     self._to_host.clear()
             case VendorRequest.SET_LATENCY:
                 self.latency_ms = value & 0xFF
@@ -127,6 +128,7 @@ class EmulatedFt2232h:
             packets[:, : len(STATUS)] = tuple(STATUS)
             packets[:, len(STATUS) :] = np.frombuffer(payload, np.uint8).reshape(full, PAYLOAD_BYTES)
             del self._to_host[: len(payload)]
+            self.board.fetched(len(payload))
             self._packet_sent_at = self._clock()
         count = full * PACKET_BYTES
         if full == room:
@@ -136,6 +138,7 @@ class EmulatedFt2232h:
                 raise usb.core.USBTimeoutError("Operation timed out", -7, errno.ETIMEDOUT)
             return count
         rest = STATUS + bytes(self._to_host)
+        self.board.fetched(len(self._to_host))
         self._to_host.clear()
         memoryview(buffer)[count : count + len(rest)] = rest
         self._packet_sent_at = self._clock()

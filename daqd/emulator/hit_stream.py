@@ -16,7 +16,8 @@ BURST_PAUSE_NS = 50_000
 IDLES_BEFORE, IDLES_AFTER = 2, 6
 MOST_IDLES_BETWEEN = 3
 MOST_GARBAGE_BYTES = 12
-MOST_PADDING_BYTES = 8
+MOST_PADDING_BYTES = 7
+"""Fewer than a group of padding of the firmware."""
 
 ByteCounts = npt.NDArray[np.int64]
 

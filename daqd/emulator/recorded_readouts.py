@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.byte_source import ByteSource, Delivery
 from daqd.errors import ConfigError
 from protocol.apx import ApxReader
 from protocol.errors import ProtocolError
@@ -23,6 +23,8 @@ class RecordedReadouts(ByteSource):
     Raises `ConfigError` where a file cannot be read, holds readouts longer than `readout_bytes`, others than of
     `readout_class`, or frames whose time stamps are not as `described`.
     """
+
+    delivery = Delivery.READOUTS
 
     def __init__(
         self,

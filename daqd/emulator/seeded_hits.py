@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from daqd.configuration.config import EmulatorSection
-from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.byte_source import ByteSource, Delivery
 from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
 from daqd.emulator.hit_stream import HitStream, StreamPart
 from daqd.emulator.odd_hits import OddHits
+from protocol.registers.gecco import SPI_WORD_BYTES
 
 
 def emulated_hit_dtype(chips: EmulatedChips) -> np.dtype[np.void]:
@@ -40,15 +41,14 @@ def emulated_hit_dtype(chips: EmulatedChips) -> np.dtype[np.void]:
 
 EmulatedHits = npt.NDArray[np.void]
 
-MOST_BYTES_AT_ONCE = 1 << 20
-"""After a long silence of the host, hits that are due are sent in portions of this size, and lost in the FIFO."""
-
 
 class SeededHits(ByteSource):
     """Sends the hits of `HitGenerator` as `HitStream` puts them, `settings.hits_limit` of them (0: without end).
 
-    At a rate, each hit enters the FIFO when its time has come, whether there is room or not. At "max", the FIFO is kept
-    all but full and never overflows. The bytes and their order are the same for the same settings, whoever reads when.
+    At a rate, each hit is sent when its time has come, or as soon after it as SPI and FIFO let it: at a rate above that
+    of SPI the chips are always busy. A hit waits as long as it takes. That is a deviation: a real pixel has room for
+    one hit, and those that come while it waits are lost. So the bytes and their order are the same for the same
+    settings, whoever reads when. At "max", the FIFO is kept all but full, whatever SPI could carry (another deviation).
     """
 
     def __init__(self, settings: EmulatorSection, chips: int, version: int = 4) -> None:
@@ -57,6 +57,7 @@ class SeededHits(ByteSource):
         self._version = version
         self._emulated = emulated_chips(version)
         self._saturated = settings.rate_hz == "max"
+        self.delivery = Delivery.FLOOD if self._saturated else Delivery.SPI
         self._parts = _parts(settings, chips, version)
         self._position = 0
         self._hits_before = 0
@@ -76,11 +77,19 @@ class SeededHits(ByteSource):
         self._next_due_ns = self._due_ns[0]
 
     def take(self, elapsed_s: float, room: int, waiting: int) -> bytes:
-        """The bytes of the hits that are due; at "max", all but one that the FIFO has room for: it is never full."""
+        """The bytes of the hits that are due; at "max", words for all of the `room` but one: the FIFO is never full."""
         if self._saturated:
-            return self._take(sys.maxsize, room - 1)
+            return self._take(sys.maxsize, (room - 1) // SPI_WORD_BYTES * SPI_WORD_BYTES)
         now_ns = int(elapsed_s * 1e9)
-        return self._take(now_ns, max(room, MOST_BYTES_AT_ONCE)) if now_ns >= self._next_due_ns else b""
+        return self._take(now_ns, room) if now_ns >= self._next_due_ns else b""
+
+    def abandon(self) -> bytes:
+        """The rest of a hit of which the first bytes were sent."""
+        if self._exhausted:
+            return b""
+        begun = int(np.searchsorted(self._part.hit_start, self._position, side="left")) - 1
+        left = int(self._part.hit_end[begun]) - self._position if begun >= 0 else 0
+        return self._take(sys.maxsize, left) if left > 0 else b""
 
     def _take(self, now_ns: int, limit: int) -> bytes:
         pieces = []

@@ -41,6 +41,7 @@ class EmulatedLink(Link):
         """Connect; `BoardLost` while the cable is out."""
         if not self.cable.plugged:
             raise BoardLost("no emulated board: its cable is out; plug it in again")
+        self.model.fetched(sum(len(answer) for _, answer in self._answers) + len(self._arrived))
         self._answers.clear()
         self._arrived.clear()
         self._plug = self.cable.plug
@@ -64,16 +65,19 @@ class EmulatedLink(Link):
                 and len(self._answers[0][1]) == length
                 and self._answers[0][0] <= now
             ):
+                self.model.fetched(length)
                 return self._answers.popleft()[1]
             while self._answers and self._answers[0][0] <= now:
                 self._arrived += self._answers.popleft()[1]
             if len(self._arrived) >= length:
                 data = bytes(self._arrived[:length])
                 del self._arrived[:length]
+                self.model.fetched(length)
                 return data
             if now >= deadline:
                 partial = bytes(self._arrived)
                 self._arrived.clear()
+                self.model.fetched(len(partial))
                 raise LinkTimeout(f"emulated: {len(partial)} of {length} bytes within {timeout_s:g} s", partial)
             self._sleep(min(deadline, self._answers[0][0] if self._answers else deadline) - now)
 

@@ -25,19 +25,47 @@ from protocol.registers.request_buffer import RequestBuffer
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
 
-REQUEST_FILLER: Final = bytes(MAX_LENGTH + 1) + b"\xff\xff\xff"
-"""Ends any request that was begun; if reads of length 0 are answered with nothing, and only 0 and 1 begin a request.
+RESYNC_ZEROS: Final = bytes(MAX_LENGTH + 1)
+"""Complete any request that was begun, also the longest write; what follows it are reads of length 0.
 
-The zeros fill up a write, and move no line of the chip; after it they are reads of nothing. With the three zeros at
-most that are left over, the last bytes are a read of something; or they are skipped.
+Zeros written to any register move no line of the chips' shift register.
 """
 
-HEADER_BYTES: Final = 4
-SPI_WRITE_FIFO_BYTES: Final = 16
-"""Room in the SPI write FIFO; write no more than that, and only when it is not full."""
+RESYNC_QUESTION: Final = bytes((0, 0, 0, 4))
+"""A read of four bytes of register 0, however the parser counts: where it is 1 to 3 zeros ahead, of 0 or 1024 bytes.
 
-SCRATCH_VALUE: Final = 0x55
-"""What is written to the scratch register to see whether a board is there."""
+Sent again and again with one zero in between, it is answered with four bytes as soon as it begins where the parser
+expects a header. To an A-STEP firmware it is four bytes that begin no request.
+"""
+
+RESYNC_ANSWER_BYTES: Final = RESYNC_QUESTION[-1]
+
+HEADER_BYTES: Final = 4
+SPI_WRITE_FIFO_BYTES: Final = 1024
+"""Room in the SPI write FIFO."""
+
+SPI_WRITE_FIFO_FULL_BYTES: Final = 1019
+"""From so many bytes on, the write FIFO reports that it is full."""
+
+SPI_READ_FIFO_BYTES: Final = 8192
+"""Room in the SPI read FIFO. When it is full, SPI stands still; nothing is lost."""
+
+SPI_WORD_BYTES: Final = 8
+"""The read FIFO takes words of that size from SPI, and is read in groups of that size: a word, or padding."""
+
+TRANSMIT_FIFO_BYTES: Final = 32_767
+"""Room for answers on their way to the host. A read that ends while this FIFO is full loses its last byte."""
+
+SPI_LINES: Final = 2
+"""Data lines from the chips, each of which carries one bit per SPI clock."""
+
+FPGA_CLOCK_HZ: Final = 100_000_000
+
+IDENTITY_VALUE: Final = 0xAB
+"""What `Register.IDENTITY` reads."""
+
+IDENTITY_BYTES: Final = 4
+"""How many bytes of it are asked for: the bytes of that request begin none in an A-STEP firmware."""
 
 _READ, _WRITE = 0x00, 0x01
 
@@ -53,21 +81,22 @@ class Register(RegisterTable):
     INJECTION_OUTPUT = 0x05
     INJECTION_ADDRESS = 0x06
     INJECTION_DATA = 0x07
-    SCRATCH = 0x09
-    """Gives back what was written to it."""
     CARDS = 0x0C
     """Port of the shift registers on the GECCO cards."""
     SPI_CONFIG = 0x15
     """Bits of `SpiConfig`."""
     SPI_DIVIDER = 0x16
+    """See `spi_clock_hz`; 0 after power-up. Lowering it while SPI is on shifts the bits of what the chips send."""
     SPI_WRITE_FIFO = 0x17
     SPI_READ_FIFO = 0x18
-    """Bytes that came from the chip; 0xFF once it is empty."""
+    """Words of 8 bytes that came from the chips; each group of 8 bytes read while there is none is 8 times 0xFF."""
     READBACK_FIFO = 0x3C
     READBACK_CONFIG = 0x3D
     """Bits of `ReadbackConfig`."""
     INTERRUPT = 0x46
     """The chip's interrupt line: 0 = the chip has data."""
+    IDENTITY = 0x50
+    """Reads `IDENTITY_VALUE`. Registers that do not exist repeat the byte that was read last."""
 
 
 class ChipPort(IntFlag):
@@ -172,31 +201,29 @@ _read_request = lru_cache(maxsize=64)(ReadRequest)
 """The same few questions are asked hundreds of times a second."""
 
 
+def spi_clock_hz(divider: int) -> float:
+    """SPI clock for a `divider` of 0…255: 100 MHz / (2 · (divider + 1))."""
+    return FPGA_CLOCK_HZ / (2 * (divider + 1))
+
+
 class RequestParser(RequestBuffer[Request]):
     """The board's side: bytes in any pieces to requests.
 
-    `feed` returns the requests that are complete and keeps the rest for the next call. It accepts any bytes and
-    raises nothing: a byte that begins neither a read nor a write is skipped and counted in `skipped_bytes`. Reads
-    and writes of length 0 are requests like any other here, though the host's side never sends them.
+    `feed` returns the requests that are complete and keeps the rest for the next call. Every byte belongs to a request:
+    of a header only bit 0 counts (odd: write, even: read). A read of length 0 has no answer; a write of length 0 takes
+    one byte of data. A write is given once all of its bytes have come, where the firmware obeys each as it comes.
     """
 
     def _requests(self) -> Iterator[Request]:
         pending, position = self._pending, 0
-        while position < len(pending):
-            operation = pending[position]
-            if operation not in (_READ, _WRITE):
-                self.skipped_bytes += 1
-                position += 1
-                continue
-            if len(pending) - position < HEADER_BYTES:
-                break
+        while len(pending) - position >= HEADER_BYTES:
             register = pending[position + 1]
             length = pending[position + 2] << 8 | pending[position + 3]
-            if operation == _READ:
+            if not pending[position] & _WRITE:
                 position += HEADER_BYTES
                 yield _read_request(register, length)
                 continue
-            end = position + HEADER_BYTES + length
+            end = position + HEADER_BYTES + max(length, 1)
             if len(pending) < end:
                 break
             yield WriteRequest(register, bytes(pending[position + HEADER_BYTES : end]))

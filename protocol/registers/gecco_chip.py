@@ -12,9 +12,9 @@ import numpy as np
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
-from protocol.registers.gecco import MAX_LENGTH, ChipPort, ReadRequest, Register, SpiConfig, WriteRequest
+from protocol.registers.gecco import MAX_LENGTH, ChipPort, Register, SpiConfig, WriteRequest
 from protocol.registers.gecco_cards import USUAL_CARDS, GeccoCards
-from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip
+from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip, reset_read_fifo
 from protocol.registers.pattern_generator import generator_settings
 
 CLOCK_REPEAT: Final = 8
@@ -134,18 +134,18 @@ def configure_board(setup: ChipSetup) -> Steps:
     yield from set_up_injection(injection)
 
 
-def start_board(setup: ChipSetup, spi_divider: int, readout_bytes: int) -> Steps:
-    """From configured chips to data: SPI on, chips configured once more, TDACs, first readout thrown away, injection.
+def start_board(setup: ChipSetup, spi_divider: int) -> Steps:
+    """From configured chips to data: SPI on, chips configured once more, TDACs, read FIFO emptied, injection.
 
     Only TDAC row 0 is sent: nothing in the TDAC vector says which row it is for, and no other row is known to have been
-    sent to a chip. Chips without TDACs (version 3) get none. `spi_divider` 1…255; `readout_bytes` 1…65 535.
+    sent to a chip. Chips without TDACs (version 3) get none. `spi_divider` 1…255.
     """
     yield from clear_bits(Register.CHIP, ChipPort.RESET, "chip out of reset")
     yield from enable_spi(spi_divider)
     yield from configure_chips(setup.chips)
     if setup.chips[0].kind.tdac_rows:
         yield from write_tdac_row(setup.chips, 0)
-    yield ReadRequest(Register.SPI_READ_FIFO, readout_bytes, "first readout, thrown away")
+    yield from reset_read_fifo()
     if setup.injection is not None:
         yield from start_injection()
 

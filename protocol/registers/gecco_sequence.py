@@ -9,7 +9,8 @@ from typing import Final
 from protocol.errors import GeccoError
 from protocol.hit import reverse_bit_order
 from protocol.registers.gecco import (
-    SCRATCH_VALUE,
+    IDENTITY_BYTES,
+    IDENTITY_VALUE,
     ChipPort,
     ReadbackConfig,
     ReadRequest,
@@ -50,27 +51,30 @@ def clear_bits(register: int, bits: int, why: str) -> Steps:
     yield WriteRequest(register, bytes((value & ~bits & 0xFF,)), why)
 
 
-def check_scratch() -> Steps:
-    """Is a board there, and does it run the bench firmware?"""
-    yield WriteRequest(Register.SCRATCH, bytes((SCRATCH_VALUE,)), "scratch register: is the board there")
-    got = yield from read_byte(Register.SCRATCH, "scratch register: is the board there")
-    if got != SCRATCH_VALUE:
+def check_identity() -> Steps:
+    """Check that a board answers, and runs the bench firmware. Nothing is written."""
+    got = yield ReadRequest(Register.IDENTITY, IDENTITY_BYTES, "identity: does the bench firmware answer")
+    expected = bytes((IDENTITY_VALUE,)) * IDENTITY_BYTES
+    if got != expected:
         raise UnexpectedAnswerError(
-            Register.SCRATCH,
-            f"0x{SCRATCH_VALUE:02X}",
-            f"0x{got:02X}",
+            Register.IDENTITY,
+            expected.hex(),
+            got.hex(),
             "is the bench firmware loaded? Power the board off and on, load the firmware again",
         )
 
 
+def reset_read_fifo() -> Steps:
+    """Empty the SPI read FIFO."""
+    yield from set_bits(Register.SPI_CONFIG, SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO")
+    yield from clear_bits(Register.SPI_CONFIG, SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO")
+
+
 def reset_spi_fifos() -> Steps:
     """Empty the write and the read FIFO."""
-    for bit, why in (
-        (SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO"),
-        (SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO"),
-    ):
-        yield from set_bits(Register.SPI_CONFIG, bit, why)
-        yield from clear_bits(Register.SPI_CONFIG, bit, why)
+    yield from set_bits(Register.SPI_CONFIG, SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO")
+    yield from clear_bits(Register.SPI_CONFIG, SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO")
+    yield from reset_read_fifo()
 
 
 def reset_fifos() -> Steps:
@@ -110,15 +114,36 @@ def send_routing() -> Steps:
 
 
 def enable_spi(divider: int) -> Steps:
-    """From a configured chip to data: SPI on, FIFOs empty, clock at 100 MHz / `divider` (1…255), routing sent."""
+    """Set the SPI clock (`spi_clock_hz`), switch SPI on, empty its FIFOs, send the routing command. `divider`: 1…255.
+
+    The divider comes first: after power-up SPI would run at 50 MHz, and lowering it on the run shifts the data by bits.
+    """
     if not 1 <= divider <= 0xFF:
         raise GeccoError(f"an SPI divider of {divider} is impossible: 1 to 255")
+    yield WriteRequest(Register.SPI_DIVIDER, bytes((divider,)), "SPI clock, before SPI is on")
     yield from clear_bits(Register.SPI_CONFIG, SpiConfig.MODULE_RESET, "SPI on")
     yield from reset_spi_fifos()
-    yield WriteRequest(Register.SPI_DIVIDER, bytes((divider,)), "SPI clock")
     yield from send_routing()
 
 
+def check_running(divider: int) -> Steps:
+    """Check that SPI runs with `divider` and the chips are out of reset, as a start leaves them.
+
+    A request that lost bytes on its way can have turned into a write to any register.
+    """
+    off = SpiConfig.MODULE_RESET | SpiConfig.WRITE_FIFO_RESET | SpiConfig.READ_FIFO_RESET
+    for register, mask, expected in (
+        (Register.SPI_CONFIG, int(off), 0),
+        (Register.SPI_DIVIDER, 0xFF, divider),
+        (Register.CHIP, int(ChipPort.RESET), 0),
+    ):
+        value = yield from read_byte(register, "is the board still set up as it was")
+        if value & mask != expected:
+            raise UnexpectedAnswerError(
+                register, f"0x{expected:02X}", f"0x{value & mask:02X}", "a damaged request changed it: check the cable"
+            )
+
+
 def disable_spi() -> Steps:
-    """No more data from the chip; what the read FIFO holds stays there."""
+    """No more data from the chips; what the read FIFO holds stays there, but a word in transfer is lost."""
     yield from set_bits(Register.SPI_CONFIG, SpiConfig.MODULE_RESET, "SPI off")

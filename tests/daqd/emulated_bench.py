@@ -4,12 +4,19 @@ from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
 from daqd.configuration.config import Config
-from daqd.emulator.byte_source import ByteSource
+from daqd.emulator.byte_source import ByteSource, Delivery
 from daqd.emulator.gecco_model import GeccoModel
 from daqd.emulator.read_fifo import FifoRecord
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.transports.emulated import EmulatedLink
+from protocol.registers.gecco import SPI_WORD_BYTES
 from protocol.stream_bytes import PADDING_BYTE
+
+
+def without_padding(readout: bytes) -> bytes:
+    """A readout without its groups of padding, the rule of the firmware written down once more."""
+    groups = (readout[start : start + SPI_WORD_BYTES] for start in range(0, len(readout), SPI_WORD_BYTES))
+    return b"".join(group for group in groups if set(group) != {PADDING_BYTE})
 
 
 class HandClock:
@@ -27,6 +34,8 @@ class HandClock:
 
 class ScriptedSource(ByteSource):
     """Sends `pieces`, one with every request while the chips can send; an empty one is a moment of silence."""
+
+    delivery = Delivery.READOUTS
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)
@@ -84,12 +93,8 @@ class EmulatedBench:
         return readouts
 
     def without_padding(self, readouts: list[bytes]) -> bytes:
-        """What the readouts hold of the board's bytes; the rest of each must be padding.
-
-        Reads that found nothing are no readouts.
-        """
+        """What the readouts hold of the board's bytes. Reads that found nothing are no readouts."""
         sizes = [size for size in self.record.reads if size]
-        assert len(sizes) == len(readouts)
-        for data, size in zip(readouts, sizes, strict=True):
-            assert set(data[size:]) <= {PADDING_BYTE}
-        return b"".join(data[:size] for data, size in zip(readouts, sizes, strict=True))
+        words = [without_padding(data) for data in readouts]
+        assert [len(data) for data in words] == sizes
+        return b"".join(words)

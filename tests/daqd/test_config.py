@@ -169,11 +169,37 @@ def test_the_error_names_the_file_in_every_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "readout_bytes", "queue_ahead", "fifo_bytes"),
+    [("gecco", 2048, 15, 8192), ("gecco", 4096, 7, 8192), ("gecco", 32760, 1, 8192), ("gecco", 64, 15, 8192)],
+)
+def test_usual_values_of_a_gecco_board(kind: str, readout_bytes: int, queue_ahead: int, fifo_bytes: int) -> None:
+    config = Config.model_validate({"board": {"kind": kind, "transport": "emulated", "readout_bytes": readout_bytes}})
+    assert (config.board.queue_ahead, config.emulator.fifo_bytes) == (queue_ahead, fifo_bytes)
+
+
+def test_an_astep_board_has_other_limits() -> None:
+    board = {"kind": "astep", "transport": "emulated", "readout_bytes": 60_001}
+    config = Config.model_validate({"board": board})
+    assert config.emulator.fifo_bytes == 65536
+
+
+@pytest.mark.parametrize(
     ("text", "mistake"),
     [
         ("", "board: is missing: it must be given"),
         ("board = 3", "board: 3 is not a table"),
         (BOARD + "chips = 1.5", "board.chips: 1.5 is not a whole number"),
+        (BOARD + "readout_bytes = 100", "board.readout_bytes: 100 is not a multiple of 8"),
+        (BOARD + "readout_bytes = 32768", "board.readout_bytes: 32768 is more than a GECCO board can answer"),
+        (
+            BOARD + "queue_ahead = 16",
+            "board.queue_ahead: 16 readouts of board.readout_bytes = 2048 are more than a GECCO board can answer "
+            "at a time without losing bytes: queue_ahead = 15 at most",
+        ),
+        (
+            BOARD + "readout_bytes = 16384\nqueue_ahead = 2",
+            "board.queue_ahead: 2 readouts of board.readout_bytes = 16384",
+        ),
         (BOARD + "poll_interval_ms = nan", "board.poll_interval_ms: nan is not allowed: it must be 0 to 1000"),
         (BOARD + "[emulator]\nrate_hz = -1", 'emulator.rate_hz: it must be a number above 0, or "max"'),
         (BOARD + "[emulator]\nrate_hz = true", 'emulator.rate_hz: it must be a number above 0, or "max"'),

@@ -37,7 +37,7 @@ def test_dry_run_of_a_threshold_scan_every_byte(
     wishes = "--threshold 40 --inject 1,9 --vinj 300 --dry-run"
     assert main(["configure", "-c", str(config), "--chip-file", str(file), *wishes.split(), "--trace", str(out)]) == 0
     trace = trace_of(out)
-    assert all(set(line) == {"op", "register", "length", "data", "why"} for line in trace)
+    assert all(set(line) == {"op", "register", "name", "length", "data", "why"} for line in trace)
     assert all(line["length"] == len(line["data"]) // 2 for line in trace)
     assert all(line["why"] for line in trace)
 
@@ -53,7 +53,6 @@ def test_dry_run_of_a_threshold_scan_every_byte(
     # Reset, configuration; chip out of reset for SPI; reset, configuration, TDAC row 0.
     assert writes(trace, 0x00) == ["10", "00", chip, "00", "10", "00", chip, tdacs]
     assert writes(trace, 0x0C) == [voltages]
-    assert writes(trace, 0x09) == ["55"]
     assert writes(trace, 0x16) == ["28"]
     assert writes(trace, 0x17) == ["0400000000000000"]
     injection = [
@@ -69,13 +68,13 @@ def test_dry_run_of_a_threshold_scan_every_byte(
     # In the order of the facts.
     order = [(line["op"], line["register"], line["length"]) for line in trace]
     places = [
-        order.index(("write", 0x09, 1)),
+        order.index(("read", 0x50, 4)),
         order.index(("write", 0x00, 34320)),
         order.index(("write", 0x0C, 3424)),
         order.index(("write", 0x05, 1)),
+        order.index(("write", 0x16, 1)),
         order.index(("write", 0x17, 8)),
         order.index(("write", 0x00, 3440)),
-        order.index(("read", 0x18, 2048)),
         len(order) - 1,
     ]
     assert places == sorted(places)

@@ -9,7 +9,7 @@ from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardLost, LinkTimeout
 from protocol.readout import AstroPix4Readout
-from protocol.registers.gecco import REQUEST_FILLER, ReadRequest, Register
+from protocol.registers.gecco import RESYNC_ZEROS, ReadRequest, Register
 from tests.daqd.emulated_bench import EmulatedBench, ScriptedSource
 
 CHIP_OUT_OF_RESET, CHIP_IN_RESET = 0x00, 0x10
@@ -46,7 +46,7 @@ def test_from_power_up_to_data_every_byte() -> None:
     trace = Trace(bench)
     bench.board.open()
     assert trace.take() == [
-        *("0109000155", "00090001"),
+        "00500004",
         *("00150001", "0115000193", "00150001", "0115000192"),
         *("00150001", "011500019a", "00150001", "0115000192"),
         *("003d0001", "013d000111", "003d0001", "013d000110"),
@@ -57,11 +57,12 @@ def test_from_power_up_to_data_every_byte() -> None:
     bench.board.start()
     assert trace.take() == [
         *reset,
+        "0116000128",
         *("00150001", "0115000112"),
         *("00150001", "0115000113", "00150001", "0115000112"),
         *("00150001", "011500011a", "00150001", "0115000112"),
-        "0116000128",
         *("00150001", "011700080400000000000000"),
+        *("00150001", "011500010a", "00150001", "0115000112"),
     ]
     readout = bench.board.read_readout(0)
     assert trace.take() == ["00150001", "00180800"]
@@ -155,16 +156,16 @@ def test_the_order_is_kept() -> None:
         board.start()
 
 
-def test_wrong_scratch_value() -> None:
+def test_another_identity() -> None:
     bench = EmulatedBench()
     bench.model.answer_filter = lambda request, answer: b"\xaa" * len(answer)
     with pytest.raises(BoardAnswerError) as caught:
         bench.board.open()
     error = caught.value
-    assert (error.register, error.expected, error.got) == ("0x09 (SCRATCH)", "0x55", "0xAA")
+    assert (error.register, error.expected, error.got) == ("0x50 (IDENTITY)", "abababab", "aaaaaaaa")
     assert str(error) == (
-        "GECCO board (emulated): register 0x09 (SCRATCH): expected 0x55, got 0xAA: is the bench firmware loaded? "
-        "Power the board off and on, load the firmware again"
+        "GECCO board (emulated): register 0x50 (IDENTITY): expected abababab, got aaaaaaaa: is the bench firmware "
+        "loaded? Power the board off and on, load the firmware again"
     )
     assert not bench.board.status().connected
     bench.model.answer_filter = None
@@ -176,11 +177,10 @@ def test_a_silent_board() -> None:
     bench = EmulatedBench()
     bench.model.answer_filter = lambda request, answer: b""
     start = bench.clock()
-    with pytest.raises(BoardAnswerError, match=r"0x09 \(SCRATCH\): expected 1 byte, got none: is the board powered"):
+    with pytest.raises(BoardAnswerError, match=r"0x50 \(IDENTITY\): expected 4 bytes, got none: is the board powered"):
         bench.board.open()
-    # A second; again, when what may have been begun is ended; and what that and its answer take on a slow line.
-    filling_s = (len(REQUEST_FILLER) + 0xFFFF) / 50_000
-    assert bench.clock() - start == pytest.approx(1.0 + filling_s + 1.0, abs=0.001)
+    # A second; what the zeros take on a slow line; the questions; and one for an A-STEP firmware.
+    assert bench.clock() - start == pytest.approx(1.0 + len(RESYNC_ZEROS) / 50_000 + 0.1 + 8 * 0.2 + 0.3, abs=0.01)
 
 
 @pytest.mark.parametrize("register", [Register.CHIP, Register.SPI_CONFIG])
@@ -267,9 +267,12 @@ def test_silence_in_a_run_and_a_board_that_comes_back() -> None:
         with pytest.raises(BoardAnswerError, match="got none"):
             bench.board.read_readout(1)
     bench.model.answer_filter = None
+    # The first call brings board and driver into step, which takes longer than it was given.
+    assert bench.board.read_readout(1) is None
     readout = bench.board.read_readout(1)
     assert readout is not None
     assert readout.data.rstrip(b"\xff") == b"data"
+    assert bench.board.status().counters["resyncs"] == 3
 
 
 def test_unplugged_in_a_run_and_plugged_in_again() -> None:

@@ -11,7 +11,7 @@ from protocol.registers.gecco import ReadRequest, WriteRequest, encode_requests
 from tests.daqd.emulated_bench import HandClock, ScriptedSource
 
 ECHO = encode_requests(
-    [WriteRequest(0x30, b"\x07"), ReadRequest(0x30, 3), WriteRequest(0x30, b"\x08"), ReadRequest(0x30)]
+    [WriteRequest(0x07, b"\x07"), ReadRequest(0x07, 3), WriteRequest(0x07, b"\x08"), ReadRequest(0x07)]
 )
 
 

@@ -66,8 +66,17 @@ def test_nothing_is_written_to_an_astep_board() -> None:
     link = EmulatedLink(model)
     link.open()
     assert firmware_on(link) == ASTEP
-    # Two reads of four bytes with address increment, from 0x00 and 0x04; zeros are no requests.
-    assert bytes(said) == bytes.fromhex("06 00 04 00 00  06 04 04 00 00")
+    # The bench firmware's question begins no request; then two reads of four bytes with address increment.
+    assert bytes(said) == bytes.fromhex("00 50 00 04  06 00 04 00  06 04 04 00")
+
+
+@pytest.mark.parametrize("begun", ["00", "0018", "001808", "01", "0100ffff" + "aa" * 100, "0600040000"])
+def test_a_gecco_board_in_the_middle_of_a_request(begun: str) -> None:
+    model = board("gecco")
+    link = EmulatedLink(model)
+    link.open()
+    link.write(bytes.fromhex(begun))
+    assert firmware_on(link) == GECCO
 
 
 def test_ftdi_devices(tmp_path: Path) -> None:

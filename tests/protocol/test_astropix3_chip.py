@@ -111,7 +111,7 @@ def test_two_chips_and_back() -> None:
 
 
 def test_a_gecco_board_gets_no_tdacs_and_a_slow_clock() -> None:
-    steps, written = start_board(ChipSetup((OFF,)), 255, 2048), []
+    steps, written = start_board(ChipSetup((OFF,)), 255), []
     step = next(steps)
     try:
         while True:

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from protocol.errors import GeccoError
 from protocol.registers.gecco import (
+    RESYNC_ANSWER_BYTES,
+    RESYNC_QUESTION,
+    RESYNC_ZEROS,
     ReadRequest,
     Register,
     Request,
@@ -15,6 +18,7 @@ from protocol.registers.gecco import (
     SpiConfig,
     WriteRequest,
     encode_requests,
+    spi_clock_hz,
 )
 
 requests = st.one_of(
@@ -31,8 +35,8 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 @pytest.mark.parametrize(
     ("request_", "wire"),
     [
-        (WriteRequest(Register.SCRATCH, b"\x55"), "01 09 0001 55"),
-        (ReadRequest(Register.SCRATCH), "00 09 0001"),
+        (WriteRequest(Register.INJECTION_DATA, b"\x55"), "01 07 0001 55"),
+        (ReadRequest(Register.IDENTITY, 4), "00 50 0004"),
         (ReadRequest(Register.SPI_READ_FIFO, 2048), "00 18 0800"),
         (ReadRequest(Register.SPI_READ_FIFO, 65535), "00 18 ffff"),
         (ReadRequest(Register.INTERRUPT), "00 46 0001"),
@@ -47,7 +51,7 @@ def test_golden_bytes(request_: Request, wire: str) -> None:
 
 def test_registers_and_bits_are_those_of_the_board() -> None:
     assert [int(register) for register in Register] == [
-        0x00, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x09, 0x0C, 0x15, 0x16, 0x17, 0x18, 0x3C, 0x3D, 0x46,
+        0x00, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0C, 0x15, 0x16, 0x17, 0x18, 0x3C, 0x3D, 0x46, 0x50,
     ]  # fmt: skip
     assert [int(bit) for bit in SpiConfig] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert SpiConfig.READ_FIFO_EMPTY == 1 << 4
@@ -66,8 +70,8 @@ def test_a_long_write_is_split_and_no_byte_lost(size: int, headers: int) -> None
 
 
 def test_queued_requests() -> None:
-    queue = [ReadRequest(Register.SPI_CONFIG), WriteRequest(Register.SCRATCH, b"\x01"), ReadRequest(0x18, 3)]
-    assert encode_requests(queue) == bytes.fromhex("00150001 0109000101 00180003")
+    queue = [ReadRequest(Register.SPI_CONFIG), WriteRequest(Register.INJECTION_DATA, b"\x01"), ReadRequest(0x18, 3)]
+    assert encode_requests(queue) == bytes.fromhex("00150001 0107000101 00180003")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_any_pieces_give_the_same_requests(said: list[Request], cuts: list[int])
     parser = RequestParser()
     heard = [request for piece in cut(encode_requests(said), cuts) for request in parser.feed(piece)]
     assert heard == said
-    assert parser.skipped_bytes == parser.pending_bytes == 0
+    assert parser.pending_bytes == 0
 
 
 @given(st.lists(requests, min_size=1, max_size=3))
@@ -109,15 +113,56 @@ def test_byte_by_byte(said: list[Request]) -> None:
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0), max_size=6))
-def test_any_bytes_are_requests_skipped_or_pending(noise: bytes, cuts: list[int]) -> None:
+def test_any_bytes_are_requests_or_pending(noise: bytes, cuts: list[int]) -> None:
     whole, pieces = RequestParser(), RequestParser()
     heard = whole.feed(noise)
     assert [request for piece in cut(noise, cuts) for request in pieces.feed(piece)] == heard
     understood = sum(4 + (len(item.data) if isinstance(item, WriteRequest) else 0) for item in heard)
-    assert understood + whole.skipped_bytes + whole.pending_bytes == len(noise)
+    assert understood + whole.pending_bytes == len(noise)
 
 
-def test_bytes_that_begin_nothing_are_skipped() -> None:
+@pytest.mark.parametrize(
+    ("wire", "request_"),
+    [
+        ("fe 15 0001", ReadRequest(0x15)),
+        ("50 15 0001", ReadRequest(0x15)),
+        ("ff 07 0001 55", WriteRequest(0x07, b"\x55")),
+        ("09 07 0002 5566", WriteRequest(0x07, b"\x55\x66")),
+        ("00 07 0000", ReadRequest(0x07, 0)),
+        ("01 07 0000 55", WriteRequest(0x07, b"\x55")),
+    ],
+)
+def test_of_a_header_only_bit_0_counts_and_a_write_of_nothing_takes_a_byte(wire: str, request_: Request) -> None:
+    assert RequestParser().feed(bytes.fromhex(wire)) == [request_]
+
+
+def test_three_times_ff_begins_a_write_of_65281_bytes() -> None:
     parser = RequestParser()
-    assert parser.feed(bytes.fromhex("ff02 00150001")) == [ReadRequest(0x15)]
-    assert parser.skipped_bytes == 2
+    assert parser.feed(b"\xff\xff\xff\x01" + bytes(65280)) == []
+    assert parser.feed(bytes(1)) == [WriteRequest(0xFF, bytes(65281))]
+
+
+def test_what_an_astep_board_is_asked_is_a_read_of_1024_bytes_and_a_stray_byte() -> None:
+    parser = RequestParser()
+    assert parser.feed(bytes.fromhex("0600040000")) == [ReadRequest(0x00, 1024)]
+    assert parser.pending_bytes == 1
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_resynchronised_from_anything(noise: bytes, long: bool) -> None:
+    """Also from the longest write; the question, one zero later each time, is understood at the fourth time at last."""
+    parser = RequestParser()
+    parser.feed(noise + (b"\x01\x00\xff\xff" if long else b"") + RESYNC_ZEROS)
+    for _ in range(5):
+        if parser.feed(RESYNC_QUESTION) == [ReadRequest(0, RESYNC_ANSWER_BYTES)] and not parser.pending_bytes:
+            break
+        for request in parser.feed(bytes(1)):
+            assert isinstance(request, ReadRequest)
+            assert request.length in (0, 1024)
+    assert parser.pending_bytes == 0
+    assert parser.feed(bytes.fromhex("00500004")) == [ReadRequest(0x50, 4)]
+
+
+@pytest.mark.parametrize(("divider", "clock_hz"), [(0, 50e6), (2, 16.667e6), (40, 1.2195e6), (255, 195.3e3)])
+def test_spi_clock(divider: int, clock_hz: float) -> None:
+    assert spi_clock_hz(divider) == pytest.approx(clock_hz, rel=1e-3)

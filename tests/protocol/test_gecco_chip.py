@@ -232,16 +232,16 @@ def test_without_injection_there_is_only_its_end() -> None:
 
 def test_from_a_configured_board_to_data() -> None:
     said = carry_out(
-        start_board(ChipSetup((OFF,), injection=Injection(0, 1, 9, 300)), spi_divider=40, readout_bytes=2048),
-        "10 92 12 13 12 1a 12 00 10 00",
+        start_board(ChipSetup((OFF,), injection=Injection(0, 1, 9, 300)), spi_divider=40),
+        "10 92 12 13 12 1a 12 00 10 02 0a",
     )
     assert said[:2] == ["00000001", "0100000100"]
-    assert said[2:4] == ["00150001", "0115000112"]
-    assert said[12:15] == ["0116000128", "00150001", "011700080400000000000000"]
+    assert said[2:5] == ["0116000128", "00150001", "0115000112"]
+    assert said[13:15] == ["00150001", "011700080400000000000000"]
     assert said[15:20] == ["00000001", "0100000110", "0.1 s", "00000001", "0100000100"]
     assert [text[:8] for text in said[20:22]] == ["01008610", "01000d70"]  # 34 320 and 3440 bytes
-    assert said[22] == "00180800"
-    assert said[23:] == ["0103000101", "0102000101", "0102000100", "0103000100"]
+    assert said[22:26] == ["00150001", "011500010a", "00150001", "0115000102"]
+    assert said[26:] == ["0103000101", "0102000101", "0102000100", "0103000100"]
 
 
 def test_safe_without_a_question() -> None:

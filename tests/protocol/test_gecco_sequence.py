@@ -1,12 +1,15 @@
 """Sequences from power-up to data: every byte worked out by hand from the facts of the board."""
 
+import itertools
+
 import pytest
 
 from protocol.errors import GeccoError
-from protocol.registers.gecco import ReadRequest
+from protocol.registers.gecco import ReadRequest, Register
 from protocol.registers.gecco_sequence import (
     Steps,
-    check_scratch,
+    check_identity,
+    check_running,
     disable_spi,
     enable_spi,
     hold_chip,
@@ -29,24 +32,24 @@ def carry_out(steps: Steps, answers: str = "") -> list[str]:
                 said.append(f"{step.seconds} s")
             else:
                 said.append(step.encode().hex())
-            answer = bytes((next(replies),)) if isinstance(step, ReadRequest) else b""
+            answer = bytes(itertools.islice(replies, step.length)) if isinstance(step, ReadRequest) else b""
             step = steps.send(answer)
     except StopIteration:
         assert next(replies, None) is None, "the board was asked less than expected"
     return said
 
 
-def test_scratch() -> None:
-    assert carry_out(check_scratch(), "55") == ["0109000155", "00090001"]
+def test_identity() -> None:
+    assert carry_out(check_identity(), "abababab") == ["00500004"]
 
 
-def test_wrong_scratch_value_names_everything() -> None:
+@pytest.mark.parametrize("answer", ["00000000", "abababaa", "00500004"])
+def test_another_identity_names_everything(answer: str) -> None:
     with pytest.raises(UnexpectedAnswerError) as caught:
-        carry_out(check_scratch(), "00")
-    assert caught.value.register == 0x09
-    assert (caught.value.expected, caught.value.got) == ("0x55", "0x00")
+        carry_out(check_identity(), answer)
+    assert caught.value.register == 0x50
+    assert (caught.value.expected, caught.value.got) == ("abababab", answer)
     assert "firmware" in caught.value.advice
-    assert str(caught.value).startswith("register 0x09 (SCRATCH): expected 0x55, got 0x00: ")
 
 
 def test_fifo_resets_change_only_their_bit() -> None:
@@ -66,14 +69,27 @@ def test_chip_on_hold() -> None:
     assert carry_out(hold_chip(), "20") == ["00000001", "0100000130"]
 
 
-def test_enable_spi() -> None:
+def test_enable_spi_after_the_divider() -> None:
     assert carry_out(enable_spi(40), "92 12 13 12 1a 12") == [
+        "0116000128",
         *("00150001", "0115000112"),
         *("00150001", "0115000113", "00150001", "0115000112"),
         *("00150001", "011500011a", "00150001", "0115000112"),
-        "0116000128",
         *("00150001", "011700080400000000000000"),
     ]
+
+
+def test_a_board_that_runs_as_it_was_started() -> None:
+    assert carry_out(check_running(40), "12 28 60") == ["00150001", "00160001", "00000001"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "register"), [("92 28 00", 0x15), ("1a 28 00", 0x15), ("12 00 00", 0x16), ("12 28 10", 0)]
+)
+def test_a_board_that_a_damaged_request_changed(answers: str, register: int) -> None:
+    with pytest.raises(UnexpectedAnswerError) as caught:
+        carry_out(check_running(40), answers)
+    assert caught.value.register == register
 
 
 def test_routing_waits_for_an_empty_write_fifo() -> None:
@@ -82,8 +98,10 @@ def test_routing_waits_for_an_empty_write_fifo() -> None:
 
 
 def test_a_write_fifo_that_never_empties_is_an_error() -> None:
-    with pytest.raises(UnexpectedAnswerError, match=r"register 0x15 \(SPI_CONFIG\): expected the SPI write FIFO empty"):
+    with pytest.raises(UnexpectedAnswerError) as caught:
         carry_out(send_routing(), "14" * 20)
+    assert caught.value.register is Register.SPI_CONFIG
+    assert caught.value.got == "0x14"
 
 
 def test_disable_spi() -> None:

@@ -106,3 +106,35 @@ def test_the_cable_is_pulled_out_again_and_again(laboratory: Laboratory, kind: s
     assert "gone" in record.gaps[0].reason
     assert subscriber.ledger(run=1) == run.check_ledger()
     np.testing.assert_array_equal(subscriber.hits(run=1), run.hits)
+
+
+@pytest.mark.parametrize("poll_interval_ms", [0.5, 100.0], ids=["fast host", "slow host"])
+@pytest.mark.parametrize("divider", [2, 40])
+def test_every_hit_of_a_busy_gecco_chip_is_decoded_right(
+    laboratory: Laboratory, divider: int, poll_interval_ms: float
+) -> None:
+    """SPI never pauses: padding cuts hits within readouts, and a slow host finds the FIFO full."""
+    hits = 40_000 if divider == 2 else 10_000
+    settings = settings_of("gecco", "emulated-usb", rate_hz=2e6, hits_limit=hits)
+    settings["board"].update(spi_divider=divider, poll_interval_ms=poll_interval_ms)
+    daemon = laboratory.configure(settings).start()
+    subscriber = daemon.subscribe()
+    subscriber.wait_until_heard()
+    daemon.call("start")
+    daemon.wait_until_exhausted()
+    counters = daemon.status().board.counters
+    daemon.call("stop")
+    subscriber.wait_for_end(run=1)
+    assert daemon.end() == 0
+
+    run = daemon.run(1)
+    assert run.check_closed().state == "finished"
+    assert counters["emulator_lost_bytes"] == counters["emulator_shortened_answers"] == counters["resyncs"] == 0
+    board = daemon.config.board
+    sent = SeededHits(daemon.config.emulator, board.chips, board.chip_version).expected_hits(hits)
+    for found in (run.hits, subscriber.hits(run=1)):
+        assert len(found) == hits
+        for name in emulated_chips(4).known:
+            np.testing.assert_array_equal(found[name], sent[name], name)
+    ledger = run.check_ledger()
+    assert ledger.orphan == ledger.dropped == 0

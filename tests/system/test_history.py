@@ -19,7 +19,7 @@ from tests.system.subscriber import Subscriber
 
 RATE_HZ = 50_000.0
 SETTINGS: Settings = {
-    "board": {"chips": 2},
+    "board": {"chips": 2, "spi_divider": 1},
     "emulator": {"rate_hz": RATE_HZ, "fifo_bytes": 1 << 26},
     "emulator.misbehave": {"cut_hits": 0.01, "lost_bytes": 0.01},
     "files": {"max_size_mb": 0.3},

@@ -16,7 +16,10 @@ CHIPS = 2
 
 @pytest.mark.parametrize("rate_hz", [2000.0, 200_000.0])
 def test_kill_the_publisher_once(laboratory: Laboratory, rate_hz: float) -> None:
-    settings: Settings = {"board": {"chips": CHIPS}, "emulator": {"rate_hz": rate_hz, "fifo_bytes": 1 << 26}}
+    settings: Settings = {
+        "board": {"chips": CHIPS, "spi_divider": 1},
+        "emulator": {"rate_hz": rate_hz, "fifo_bytes": 1 << 26},
+    }
     daemon = laboratory.configure(settings).start()
     subscriber = daemon.subscribe()
     sanity = laboratory.start("apx-sanity", "--connect", daemon.endpoint, "--json", "--silence", str(DEADLINE_S))

@@ -43,7 +43,9 @@ def _on_disk(folder: Path) -> dict[str, list[RecordedReadout]]:
 
 def test_kill_the_daemon_again_and_again(laboratory: Laboratory) -> None:
     chance = random.Random(20261122)
-    daemon = laboratory.configure({"emulator": {"rate_hz": 100_000.0}, "files": {"max_size_mb": 0.3}})
+    daemon = laboratory.configure(
+        {"board": {"spi_divider": 1}, "emulator": {"rate_hz": 100_000.0}, "files": {"max_size_mb": 0.3}}
+    )
     data_dir = daemon.config.daq.data_dir
     flushed: dict[str, list[RecordedReadout]] = {}
     for _ in range(KILLS):
@@ -145,7 +147,7 @@ def test_ten_million_hits(laboratory: Laboratory) -> None:
     """Through every process: memory flat, every hit accounted for; replayed, the same hits, ledger and histograms."""
     daemon = laboratory.configure(
         {
-            "board": {"chips": 4},
+            "board": {"chips": 4, "spi_divider": 1},
             "emulator": {"rate_hz": 500_000.0, "hits_limit": HITS, "fifo_bytes": 1 << 24},
             "files": {"max_size_mb": 16.0},
             "acquisition": {"queue_mb": 256.0},

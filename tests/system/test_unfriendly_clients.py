@@ -108,6 +108,7 @@ def test_twenty_subscribers_one_of_them_stalled(
 
 STARVED_HITS = int(os.environ.get("SOAK_STARVED_HITS", "1000000"))
 STARVED: Settings = {
+    "board": {"spi_divider": 1},
     "emulator": {"rate_hz": 50_000.0, "hits_limit": STARVED_HITS, "fifo_bytes": 1 << 26},
     "stream": {"high_water": 100, "max_hits": 300},
 }
