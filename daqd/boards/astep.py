@@ -6,15 +6,17 @@ from collections.abc import Callable, Generator
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
+from daqd.boards.dialogue import Request
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import REQUEST_FILLER
+from protocol.registers.astep import REQUEST_FILLER, read_register
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
 from protocol.registers.astep_register_map import NEWEST_MAP
+from protocol.registers.astep_registers import READ_FIFOS
 from protocol.registers.astep_sequence import (
     AstepSettings,
     Firmware,
@@ -209,3 +211,16 @@ class AstepBoard(LinkedBoard):
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
         return make_safe(self._settings.layers)
+
+    @property
+    def firmware_name(self) -> str:
+        """Its id, board and version."""
+        return str(self.firmware) if self._opened else ""
+
+    def _register_requests(self) -> dict[str, Request]:
+        registers = NEWEST_MAP  # MERGE: the map in force
+        return {
+            register.name: read_register(register, "report", registers.size(register))
+            for register in registers.registers
+            if registers.readable(register) and register not in READ_FIFOS
+        }
