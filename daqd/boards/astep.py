@@ -7,6 +7,7 @@ from typing import Any
 
 from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
+from daqd.boards.dialogue import Request
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
@@ -15,12 +16,12 @@ from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import REQUEST_FILLER
+from protocol.registers.astep import REQUEST_FILLER, read_register
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
 from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
-from protocol.registers.astep_registers import Register
+from protocol.registers.astep_registers import READ_FIFOS, Register
 from protocol.registers.astep_sequence import Step, discard_readout, flush_layer, reset_chips, start_readout
 from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.words import counted
@@ -292,3 +293,16 @@ class AstepBoard(LinkedBoard):
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
         return make_safe(self._settings.layers)
+
+    @property
+    def firmware_name(self) -> str:
+        """Its id, board and version."""
+        return str(self.firmware) if self._opened else ""
+
+    def _register_requests(self) -> dict[str, Request]:
+        registers = self._registers
+        return {
+            register.name: read_register(register, "report", registers.size(register))
+            for register in registers.registers
+            if registers.readable(register) and register not in READ_FIFOS
+        }

@@ -1,14 +1,14 @@
 """From the configuration to the board it names."""
 
 from daqd.boards.astep import AstepBoard
-from daqd.boards.board import Board
 from daqd.boards.gecco import GeccoBoard
+from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
 
 
-def open_board(config: Config, link: Link | None = None) -> Board:
+def open_board(config: Config, link: Link | None = None) -> LinkedBoard:
     """The board of `config`, ready for its `open()`: nothing is connected yet. `link`: another than its own.
 
     Raises `ConfigError` where settings do not go together, or an emulated board cannot play its file.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from daqd.boards.board import BoardStatus, RawReadout
+from daqd.boards.dialogue import Request
 from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.boards.gecco_resync import resynchronise
 from daqd.boards.linked_board import LinkedBoard
@@ -16,7 +17,7 @@ from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.gecco import Register
+from protocol.registers.gecco import ReadRequest, Register
 from protocol.registers.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.registers.gecco_sequence import (
     Steps,
@@ -201,3 +202,12 @@ class GeccoBoard(LinkedBoard):
 
     def _safe_steps(self) -> Steps:
         return make_safe()
+
+    @property
+    def firmware_name(self) -> str:
+        """The bench firmware has no version that it tells."""
+        return "GECCO bench firmware" if self._opened else ""
+
+    def _register_requests(self) -> dict[str, Request]:
+        ports = {Register.SPI_WRITE_FIFO, Register.SPI_READ_FIFO, Register.READBACK_FIFO}
+        return {register.name: ReadRequest(register, 1, "report") for register in Register if register not in ports}

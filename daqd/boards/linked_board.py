@@ -1,7 +1,7 @@
 """What all boards behind a link have in common: the order of `open`, `configure` and `start`, failures, and the end."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -29,6 +29,21 @@ class LinkedBoard(Board):
     def _safe_steps(self) -> Generator[Request | Pause, bytes, None]:
         """Injection off, chips held: without a question, for a board that may not answer any more."""
 
+    @property
+    @abstractmethod
+    def firmware_name(self) -> str:
+        """The firmware that answered at `open`, for people; empty before."""
+
+    @abstractmethod
+    def _register_requests(self) -> dict[str, Request]:
+        """A request for each register that can be read without taking data from the board, by the register's name."""
+
+    def read_registers(self, names: Collection[str] | None = None) -> dict[str, int]:
+        """Values of the registers `names`, or of all that can be read without taking data, on an open, idle board."""
+        self._require(self._opened and not self._running, "open and stopped")
+        requests = self._register_requests()
+        return self._dialogue.run(_values({name: requests[name] for name in names or requests}))
+
     def _run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
         """Carry out `steps`; after a failure, whatever it is, the board is made safe."""
         try:
@@ -52,3 +67,11 @@ class LinkedBoard(Board):
     def _require(self, condition: bool, state: str) -> None:
         if not condition:
             raise BoardError(f"{self.name} is not {state}: open(), configure() and start() come in that order")
+
+
+def _values(requests: Mapping[str, Request]) -> Generator[Request | Pause, bytes, dict[str, int]]:
+    values = {}
+    for name, request in requests.items():
+        answer = yield request
+        values[name] = int.from_bytes(answer, "little")
+    return values

@@ -31,7 +31,7 @@ CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml --chip-file config_v4_none.yml --dry-run --trace transfers.jsonl
 """
 
-_PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
+REQUEST_PARSERS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
 
 _SILENT_HZ: Final = 0.001
 """What a dry run reports must not depend on when a hit came."""
@@ -79,7 +79,7 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     end = _EndBySignal()
     with _trace_file(args.trace) as out, noted_signals(end.note, END_SIGNALS):
         bare_link = _dry_link(config) if args.dry_run else make_link(config)
-        link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
+        link = TracingLink(bare_link, REQUEST_PARSERS[config.board.kind], out, end.raise_once)
         setup = _bring_up(config, link, setup, end, stop=args.stop)
     return {
         "board": config.board.kind,

@@ -10,9 +10,11 @@ from typing import Any
 
 from serial.tools import list_ports
 
+from daqd.argument_types import seconds
+from daqd.commands.board_report import write_board_report
 from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import FtdiSection, SerialSection, load_config
-from daqd.errors import BoardError
+from daqd.errors import BoardError, ConfigError
 from daqd.exit_codes import FAILED, OK
 from daqd.process.device_lock import DeviceLock
 from daqd.transports.ftdi import FtdiLink
@@ -25,6 +27,7 @@ EXAMPLES = """examples:
   daqd probe                                       all FTDI devices and serial ports
   daqd probe /dev/ttyUSB1                          and ask what answers on this port
   daqd probe socket://192.168.1.20:5600 --json
+  daqd probe --report report.json -c mine.toml     bring the board to data, write down all that helps the developers
 
 Boards are asked for their firmware, unless a daemon has them. A serial port that is none of an FT2232H is only asked
 where it is named: there may be anything behind it.
@@ -57,11 +60,26 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-c", "--config", type=Path, help="look for locks where this configuration keeps them")
     parser.add_argument("--no-ask", action="store_true", help="list only; send nothing to any board")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="configure the board of --config, read it, stop it, and report on it",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=2.0,
+        metavar="S",
+        help="how long --report reads the board (default %(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
 def probe_main(args: argparse.Namespace) -> int:
-    """Look and tell. Fails where a port that was named does not answer."""
+    """Look and tell. Fails where a port that was named does not answer, or the board of a report does not run."""
+    if args.report is not None:
+        return _report(args)
     lock_dir = load_config(args.config).runtime_dir if args.config else default_runtime_dir()
     problems: list[str] = []
     findings: list[Finding] = []
@@ -77,6 +95,29 @@ def probe_main(args: argparse.Namespace) -> int:
     silent = [found for found in findings if found.name in args.port and found.asked and not found.firmware]
     broken = [found for found in findings if found.name in args.port and found.problem]
     return FAILED if problems or silent or broken else OK
+
+
+def _report(args: argparse.Namespace) -> int:
+    if args.config is None or args.port or args.no_ask:
+        raise ConfigError(["--report: needs -c CONFIG, which names the board, and neither PORT nor --no-ask"])
+    report = write_board_report(load_config(args.config), args.report, args.seconds)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print("\n".join(_summary(report, args.report)))
+    return FAILED if report["failed"] else OK
+
+
+def _summary(report: dict[str, Any], path: Path) -> Iterator[str]:
+    yield f"firmware   {report.get('firmware') or 'none answered'}"
+    if trips := report.get("round_trip_ms"):
+        spread = f"{trips['min']:g} to {trips['max']:g} ms"
+        yield f"link       {trips['median']:g} ms from question to answer (median; {spread})"
+    if capture := report.get("capture"):
+        yield f"data       {capture['read_bytes']} bytes, {capture['hits']} hits in {capture['seconds']:g} s"
+    if report["failed"]:
+        yield f"failed     {report['failed']}"
+    yield f"report     {path}: read it before you send it; it should name no user, computer, address or serial number"
 
 
 def probe_ftdi(backend: UsbBackend, lock_dir: Path, *, ask: bool) -> list[Finding]:

@@ -124,6 +124,18 @@ class Register(Enum):
     """The same for the frame tag."""
 
 
+READ_FIFOS: Final = frozenset(
+    {
+        Register.HK_MISO,
+        Register.LAYER_0_LOOPBACK_MOSI,
+        Register.LAYER_1_LOOPBACK_MOSI,
+        Register.LAYER_2_LOOPBACK_MOSI,
+        Register.READBACK,
+        Register.READOUT,
+    }
+)
+"""Reading these takes what it reads out of a FIFO."""
+
 LAYER_CTRL: Final = (Register.LAYER_0_CTRL, Register.LAYER_1_CTRL, Register.LAYER_2_CTRL)
 LAYER_STATUS: Final = (Register.LAYER_0_STATUS, Register.LAYER_1_STATUS, Register.LAYER_2_STATUS)
 LAYER_MOSI: Final = (Register.LAYER_0_MOSI, Register.LAYER_1_MOSI, Register.LAYER_2_MOSI)
