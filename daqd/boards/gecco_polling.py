@@ -7,7 +7,7 @@ from collections.abc import Callable
 from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
 from daqd.boards.gecco_resync import resynchronise, take_until_silence
-from daqd.errors import BoardAnswerError, LinkTimeout
+from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
 from protocol.registers.gecco import ReadRequest, Register, SpiConfig
 from protocol.stream_bytes import PADDING_BYTE
 
@@ -33,11 +33,11 @@ class ReadoutPoller:
     that it never waits for the next one; the first with padding makes it one again. What was asked for in vain, padding
     and nothing else, is no readout. With a `queue_ahead` of 0 it is one question at a time always.
 
-    An answer that came in part is given as it is. Before the next question, what comes late is taken (and given, too).
-    Where bytes are missing then, the board's parser is brought to the beginning of a request (`resynchronise`), and
-    `is_set_up(damaged)` says whether the board is as it should be (or raises). `damaged`: the bytes that are
-    missing or too many are not explained by a loss within one answer, so a request may have been damaged on its way to
-    the board and have written to any register.
+    Where an answer comes in part, what comes late is taken and given, too, in readouts that begin where they should, so
+    that groups of padding are found in them. Where bytes are missing then, the board's parser is brought to the
+    beginning of a request (`resynchronise`), and `is_set_up(damaged)` says whether the board is as it should be (or
+    raises). `damaged`: the bytes that are missing or too many are not explained by a loss within one answer, so a
+    request may have been damaged on its way to the board and have written to any register.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class ReadoutPoller:
         self._expected: deque[ReadRequest] = deque()
         self._expected_bytes = 0
         self._broken_off: BoardAnswerError | None = None
-        self._came_bytes = 0
-        self._no_flags = b""
+        self._came = b""
         self._out_of_step = False
         self._damaged = False
         self._ready: deque[RawReadout] = deque()
@@ -94,7 +93,7 @@ class ReadoutPoller:
         self._expected_bytes = 0
         self._broken_off = None
         self._out_of_step = self._damaged = False
-        self._came_bytes, self._no_flags = 0, b""
+        self._came = b""
         self._ready.clear()
         self._ahead = 1
         self._flowing = False
@@ -129,7 +128,7 @@ class ReadoutPoller:
         if self._broken_off is not None and not self._ready:
             try:
                 self.settle()
-            except BoardAnswerError:
+            except BoardError:  # what came is given first
                 if not self._ready:
                     raise
         if self._ready:
@@ -161,21 +160,19 @@ class ReadoutPoller:
     def _next_readout(self, *, ask_ahead: bool = True) -> RawReadout | None:
         """The next answer, if it is a readout; None if it is flags, missing, or padding where nobody promised more.
 
-        An answer that breaks off, or cannot be flags, is noted in `_broken_off`; what came of a readout is given.
+        An answer that breaks off, or cannot be flags, is noted in `_broken_off` and `_came`.
         """
         request = self._expected[0]
         try:
             answer = self._link.read(request.length, ANSWER_TIMEOUT_S, self._expected_bytes - request.length)
         except LinkTimeout as error:
             self._broken_off = self._dialogue.silence(request, error.partial)
-            if not error.partial:
-                return None
-            self._came_bytes = len(error.partial)
-            self.short_readouts += 1
-            return self._stamp(error.partial)
+            self._came = error.partial
+            self.short_readouts += bool(error.partial)
+            return None
         if request is self._flags_request and answer[0] & _QUIET_FLAGS != _QUIET:
             self._broken_off = self._dialogue.silence(request, answer)
-            self._no_flags, self._out_of_step = answer, True
+            self._came, self._out_of_step = answer, True
             return None
         self._expected.popleft()
         self._expected_bytes -= request.length
@@ -210,16 +207,17 @@ class ReadoutPoller:
 
     def _take_late_answers(self) -> None:
         """Take what comes of the expected answers, and resynchronise where not exactly that came."""
-        expected, missing = list(self._expected), self._expected_bytes - self._came_bytes
-        sizes = [request.length for request in expected]
-        if sizes:
-            sizes[0] -= self._came_bytes
+        expected, missing = tuple(self._expected), self._expected_bytes
+        late, self._came = self._came, b""
         self._expected.clear()
-        self._expected_bytes = self._came_bytes = 0
-        late = self._no_flags + take_until_silence(self._link)
-        self._no_flags = b""
+        self._expected_bytes = 0
+        try:
+            late += take_until_silence(self._link)
+        except BoardError:
+            self._keep(late)
+            raise
         if len(late) == missing and not self._out_of_step:
-            self._keep(late, expected, sizes)
+            self._keep_answers(late, expected)
             return
         if self._data_request in expected or len(late) > missing:
             self._keep(late)
@@ -233,21 +231,19 @@ class ReadoutPoller:
         self._damaged |= bool(begun)
         _log.warning("%s: %d bytes of answers are missing; resynchronised", self._dialogue.name, lost_bytes)
 
-    def _keep(self, late: bytes, requests: list[ReadRequest] | None = None, sizes: list[int] | None = None) -> None:
-        """Keep bytes that came late for `poll`: as answers to `requests`, `sizes` bytes each.
-
-        If bytes are missing, nobody knows which: then all are kept, in pieces of a readout's length, with flags among
-        them.
-        """
-        length = self._data_request.length
-        if requests is None or sizes is None:
-            requests = [self._data_request] * -(-len(late) // length)
-            sizes = [length] * len(requests)
+    def _keep_answers(self, late: bytes, requests: tuple[ReadRequest, ...]) -> None:
+        """Keep the readouts among the answers to `requests` for `poll`."""
         start = 0
-        for request, size in zip(requests, sizes, strict=True):
-            piece, start = late[start : start + size], start + size
-            if request is self._data_request and piece:
+        for request in requests:
+            piece, start = late[start : start + request.length], start + request.length
+            if request is self._data_request:
                 self._ready.append(self._stamp(piece))
+
+    def _keep(self, late: bytes) -> None:
+        """Keep bytes for `poll` of which some are missing, nobody knows which: all, with flags among them."""
+        length = self._data_request.length
+        for start in range(0, len(late), length):
+            self._ready.append(self._stamp(late[start : start + length]))
 
     def _stamp(self, data: bytes) -> RawReadout:
         readout = RawReadout(data, self._now_ns())

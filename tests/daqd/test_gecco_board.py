@@ -11,6 +11,7 @@ from daqd.errors import BoardAnswerError, BoardError, BoardLost, LinkTimeout
 from protocol.readout import AstroPix4Readout
 from protocol.registers.gecco import RESYNC_ZEROS, ReadRequest, Register
 from tests.daqd.emulated_bench import EmulatedBench, ScriptedSource
+from tests.daqd.test_gecco_queue import deliver_late
 
 CHIP_OUT_OF_RESET, CHIP_IN_RESET = 0x00, 0x10
 Answer = Callable[[ReadRequest, bytes], bytes]
@@ -209,7 +210,7 @@ def test_spi_that_does_not_run() -> None:
         bench.board.start()
 
 
-def test_half_a_readout_is_given_and_what_comes_late_too() -> None:
+def test_a_readout_that_comes_in_two_parts_is_one_readout() -> None:
     bench = EmulatedBench(ScriptedSource(b"", b"first half, last half"), board={"readout_bytes": 64})
     bench.run()
     late: list[bytes] = []
@@ -221,13 +222,10 @@ def test_half_a_readout_is_given_and_what_comes_late_too() -> None:
         return answer
 
     bench.model.answer_filter = halve
-    half = bench.board.read_readout(1)
-    assert half is not None
-    assert half.data == b"first half,"
-    bench.link._answers.append((bench.clock.now, late[0]))
-    rest = bench.board.read_readout(1)
-    assert rest is not None
-    assert (half.data + rest.data).rstrip(b"\xff") == b"first half, last half"
+    deliver_late(bench, late)
+    whole = bench.board.read_readout(1)
+    assert whole is not None
+    assert whole.data == b"first half, last half".ljust(64, b"\xff")
     # From here on, answers belong to questions again.
     bench.source.pieces.append(b"next")
     following = bench.board.read_readout(1)
@@ -236,17 +234,25 @@ def test_half_a_readout_is_given_and_what_comes_late_too() -> None:
     assert bench.board.status().counters["short_readouts"] == 1
 
 
-def test_stopping_after_half_a_readout_takes_no_data_for_an_answer() -> None:
-    bench = EmulatedBench(ScriptedSource(b"", b"half"), board={"readout_bytes": 64})
+def test_half_a_readout_before_the_cable_came_out_is_given() -> None:
+    bench = EmulatedBench(ScriptedSource(b"", b"first half, last half"), board={"readout_bytes": 64})
     bench.run()
-    bench.model.answer_filter = lambda request, answer: answer[:32] if request.register == 0x18 else answer
-    assert bench.board.read_readout(1) is not None
-    bench.link._answers.append((bench.clock.now, 32 * b"\xff"))
-    bench.board.stop()
-    assert registers(bench) == (0x80, CHIP_IN_RESET)
-    late = bench.board.read_readout(0)
-    assert late is not None
-    assert late.data == 32 * b"\xff"
+    read = bench.link.read
+
+    def pull_out(length: int, timeout_s: float, under_way: int = 0) -> bytes:
+        try:
+            return read(length, timeout_s, under_way)
+        except LinkTimeout:
+            bench.link.cable.unplug()
+            raise
+
+    bench.link.read = pull_out
+    bench.model.answer_filter = lambda request, answer: answer[:11] if request.register == 0x18 else answer
+    half = bench.board.read_readout(1)
+    assert half is not None
+    assert half.data == b"first half,"
+    with pytest.raises(BoardLost):
+        bench.board.read_readout(1)
 
 
 def test_no_readout_at_all() -> None:
