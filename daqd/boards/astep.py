@@ -9,7 +9,7 @@ from daqd.boards.astep_reading import FrameReader, Housekeeping
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
-from daqd.errors import BoardAnswerError, BoardError, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
@@ -155,7 +155,7 @@ class AstepBoard(LinkedBoard):
         try:
             return setup.for_board(self.firmware is not None and self.firmware.has_cards)
         except ChipConfigError as error:
-            raise BoardError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
+            raise BoardSettingError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
