@@ -120,6 +120,9 @@ class AstepBoard(LinkedBoard):
             raise BoardError(f"{self.name}: {error}") from error
         self.firmware = firmware
         self._dialogue.registers = self._registers = registers
+        wanted = self._astep.timestamp_order
+        order = firmware.timestamp_order(registers) if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
         self._firmware_warnings = tuple(self._contradictions(firmware, registers))
         for warning in self._firmware_warnings:
             _log.warning("%s: %s", self.name, warning)
@@ -138,8 +141,6 @@ class AstepBoard(LinkedBoard):
                 f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
                 'decoded as configured, and probably wrong; set it to "auto"'
             )
-        order = by_firmware if wanted == "auto" else wanted
-        self._description = self._description.model_copy(update={"timestamp_order": order})
 
     def _find_firmware(self) -> Firmware:
         try:
