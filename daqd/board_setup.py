@@ -7,7 +7,7 @@ from typing import Any
 from daqd.boards.board import Board
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config
-from daqd.errors import BoardError, BoardLost, ConfigError, RunControlError
+from daqd.errors import BoardError, BoardLost, BoardSettingError, ConfigError, RunControlError
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
 
@@ -44,10 +44,19 @@ class BoardSetup:
         return setup == self._setup
 
     async def do(self, setup: ChipSetup) -> None:
-        """Connect and configure; the daemon is in error where that fails."""
+        """Connect and configure; the daemon is in error where that fails.
+
+        What the board that answers cannot be set to is refused, and nothing changes.
+        """
+        before, was_open = (self._setup, self.applied), self._board.status().connected
         self._setup = self.applied = None
         try:
             applied = await asyncio.to_thread(self._bring_up, setup)
+        except BoardSettingError as error:
+            self._setup, self.applied = before
+            if not was_open:
+                await self.disconnect()
+            raise RunControlError("configuration", str(error)) from error
         except BoardError as error:
             self._status.enter("error", str(error))
             await self.disconnect()

@@ -10,7 +10,7 @@ from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.dialogue import Request
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
-from daqd.errors import BoardAnswerError, BoardError, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
@@ -121,6 +121,9 @@ class AstepBoard(LinkedBoard):
             raise BoardError(f"{self.name}: {error}") from error
         self.firmware = firmware
         self._dialogue.registers = self._registers = registers
+        wanted = self._astep.timestamp_order
+        order = firmware.timestamp_order(registers) if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
         self._firmware_warnings = tuple(self._contradictions(firmware, registers))
         for warning in self._firmware_warnings:
             _log.warning("%s: %s", self.name, warning)
@@ -139,8 +142,6 @@ class AstepBoard(LinkedBoard):
                 f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
                 'decoded as configured, and probably wrong; set it to "auto"'
             )
-        order = by_firmware if wanted == "auto" else wanted
-        self._description = self._description.model_copy(update={"timestamp_order": order})
 
     def _find_firmware(self) -> Firmware:
         try:
@@ -156,7 +157,7 @@ class AstepBoard(LinkedBoard):
         try:
             return setup.for_board(self.firmware is not None and self.firmware.has_cards)
         except ChipConfigError as error:
-            raise BoardError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
+            raise BoardSettingError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.

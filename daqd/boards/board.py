@@ -65,7 +65,7 @@ class Board(ABC):
     def possible(self, setup: ChipSetup) -> ChipSetup:
         """`setup` as this board, which is open, can be set to it: what is recorded as set was set.
 
-        `BoardError` that names every setting that the board cannot be set to.
+        Sends nothing. `BoardSettingError` that names every setting that the board cannot be set to.
         """
         return setup
 

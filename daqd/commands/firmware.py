@@ -26,4 +26,7 @@ def firmware_on(link: Link) -> str:
 def _ask(link: Link) -> str:
     if is_gecco(link):
         return "GECCO bench firmware"
-    return str(astep_firmware(link) or "")
+    firmware = astep_firmware(link)
+    if firmware is None:
+        return ""
+    return str(firmware) if firmware.register_map else f"{firmware}: its registers are not known"

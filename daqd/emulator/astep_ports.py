@@ -1,6 +1,6 @@
 """What hangs on the ports of the A-STEP board: shift registers and SPI of the chips, the injection's generator.
 
-They take whatever is written, in any pieces, and can be asked what they have been told.
+They take whatever is written, in any pieces, and show what they were set to.
 """
 
 from daqd.emulator.gecco_ports import ChipRegisters
@@ -103,6 +103,6 @@ class PatternGenerator:
 
     @property
     def running(self) -> bool:
-        """Whether it injects: it has been told how, and is neither suspended nor in reset."""
+        """Whether it injects: it has settings, and is neither suspended nor in reset."""
         held = InjectionCtrl.SUSPEND | InjectionCtrl.RESET
         return bool(self.settings) and not self._registers[Register.INJECTION_CTRL] & held

@@ -229,7 +229,7 @@ class ReadoutCtrl(IntFlag):
     """Bits of `Register.READOUT_CTRL`."""
 
     PACKET_MODE = 1 << 0
-    """Only whole frames are handed out."""
+    """Only whole frames can be read."""
 
 
 class IoCtrl(IntFlag):

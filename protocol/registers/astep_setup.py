@@ -54,7 +54,7 @@ class AstepSettings:
         if not 1 <= self.layers <= MAX_LAYERS:
             raise AstepError(f"{self.layers} layers: 1 to {MAX_LAYERS} can be read")
         if not 1 <= self.chips <= MAX_CHIPS:
-            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
+            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} have different ids")
         spi_divider(self.spi_hz)
         timestamp_ctrl(self.timestamp_bits)
 

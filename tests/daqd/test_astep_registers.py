@@ -75,7 +75,11 @@ def test_what_can_be_written(registers: RegisterMap) -> None:
     write(model, Register.LAYER_1_FRAMES, 0x01020304)
     assert value(model, Register.LAYER_1_FRAMES) == 0x01020304
     write(model, Register.INJECTION_CTRL, int(InjectionCtrl.SUSPEND))
-    assert not value(model, Register.INJECTION_CTRL) & InjectionCtrl.SYNCED
+    assert value(model, Register.INJECTION_CTRL) == InjectionCtrl.SUSPEND
+    write(model, Register.INJECTION_CTRL, 0xFF)
+    assert value(model, Register.INJECTION_CTRL) == 0x9F
+    write(model, Register.INJECTION_ADDRESS, 0xF7)
+    assert value(model, Register.INJECTION_ADDRESS) == 0x07
 
 
 @MAPS
@@ -207,10 +211,10 @@ def test_the_previous_driver_wrote_into_other_registers_of_an_older_firmware() -
     bench = bench_of(REGISTER_MAPS[3])
     model = bench.model
     model.exchange(encode_requests([RegisterWrite(0x08, b"\x04"), RegisterWrite(0xAF, bytes(4), True)], NEWEST_MAP))
-    assert value(model, Register.CLOCK_CTRL) == 4
+    assert value(model, Register.CLOCK_CTRL) == 0  # both clocks off; bit 2 is an input
     bench.board.open()
     bench.board.configure()
-    assert value(model, Register.CLOCK_CTRL) == 0x1C
+    assert value(model, Register.CLOCK_CTRL) == 0x18
 
 
 def test_the_emulated_firmware_follows_the_configuration() -> None:
