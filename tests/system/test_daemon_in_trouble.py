@@ -1,4 +1,4 @@
-"""A warm board, a disk that is too small and stands still, hits that come late: each raises an alarm."""
+"""A warm board, a setting that contradicts it, a disk too small and standing still, late hits: each is an alarm."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from tests.system.processes import wait_until
 LATE_S = 0.5
 
 
-@pytest.mark.finds("disk", "board_temperature", "queue_depth", "data_age")
+@pytest.mark.finds("disk", "board_temperature", "board_warnings", "queue_depth", "data_age")
 def test_each_trouble_is_an_alarm(laboratory: Laboratory) -> None:
     gates = laboratory.folder / "gates"
     gates.mkdir()
@@ -20,7 +20,8 @@ def test_each_trouble_is_an_alarm(laboratory: Laboratory) -> None:
     daemon = laboratory.configure(
         {
             "board": {"kind": "astep"},
-            "emulator": {"rate_hz": 2000.0, "hits_limit": 2000},
+            "astep": {"timestamp_order": "little"},
+            "emulator": {"rate_hz": 2000.0, "hits_limit": 2000, "firmware_version": 26012701},
             "acquisition": {"queue_mb": 1.0},
             "disk": {"warning_mb": float(1 << 40)},
             "stream": {"bind": stream, "catch_up": ""},
@@ -54,6 +55,7 @@ def test_each_trouble_is_an_alarm(laboratory: Laboratory) -> None:
     gate.touch()
     daemon.call("start")
     checker.wait_for_output("alarm raised: warning board_temperature:fpga_temperature_c: fpga_temperature_c is ")
+    checker.wait_for_output('alarm raised: warning board_warnings:.* sends "big"')
     wait_until("the board has sent everything", lambda: daemon.status().board.counters["exhausted"])
     silent_since = time.monotonic()
     checker.wait_for_output("alarm raised: warning queue_depth: .* bytes wait for the disk")

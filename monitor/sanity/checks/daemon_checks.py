@@ -18,6 +18,8 @@ _LEAST_STAMP_BITS = 32
 """Of 16 bits, the counter goes round fifteen times a second."""
 
 _TEMPERATURE = "temperature_c"
+_SUBJECT_LETTERS = 40
+"""Of a warning of the board: enough to tell it from another."""
 
 
 def _level(value: float, warning: float, critical: float) -> AlarmLevel | None:
@@ -61,6 +63,17 @@ def _board_temperature(seen: CheckInput, limits: Mapping[str, float]) -> Sequenc
         if level is not None:
             results.append(CheckResult(name, f"{name} is {value:g} °C", value, limits["warning_c"], level))
     return results if known else None
+
+
+def _board_warnings(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    if seen.stat is not None:
+        warnings: Sequence[object] = seen.stat.board.warnings
+    elif seen.record is not None:
+        recorded = seen.record.board.get("warnings", [])
+        warnings = recorded if isinstance(recorded, list) else []
+    else:
+        return None
+    return [CheckResult(str(warning)[:_SUBJECT_LETTERS], str(warning)) for warning in warnings]
 
 
 def _data_age(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
@@ -158,6 +171,14 @@ BOARD_TEMPERATURE = Check(
         Limit("critical_c", 85.0, "°C; the highest junction temperature of commercial grade (Xilinx DS181)"),
     ),
     live_only=True,
+)
+BOARD_WARNINGS = Check(
+    "board_warnings",
+    "what the board's driver warns of: a setting that contradicts the firmware, a configuration that reads back wrong",
+    AlarmLevel.WARNING,
+    "the warning says what to change; it stays until the board is configured again",
+    _board_warnings,
+    in_a_row=1,
 )
 DATA_AGE = Check(
     "data_age",

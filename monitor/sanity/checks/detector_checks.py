@@ -1,7 +1,14 @@
 """The table of the checks that look at the detector once a second."""
 
 from monitor.sanity.check import Check
-from monitor.sanity.checks.daemon_checks import BOARD_TEMPERATURE, CLOCK_DRIFT, DATA_AGE, DISK, QUEUE_DEPTH
+from monitor.sanity.checks.daemon_checks import (
+    BOARD_TEMPERATURE,
+    BOARD_WARNINGS,
+    CLOCK_DRIFT,
+    DATA_AGE,
+    DISK,
+    QUEUE_DEPTH,
+)
 from monitor.sanity.checks.dead_pixels import DEAD_CHIP, DEAD_COLUMN, DEAD_PIXEL
 from monitor.sanity.checks.frame_checks import DAMAGED_FRAMES, TIMESTAMP_ORDER
 from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
@@ -24,4 +31,5 @@ CHECKS: tuple[Check, ...] = (
     QUEUE_DEPTH,
     DISK,
     BOARD_TEMPERATURE,
+    BOARD_WARNINGS,
 )

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.checks.daemon_checks import BOARD_TEMPERATURE, CLOCK_DRIFT, DATA_AGE, DISK, QUEUE_DEPTH
+from monitor.sanity.checks.daemon_checks import (
+    BOARD_TEMPERATURE,
+    BOARD_WARNINGS,
+    CLOCK_DRIFT,
+    DATA_AGE,
+    DISK,
+    QUEUE_DEPTH,
+)
 from protocol.hit import HIT_DTYPE
 from protocol.wire.alarms import AlarmLevel
 from protocol.wire.messages import Board, Disk, Queue, Stat
+from tests.monitor.publishing import run_record
 from tests.monitor.sanity.made_inputs import T0_NS, made_input
 
 S = 1_000_000_000
@@ -49,6 +57,17 @@ def test_the_disk(level: str) -> None:
     if level != "ok":
         (result,) = DISK.function(seen, {}) or ()
         assert result.text == "1.2 GB free, full in 2.0 h at this rate"
+
+
+def test_what_the_board_warns_of_live_and_in_the_record() -> None:
+    warning = 'astep.timestamp_order = "little", but the firmware sends "big"'
+    expected = {warning[:40]: AlarmLevel.WARNING}
+    assert ask(BOARD_WARNINGS, made_input()) is None
+    assert ask(BOARD_WARNINGS, with_stat()) == {}
+    assert ask(BOARD_WARNINGS, with_stat(board=Board(warnings=[warning]))) == expected
+    for board, found in (({"warnings": [warning]}, expected), ({}, {}), ({"warnings": 3}, {})):
+        record = run_record(1, board=board)
+        assert ask(BOARD_WARNINGS, made_input(record=record)) == found
 
 
 @pytest.mark.parametrize(("celsius", "levels"), [(45.2, {}), (70.0, AlarmLevel.WARNING), (91.0, AlarmLevel.CRITICAL)])
