@@ -50,7 +50,7 @@ class EmulatedLink(Link):
         self._check()
         answer = self.model.exchange(data)
         if answer:
-            self._answers.append((self._clock() + self._latency_s, answer))
+            self._answers.append((max(self._clock() + self._latency_s, self.model.answering_until), answer))
 
     def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
         """Exactly `length` bytes of the board's answers."""
