@@ -14,7 +14,7 @@ from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep import REQUEST_FILLER
 from protocol.registers.astep_chip import configure_board, make_safe, start_injection
-from protocol.registers.astep_registers import Register
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_sequence import (
     AstepSettings,
     Firmware,
@@ -57,7 +57,7 @@ class AstepBoard(LinkedBoard):
         if astep.read == "fixed" and not astep.packet_mode:
             raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
         self.readout_class = board.readout_class
-        super().__init__(link, f"A-STEP board ({link.name})", sleep, Register.describe)
+        super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
         self.firmware: Firmware | None = None
         self._settings = AstepSettings(
             board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
 from daqd.transports.link import Link
@@ -23,8 +23,8 @@ class Request(Protocol):
     """Something to say to a board, in its own register protocol."""
 
     @property
-    def register(self) -> int:
-        """Where it goes."""
+    def register(self) -> Any:
+        """Where it goes: an address, or a register's name."""
 
     @property
     def why(self) -> str:
@@ -34,20 +34,28 @@ class Request(Protocol):
     def answer_bytes(self) -> int:
         """How many bytes the board answers; 0 where it says nothing."""
 
-    def encode(self) -> bytes:
-        """Its bytes."""
+
+class RegisterFile(Protocol):
+    """How a firmware's registers are addressed."""
+
+    def encode(self, request: Any) -> bytes:
+        """The bytes of a request. Raises a `ProtocolError` where the firmware has no such register."""
+
+    def describe(self, register: Any) -> str:
+        """Address and name of a register, for people."""
 
 
 class Dialogue:
-    """Questions to a board and its answers; `name` is the board's in errors, `register_name` that of a register."""
+    """Questions to a board and its answers.
 
-    def __init__(
-        self, link: Link, name: str, sleep: Callable[[float], object], register_name: Callable[[int], str]
-    ) -> None:
+    `name` is the board's in errors. `registers` encodes requests; it may be replaced once the firmware is known.
+    """
+
+    def __init__(self, link: Link, name: str, sleep: Callable[[float], object], registers: RegisterFile) -> None:
         self.link = link
         self.name = name
+        self.registers = registers
         self._sleep = sleep
-        self._register_name = register_name
         self._on_their_way = 0
 
     def run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
@@ -64,7 +72,7 @@ class Dialogue:
             return result
         except UnexpectedAnswerError as error:
             raise BoardAnswerError(
-                self.name, self._register_name(error.register), error.expected, error.got, error.advice
+                self.name, self.registers.describe(error.register), error.expected, error.got, error.advice
             ) from error
         except ProtocolError as error:
             raise BoardError(f"{self.name}: {error}") from error
@@ -79,7 +87,7 @@ class Dialogue:
     def send(self, *requests: Request) -> None:
         """Send requests in one go, without waiting for their answers."""
         self.link.why = requests[0].why
-        data = b"".join(request.encode() for request in requests)
+        data = b"".join(self.registers.encode(request) for request in requests)
         self.link.write(data)
         self._on_their_way += len(data)
 
@@ -110,7 +118,7 @@ class Dialogue:
         """The error for an answer of which only `partial` came."""
         return BoardAnswerError(
             self.name,
-            self._register_name(request.register),
+            self.registers.describe(request.register),
             f"{request.answer_bytes} byte{'s' if request.answer_bytes > 1 else ''}",
             f"{len(partial)} ({partial[:8].hex()})" if partial else "none",
             "is the board powered and its firmware loaded? Power it off and on, then try again",

@@ -50,7 +50,7 @@ class GeccoBoard(LinkedBoard):
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.readout_class = config.readout_class
-        super().__init__(link, f"GECCO board ({link.name})", sleep, Register.describe)
+        super().__init__(link, f"GECCO board ({link.name})", sleep, Register)
         self._config = config
         self._clock = clock
         self._sleep = sleep

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from daqd.boards.board import Board
-from daqd.boards.dialogue import Dialogue, Request
+from daqd.boards.dialogue import Dialogue, RegisterFile, Request
 from daqd.errors import BoardError
 from daqd.transports.link import Link
 from protocol.registers.steps import Pause
@@ -15,14 +15,12 @@ Result = TypeVar("Result")
 
 
 class LinkedBoard(Board):
-    """A board behind `link`; `name`: for people; `sleep` (seconds), `register_name`: as of `Dialogue`."""
+    """A board behind `link`; `name`: for people; `sleep` (seconds), `registers`: as of `Dialogue`."""
 
-    def __init__(
-        self, link: Link, name: str, sleep: Callable[[float], object], register_name: Callable[[int], str]
-    ) -> None:
+    def __init__(self, link: Link, name: str, sleep: Callable[[float], object], registers: RegisterFile) -> None:
         self.link = link
         self.name = name
-        self._dialogue = Dialogue(link, name, sleep, register_name)
+        self._dialogue = Dialogue(link, name, sleep, registers)
         self._opened = False
         self._configured = False
         self._running = False

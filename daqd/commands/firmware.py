@@ -3,6 +3,7 @@
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import RegisterRead, read_register
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import Register as AstepRegister
 from protocol.registers.astep_sequence import BOARDS, Firmware
 from protocol.registers.gecco import SCRATCH_VALUE, ReadRequest, Register, WriteRequest, encode_requests
@@ -36,7 +37,7 @@ def _astep(link: Link) -> Firmware | None:
 
 
 def _value(link: Link, request: RegisterRead) -> int | None:
-    link.write(request.encode() + _FILLER)
+    link.write(request.encode(NEWEST_MAP) + _FILLER)
     try:
         return int.from_bytes(link.read(request.length, ANSWER_S), "little")
     except LinkTimeout:

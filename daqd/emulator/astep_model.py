@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
+from daqd.emulator.astep_register_file import AstepRegisterFile
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.gecco_ports import CardRegisters
@@ -16,13 +18,13 @@ from daqd.emulator.seeded_frames import NS_PER_TICK
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits, TimestampOrder
 from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
+from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
     LAYER_MOSI_SIZE,
     LAYER_STATUS,
     MAX_LAYERS,
-    ClockCtrl,
     LayerCtrl,
     LayerStatus,
     ReadoutCtrl,
@@ -31,19 +33,10 @@ from protocol.registers.astep_registers import (
 )
 
 FIRMWARE_ID: Final = 0xAC03
-FIRMWARE_VERSION: Final = 0x2025_1101
-TEMPERATURE_CODE, VCCINT_CODE = 2545, 1365
-"""About 40 °C and 1.0 V, 12 bits."""
-
-_READ_ONLY: Final = frozenset(
-    address
-    for register in Register
-    if register.name.startswith(("FIRMWARE", "XADC"))
-    or register.name.endswith(("STATUS", "FRAMES", "IDLES", "WRONG_LENGTH", "SIZE", "COUNTER"))
-    for address in range(register, register + register.size)
-)
-_FRAMES, _IDLES, _WRONG = Register.LAYER_0_FRAMES, Register.LAYER_0_IDLES, Register.LAYER_0_WRONG_LENGTH
-_CLOCKS = int(ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK)
+FIRMWARE_VERSION: Final = 26012701
+_FRAMES: Final = (Register.LAYER_0_FRAMES, Register.LAYER_1_FRAMES, Register.LAYER_2_FRAMES)
+_IDLES: Final = (Register.LAYER_0_IDLES, Register.LAYER_1_IDLES, Register.LAYER_2_IDLES)
+_WRONG: Final = (Register.LAYER_0_WRONG_LENGTH, Register.LAYER_1_WRONG_LENGTH, Register.LAYER_2_WRONG_LENGTH)
 _NOT_SENDING = int(LayerCtrl.RESET | LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO)
 _HELD = int(LayerCtrl.HOLD | LayerCtrl.RESET)
 
@@ -90,21 +83,7 @@ class AstepModel(BoardModel):
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
         self._parser = RequestParser()
-        self._values = bytearray(0x100)
-        for register, value in (
-            (Register.FIRMWARE_ID, self._firmware_id),
-            (Register.FIRMWARE_VERSION, FIRMWARE_VERSION),
-            (Register.CHIP_VERSION, 3),
-            (Register.CLOCK_CTRL, ClockCtrl.EXTERNAL_DIFFERENTIAL),
-            (Register.XADC_TEMPERATURE, TEMPERATURE_CODE << 4),
-            (Register.XADC_VCCINT, VCCINT_CODE << 4),
-            *((register, 0x07) for register in LAYER_CTRL),
-            (Register.TIMESTAMP_CTRL, 0x0010),
-            (Register.INJECTION_CTRL, 0x06),
-            (Register.READOUT_CTRL, ReadoutCtrl.PACKET_MODE),
-            (Register.IO_CTRL, 0x18),
-        ):
-            self._set(register, value)
+        self._values = AstepRegisterFile(NEWEST_MAP, self._firmware_id, FIRMWARE_VERSION)
         self.chips = ChipPorts()
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
@@ -115,25 +94,23 @@ class AstepModel(BoardModel):
         self._drained_at = self._clock()
         self.fifo.reset()
 
-    def _set(self, register: Register, value: int) -> None:
-        self._values[register : register + register.size] = value.to_bytes(register.size, "little")
-
-    def _get(self, register: Register) -> int:
-        return int.from_bytes(self._values[register : register + register.size], "little")
+    @property
+    def registers(self) -> RegisterMap:
+        """Where the firmware keeps its registers."""
+        return self._values.map
 
     @property
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
-        width = widths[self._get(Register.TIMESTAMP_CTRL) >> 4 & 3]
+        width = widths[self._values[Register.TIMESTAMP_CTRL] >> 4 & 3]
         return FrameLayout(width, self._order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""
         first = self._values[LAYER_CTRL[0]]
         selected = any(self._values[register] & LayerCtrl.CHIP_SELECT for register in LAYER_CTRL)
-        ready = self._values[Register.CHIP_VERSION] == self.source.chip_version
-        ready = ready and self._values[Register.CLOCK_CTRL] & _CLOCKS == _CLOCKS
+        ready = self._values.clocks_on and self._values.chip_version == self.source.chip_version
         return bool(ready and selected and not first & _HELD and not self._values[LAYER_CTRL[layer]] & _NOT_SENDING)
 
     @property
@@ -162,8 +139,14 @@ class AstepModel(BoardModel):
                 self._write(request)
             else:
                 answer = self._read(request)
-                answers.append(self.answer_filter(request, answer) if self.answer_filter else answer)
+                named = self._named(request)
+                answers.append(self.answer_filter(named, answer) if self.answer_filter else answer)
         return b"".join(answers)
+
+    def _named(self, request: RegisterRead) -> RegisterRead:
+        """The request with its register's name, where there is a register at its address."""
+        register = self.registers.at(self.registers.address(request.register))
+        return request if register is None else replace(request, register=register)
 
     def _drain_mosi(self) -> None:
         now = self._clock()
@@ -225,33 +208,34 @@ class AstepModel(BoardModel):
         good = tuple(count if read else 0 for count, read in zip(frames.good, on.tolist(), strict=False))
         return SentFrames(b"".join(pieces), ends, frames.layers[kept], good, frames.wrong)
 
-    def _count(self, first: Register, counts: npt.NDArray[np.int64]) -> None:
-        for layer, count in enumerate(counts.tolist()):
-            register = Register(first + 4 * layer)
-            self._set(register, (self._get(register) + count) & 0xFFFF_FFFF)
+    def _count(self, counters: tuple[Register, ...], counts: npt.NDArray[np.int64]) -> None:
+        for register, count in zip(counters, counts.tolist(), strict=True):
+            self._values[register] = (self._values[register] + count) & 0xFFFF_FFFF
 
     def _write(self, request: RegisterWrite) -> None:
-        register, data = request.register, request.data
+        address, data = self.registers.address(request.register), request.data
         if request.increment:
             for offset, value in enumerate(data):
-                self._write_one(register + offset, bytes((value,)))
+                self._write_one(address + offset, bytes((value,)))
         elif data:
-            self._write_one(register, data)
+            self._write_one(address, data)
 
-    def _write_one(self, register: int, data: bytes) -> None:
+    def _write_one(self, address: int, data: bytes) -> None:
         """Bytes to one address, one after the other."""
+        register = self.registers.at(address)
         if register in LAYER_MOSI:
-            self.mosi[LAYER_MOSI.index(Register(register))].write(data)
+            self.mosi[LAYER_MOSI.index(register)].write(data)
         elif register == Register.SHIFT_REGISTER:
             self.chips.write(data)
         elif register == Register.CARDS:
             self.cards.write(data)
         elif register in LAYER_CTRL:
             for value in data:
-                self._control(LAYER_CTRL.index(Register(register)), value)
-        elif register < len(self._values) and register not in _READ_ONLY:
-            self._values[register] = data[-1]
-            self.injection.write(register, data)
+                self._control(LAYER_CTRL.index(register), value)
+        else:
+            self._values.write(address, data[-1])
+            if register is not None:
+                self.injection.write(register, data)
 
     def _control(self, layer: int, value: int) -> None:
         self._values[LAYER_CTRL[layer]] = value
@@ -264,20 +248,17 @@ class AstepModel(BoardModel):
             self._sending_since = self._clock()
 
     def _read(self, request: RegisterRead) -> bytes:
-        register, length = request.register, request.length
-        if register == Register.READOUT and not request.increment:
+        address, length = self.registers.address(request.register), request.length
+        if self.registers.at(address) == Register.READOUT and not request.increment:
             return self.fifo.read(length)
         self._refresh()
-        if not request.increment:
-            value = self._values[register] if register < len(self._values) else 0
-            return bytes((value,)) * length
-        return bytes(self._values[register : register + length]).ljust(length, b"\0")
+        return self._values.read(address, length, increment=request.increment)
 
     def _refresh(self) -> None:
         """Registers that change by themselves."""
-        self._set(Register.READOUT_SIZE, len(self.fifo))
-        if self._get(Register.TIMESTAMP_CTRL) & TimestampCtrl.ENABLE:
-            self._set(Register.TIMESTAMP_COUNTER, int(self._elapsed_s * 1e9) // NS_PER_TICK)
+        self._values[Register.READOUT_SIZE] = len(self.fifo)
+        if self._values[Register.TIMESTAMP_CTRL] & TimestampCtrl.ENABLE:
+            self._values[Register.TIMESTAMP_COUNTER] = int(self._elapsed_s * 1e9) // NS_PER_TICK
         for layer in range(MAX_LAYERS):
-            self._set(LAYER_MOSI_SIZE[layer], len(self.mosi[layer]))
-            self._set(LAYER_STATUS[layer], 0 if self._stale[layer] else LayerStatus.INTERRUPT_N)
+            self._values[LAYER_MOSI_SIZE[layer]] = len(self.mosi[layer])
+            self._values[LAYER_STATUS[layer]] = 0 if self._stale[layer] else int(LayerStatus.INTERRUPT_N)

@@ -84,16 +84,15 @@ class PatternGenerator:
 
     def __init__(self) -> None:
         self.settings: dict[int, int] = {}
-        self._registers = bytearray(256)
-        self._registers[Register.INJECTION_CTRL] = InjectionCtrl.SUSPEND
+        self._registers = {Register.INJECTION_CTRL: int(InjectionCtrl.SUSPEND)}
 
-    def write(self, register: int, data: bytes) -> None:
+    def write(self, register: Register, data: bytes) -> None:
         """Bytes to one of its registers, one after the other; those to others are not for it."""
         for value in data:
-            before, self._registers[register] = self._registers[register], value
+            before, self._registers[register] = self._registers.get(register, 0), value
             if register == Register.INJECTION_CTRL and value & ~before & InjectionCtrl.WRITE:
-                address = self._registers[Register.INJECTION_ADDRESS]
-                self.settings[address] = self._registers[Register.INJECTION_DATA]
+                address = self._registers.get(Register.INJECTION_ADDRESS, 0)
+                self.settings[address] = self._registers.get(Register.INJECTION_DATA, 0)
 
     @property
     def running(self) -> bool:

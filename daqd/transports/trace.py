@@ -13,7 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
@@ -23,8 +23,8 @@ class Request(Protocol):
     """A request of either register protocol; one that writes has `data`, too."""
 
     @property
-    def register(self) -> int:
-        """Where."""
+    def register(self) -> Any:
+        """The register's address."""
 
     @property
     def answer_bytes(self) -> int:

@@ -18,6 +18,7 @@ from enum import IntFlag
 from typing import Final
 
 from protocol.errors import AstepError
+from protocol.registers.astep_register_map import SIZES, RegisterMap
 from protocol.registers.astep_registers import Register
 from protocol.registers.request_buffer import RequestBuffer
 
@@ -43,9 +44,12 @@ _KNOWN_BITS = _WRITE | _READ | _INCREMENT | _EXTENDED
 
 @dataclass(frozen=True, slots=True)
 class RegisterWrite:
-    """Bytes to a register, or with `increment` from it upwards; `why` is for people, and no part of equality."""
+    """Bytes to a register, or with `increment` from it upwards; `why` is for people, and no part of equality.
 
-    register: int
+    The host names the register; the map of the firmware has its address. What the board parses has addresses.
+    """
+
+    register: Register | int
     data: bytes
     increment: bool = False
     why: str = field(default="", compare=False)
@@ -55,17 +59,21 @@ class RegisterWrite:
         """What the board answers: nothing."""
         return 0
 
-    def encode(self) -> bytes:
+    def encode(self, registers: RegisterMap) -> bytes:
         """Bytes for the board; more than 65 535 data bytes become several writes, none lost in between.
 
-        Raises `AstepError` for no data, or addresses outside 0…65 535.
+        Raises `AstepError` for no data, a register that `registers` does not have or that is smaller there, or an
+        address outside 0…65 535.
         """
         if not self.data:
-            raise AstepError(f"a write to register {Register.describe(self.register)} needs at least one byte")
+            raise AstepError(f"a write to register {registers.describe(self.register)} needs at least one byte")
+        first = registers.address(self.register)
+        if self.increment and isinstance(self.register, Register) and len(self.data) > registers.size(self.register):
+            raise AstepError(f"{len(self.data)} bytes do not fit into register {registers.describe(self.register)}")
         parts = []
         for start in range(0, len(self.data), MAX_LENGTH):
             part = self.data[start : start + MAX_LENGTH]
-            address = self.register + (start if self.increment else 0)
+            address = first + (start if self.increment else 0)
             parts += [_head(_WRITE, address, len(part), self.increment), part]
         return b"".join(parts)
 
@@ -74,7 +82,7 @@ class RegisterWrite:
 class RegisterRead:
     """`length` bytes, 1…65 535, of a register, or with `increment` from it upwards; `why` is no part of equality."""
 
-    register: int
+    register: Register | int
     length: int = 1
     increment: bool = False
     why: str = field(default="", compare=False)
@@ -84,45 +92,50 @@ class RegisterRead:
         """What the board answers: `length` bytes."""
         return self.length
 
-    def encode(self) -> bytes:
-        """Bytes for the board. Raises `AstepError` for a length outside 1…65 535 or an address outside 0…65 535."""
-        if self.length < 1:
-            raise AstepError(f"{self.length} bytes cannot be read from register {Register.describe(self.register)}")
-        return _head(_READ, self.register, self.length, self.increment)
+    def encode(self, registers: RegisterMap) -> bytes:
+        """Bytes for the board.
+
+        Raises `AstepError` for a length outside 1…65 535, a register that `registers` does not have, or an address
+        outside 0…65 535.
+        """
+        return _head(_READ, registers.address(self.register), self.length, self.increment)
 
 
 Request = RegisterWrite | RegisterRead
 
 
-def write_register(register: Register, value: int, why: str = "") -> RegisterWrite:
-    """All bytes of a register. `AstepError` for a value that does not fit."""
+def write_register(register: Register, value: int, why: str = "", size: int | None = None) -> RegisterWrite:
+    """All bytes of a register; `size`: how many it has, where not as many as in the newest firmware.
+
+    `AstepError` for a value that does not fit.
+    """
+    size = SIZES[register] if size is None else size
     try:
-        data = value.to_bytes(register.size, "little")
+        data = value.to_bytes(size, "little")
     except OverflowError:
-        raise AstepError(f"{value} does not fit into register {Register.describe(register)}") from None
-    return RegisterWrite(register, data, register.size > 1, why)
+        raise AstepError(f"{value} does not fit into register {register.name}") from None
+    return RegisterWrite(register, data, size > 1, why)
 
 
-def read_register(register: Register, why: str = "") -> RegisterRead:
-    """All bytes of a register; the answer is its value, little endian."""
-    return RegisterRead(register, register.size, register.size > 1, why)
+def read_register(register: Register, why: str = "", size: int | None = None) -> RegisterRead:
+    """All bytes of a register, `size` as of `write_register`; the answer is its value, little endian."""
+    size = SIZES[register] if size is None else size
+    return RegisterRead(register, size, size > 1, why)
 
 
 def _head(operation: int, address: int, length: int, increment: bool) -> bytes:
     if not 0 <= address <= 0xFFFF:
         raise AstepError(f"there is no register {address}: addresses are 0 to 65535")
     if not 0 < length <= MAX_LENGTH:
-        raise AstepError(
-            f"{length} bytes cannot be read from register {Register.describe(address)}: 1 to {MAX_LENGTH} can"
-        )
+        raise AstepError(f"{length} bytes cannot be read from register 0x{address:02X}: 1 to {MAX_LENGTH} can")
     extended = address > 0xFF
     flags = operation | increment * _INCREMENT | extended * _EXTENDED
     return bytes((flags,)) + address.to_bytes(1 + extended, "little") + length.to_bytes(2, "little")
 
 
-def encode_requests(requests: Iterable[Request]) -> bytes:
+def encode_requests(requests: Iterable[Request], registers: RegisterMap) -> bytes:
     """Several requests as one buffer, to be sent in one go. Raises `AstepError` as `encode` of each does."""
-    return b"".join(request.encode() for request in requests)
+    return b"".join(request.encode(registers) for request in requests)
 
 
 class RequestParser(RequestBuffer[Request]):

@@ -1,10 +1,12 @@
-"""The registers of the A-STEP firmware: addresses, sizes, bits (docs/formats.md, "A-STEP registers")."""
+"""The registers of the A-STEP firmware: names and bits (docs/formats.md, "A-STEP registers").
 
-from enum import IntFlag
+`protocol.registers.astep_register_map` says where they are.
+"""
+
+from enum import Enum, IntFlag
 from typing import Final
 
 from protocol.errors import AstepError
-from protocol.registers.register_table import RegisterTable
 
 MAX_LAYERS: Final = 3
 CORE_CLOCK_HZ: Final = 80_000_000
@@ -13,98 +15,112 @@ MOSI_FIFO_BYTES: Final = 256
 """Bytes that may wait to be sent to the chips of a layer."""
 
 
-class Register(RegisterTable):
-    """Addresses of the registers of the firmware."""
+class Register(Enum):
+    """Registers of the firmware by name; the value is the firmware's own name.
 
-    FIRMWARE_ID = 0x00
-    FIRMWARE_VERSION = 0x04
-    CHIP_VERSION = 0x08
-    CLOCK_CTRL = 0x09
-    """Bits of `ClockCtrl`."""
-    XADC_TEMPERATURE = 0x0A
-    XADC_VCCINT = 0x0C
-    SPI_DIVIDER = 0x1D
+    A register has no address of its own: `RegisterMap` says where a firmware keeps it, and whether it has it.
+    """
+
+    FIRMWARE_ID = "hk_firmware_id"
+    FIRMWARE_VERSION = "hk_firmware_version"
+    CHIP_VERSION = "chip_version"
+    CLOCK_CTRL = "clock_ctrl"
+    """Bits of `ClockCtrl`; before it existed, the clocks are switched in IO_CTRL."""
+    XADC_TEMPERATURE = "hk_xadc_temperature"
+    XADC_VCCINT = "hk_xadc_vccint"
+    HK_CONVERSION_TRIGGER = "hk_conversion_trigger"
+    HK_CONVERSIONS = "hk_stat_conversions_counter"
+    HK_CTRL = "hk_ctrl"
+    HK_MOSI = "hk_adcdac_mosi_fifo"
+    HK_MISO = "hk_adc_miso_fifo"
+    HK_MISO_SIZE = "hk_adc_miso_fifo_read_size"
+    SPI_DIVIDER = "spi_layers_ckdivider"
     """SPI clock of all layers: see `spi_divider`."""
-    LAYER_0_CTRL = 0x1F
+    HK_SPI_DIVIDER = "spi_hk_ckdivider"
+    LAYER_0_CTRL = "layer_0_cfg_ctrl"
     """Bits of `LayerCtrl`."""
-    LAYER_1_CTRL = 0x20
-    LAYER_2_CTRL = 0x21
-    LAYER_0_STATUS = 0x22
+    LAYER_1_CTRL = "layer_1_cfg_ctrl"
+    LAYER_2_CTRL = "layer_2_cfg_ctrl"
+    LAYER_0_STATUS = "layer_0_status"
     """Bits of `LayerStatus`."""
-    LAYER_1_STATUS = 0x23
-    LAYER_2_STATUS = 0x24
-    LAYER_0_FRAMES = 0x25
+    LAYER_1_STATUS = "layer_1_status"
+    LAYER_2_STATUS = "layer_2_status"
+    LAYER_0_FRAMES = "layer_0_stat_frame_counter"
     """Frames that came from the chips."""
-    LAYER_1_FRAMES = 0x29
-    LAYER_2_FRAMES = 0x2D
-    LAYER_0_IDLES = 0x31
+    LAYER_1_FRAMES = "layer_1_stat_frame_counter"
+    LAYER_2_FRAMES = "layer_2_stat_frame_counter"
+    LAYER_0_IDLES = "layer_0_stat_idle_counter"
     """Idle bytes that came from the chips."""
-    LAYER_1_IDLES = 0x35
-    LAYER_2_IDLES = 0x39
-    LAYER_0_WRONG_LENGTH = 0x3D
-    """Frames that were not as long as those of the chip version are."""
-    LAYER_1_WRONG_LENGTH = 0x41
-    LAYER_2_WRONG_LENGTH = 0x45
-    LAYER_0_MOSI = 0x49
-    """FIFO of bytes to the chips."""
-    LAYER_0_MOSI_SIZE = 0x4A
+    LAYER_1_IDLES = "layer_1_stat_idle_counter"
+    LAYER_2_IDLES = "layer_2_stat_idle_counter"
+    LAYER_0_WRONG_LENGTH = "layer_0_stat_wronglength_counter"
+    """Frames whose length is not that of the chip version; the firmware drops them."""
+    LAYER_1_WRONG_LENGTH = "layer_1_stat_wronglength_counter"
+    LAYER_2_WRONG_LENGTH = "layer_2_stat_wronglength_counter"
+    LAYER_0_MOSI = "layer_0_mosi"
+    """FIFO of bytes to the chips; it cannot be read."""
+    LAYER_0_MOSI_SIZE = "layer_0_mosi_write_size"
     """Bytes that wait in it."""
-    LAYER_1_MOSI = 0x4E
-    LAYER_1_MOSI_SIZE = 0x4F
-    LAYER_2_MOSI = 0x53
-    LAYER_2_MOSI_SIZE = 0x54
-    TIMESTAMP_CTRL = 0x76
+    LAYER_1_MOSI = "layer_1_mosi"
+    LAYER_1_MOSI_SIZE = "layer_1_mosi_write_size"
+    LAYER_2_MOSI = "layer_2_mosi"
+    LAYER_2_MOSI_SIZE = "layer_2_mosi_write_size"
+    LAYER_0_LOOPBACK_MISO = "layer_0_loopback_miso"
+    LAYER_0_LOOPBACK_MISO_SIZE = "layer_0_loopback_miso_write_size"
+    LAYER_1_LOOPBACK_MISO = "layer_1_loopback_miso"
+    LAYER_1_LOOPBACK_MISO_SIZE = "layer_1_loopback_miso_write_size"
+    LAYER_2_LOOPBACK_MISO = "layer_2_loopback_miso"
+    LAYER_2_LOOPBACK_MISO_SIZE = "layer_2_loopback_miso_write_size"
+    LAYER_0_LOOPBACK_MOSI = "layer_0_loopback_mosi"
+    LAYER_0_LOOPBACK_MOSI_SIZE = "layer_0_loopback_mosi_read_size"
+    LAYER_1_LOOPBACK_MOSI = "layer_1_loopback_mosi"
+    LAYER_1_LOOPBACK_MOSI_SIZE = "layer_1_loopback_mosi_read_size"
+    LAYER_2_LOOPBACK_MOSI = "layer_2_loopback_mosi"
+    LAYER_2_LOOPBACK_MOSI_SIZE = "layer_2_loopback_mosi_read_size"
+    FRAME_TAG_CTRL = "layers_cfg_frame_tag_counter_ctrl"
+    """Bits of `FrameTagCtrl`: the predecessor of the time stamp."""
+    FRAME_TAG_DIVIDER = "layers_cfg_frame_tag_counter_trigger"
+    FRAME_TAG_COUNTER = "layers_cfg_frame_tag_counter"
+    TIMESTAMP_CTRL = "layers_fpga_timestamp_ctrl"
     """Bits of `TimestampCtrl`."""
-    TIMESTAMP_COUNTER = 0x7C
-    NODATA_CONTINUE = 0x90
+    TIMESTAMP_DIVIDER = "layers_fpga_timestamp_divider"
+    """The counter that divides the core clock."""
+    TIMESTAMP_COUNTER = "layers_fpga_timestamp_counter"
+    TIMESTAMP_FORCED = "layers_fpga_timestamp_forced"
+    TLU_TRIGGER_DELAY = "layers_tlu_trigger_delay"
+    TLU_BUSY_DURATION = "layers_tlu_busy_duration"
+    NODATA_CONTINUE = "layers_cfg_nodata_continue"
     """Idle bytes after which autoread stops."""
-    SHIFT_REGISTER = 0x91
+    SHIFT_REGISTER = "layers_sr_out"
     """Port of the chips' shift registers: bits of `ShiftPort`."""
-    INJECTION_CTRL = 0x9F
+    SHIFT_INPUT = "layers_sr_in"
+    READBACK_CTRL = "layers_sr_rb_ctrl"
+    """Bits of `ReadbackCtrl`."""
+    READBACK_CRC = "layers_sr_crc"
+    READBACK = "layers_sr_bytes"
+    """FIFO of the bits that left the chips' shift registers."""
+    READBACK_SIZE = "layers_sr_bytes_read_size"
+    INJECTION_CTRL = "layers_inj_ctrl"
     """Bits of `InjectionCtrl`."""
-    INJECTION_ADDRESS = 0xA0
-    INJECTION_DATA = 0xA1
-    READOUT_CTRL = 0xA2
+    INJECTION_ADDRESS = "layers_inj_waddr"
+    INJECTION_DATA = "layers_inj_wdata"
+    READOUT_CTRL = "layers_readout_ctrl"
     """Bits of `ReadoutCtrl`."""
-    READOUT = 0xA3
+    READOUT = "layers_readout"
     """FIFO of layer frames; 0xFF once it is empty."""
-    READOUT_SIZE = 0xA4
+    READOUT_SIZE = "layers_readout_read_size"
     """Bytes that wait in it."""
-    IO_CTRL = 0xA8
+    IO_CTRL = "io_ctrl"
     """Bits of `IoCtrl`."""
-    CARDS = 0xAA
+    IO_LED = "io_led"
+    CARDS = "gecco_sr_ctrl"
     """Port of the shift registers on the GECCO cards: bit 0 clock, 1 data, 2 load."""
-    TIMESTAMP_DIVIDER = 0xAF
+    HK_CONVERSION_MATCH = "hk_conversion_trigger_match"
+    TIMESTAMP_DIVIDER_MATCH = "layers_fpga_timestamp_divider_match"
     """Core clock over tick rate of the time stamp."""
+    FRAME_TAG_DIVIDER_MATCH = "layers_cfg_frame_tag_counter_trigger_match"
+    """The same for the frame tag."""
 
-    @property
-    def size(self) -> int:
-        """How many bytes it has, at addresses from its own on; FIFOs and ports have 1."""
-        return _SIZES.get(self, 1)
-
-
-_SIZES: Final = {
-    Register.XADC_TEMPERATURE: 2,
-    Register.XADC_VCCINT: 2,
-    Register.TIMESTAMP_CTRL: 2,
-    Register.FIRMWARE_ID: 4,
-    Register.FIRMWARE_VERSION: 4,
-    Register.LAYER_0_FRAMES: 4,
-    Register.LAYER_1_FRAMES: 4,
-    Register.LAYER_2_FRAMES: 4,
-    Register.LAYER_0_IDLES: 4,
-    Register.LAYER_1_IDLES: 4,
-    Register.LAYER_2_IDLES: 4,
-    Register.LAYER_0_WRONG_LENGTH: 4,
-    Register.LAYER_1_WRONG_LENGTH: 4,
-    Register.LAYER_2_WRONG_LENGTH: 4,
-    Register.LAYER_0_MOSI_SIZE: 4,
-    Register.LAYER_1_MOSI_SIZE: 4,
-    Register.LAYER_2_MOSI_SIZE: 4,
-    Register.READOUT_SIZE: 4,
-    Register.TIMESTAMP_DIVIDER: 4,
-    Register.TIMESTAMP_COUNTER: 8,
-}
 
 LAYER_CTRL: Final = (Register.LAYER_0_CTRL, Register.LAYER_1_CTRL, Register.LAYER_2_CTRL)
 LAYER_STATUS: Final = (Register.LAYER_0_STATUS, Register.LAYER_1_STATUS, Register.LAYER_2_STATUS)
@@ -141,6 +157,15 @@ class LayerStatus(IntFlag):
     FRAME_DECODING = 1 << 1
 
 
+class FrameTagCtrl(IntFlag):
+    """Bits of `Register.FRAME_TAG_CTRL`."""
+
+    ENABLE = 1 << 0
+    USE_DIVIDER = 1 << 1
+    EXTERNAL = 1 << 2
+    FORCE_COUNT = 1 << 3
+
+
 class TimestampCtrl(IntFlag):
     """Bits of `Register.TIMESTAMP_CTRL`; bits 5–4 are the width, see `timestamp_ctrl`."""
 
@@ -170,13 +195,20 @@ LAYER_TDAC_LOAD: Final = (ShiftPort.TDAC_LOAD_0, ShiftPort.TDAC_LOAD_1)
 
 
 class InjectionCtrl(IntFlag):
-    """Bits of `Register.INJECTION_CTRL`; SYNCED is read only."""
+    """Bits of `Register.INJECTION_CTRL`."""
 
     RESET = 1 << 0
     SUSPEND = 1 << 1
     SYNCED = 1 << 2
     TRIGGER = 1 << 3
     WRITE = 1 << 4
+
+
+class ReadbackCtrl(IntFlag):
+    """Bits of `Register.READBACK_CTRL`; bits 6–2 are the output that is read back."""
+
+    READ_BACK = 1 << 0
+    CRC = 1 << 1
 
 
 class ReadoutCtrl(IntFlag):
@@ -187,8 +219,10 @@ class ReadoutCtrl(IntFlag):
 
 
 class IoCtrl(IntFlag):
-    """Bits of `Register.IO_CTRL` that are of use here."""
+    """Bits of `Register.IO_CTRL` that are of use here; the clocks only where there is no CLOCK_CTRL."""
 
+    SAMPLE_CLOCK = 1 << 0
+    TIMESTAMP_CLOCK = 1 << 1
     SAMPLE_CLOCK_SINGLE_ENDED = 1 << 2
     INJECTION_CARD = 1 << 3
 

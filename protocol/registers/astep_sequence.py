@@ -49,7 +49,7 @@ Reading = Generator[Step, bytes, int]
 
 @dataclass(frozen=True)
 class Firmware:
-    """Which firmware answers; `version` is coded by date."""
+    """Which firmware answers; `version` is the decimal number YYMMDDNN, NN the build of the day."""
 
     id: int
     version: int
@@ -65,7 +65,7 @@ class Firmware:
         return self.id >> 8 == 0xAB
 
     def __str__(self) -> str:
-        return f"firmware 0x{self.id:04X} ({self.board}), version {self.version:08X}"
+        return f"firmware 0x{self.id:04X} ({self.board}), version {self.version}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def set_up(settings: AstepSettings) -> Steps:
     clocks = yield from read_value(Register.CLOCK_CTRL, "clocks")
     wanted = ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK
     yield write_register(Register.CLOCK_CTRL, clocks | wanted, "sample clock and time-stamp clock on")
-    yield write_register(Register.TIMESTAMP_DIVIDER, CORE_CLOCK_HZ // TIMESTAMP_HZ, "time stamp ticks at 1 MHz")
+    yield write_register(Register.TIMESTAMP_DIVIDER_MATCH, CORE_CLOCK_HZ // TIMESTAMP_HZ, "time stamp ticks at 1 MHz")
     yield write_register(Register.TIMESTAMP_CTRL, timestamp_ctrl(settings.timestamp_bits), "time stamp on")
     yield write_register(Register.SPI_DIVIDER, spi_divider(settings.spi_hz), "SPI clock")
     yield write_register(Register.NODATA_CONTINUE, 5 + settings.chips - 1, "idle bytes before autoread stops")

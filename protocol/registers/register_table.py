@@ -1,10 +1,23 @@
-"""What the tables of registers of both boards have in common: addresses with names."""
+"""A table of registers whose addresses never change: names and addresses."""
 
 from enum import IntEnum
+from typing import Protocol
+
+
+class EncodableRequest(Protocol):
+    """A request to a firmware whose registers have the same addresses in all its versions."""
+
+    def encode(self) -> bytes:
+        """Its bytes."""
 
 
 class RegisterTable(IntEnum):
     """Addresses of the registers of a firmware."""
+
+    @classmethod
+    def encode(cls, request: EncodableRequest) -> bytes:
+        """The bytes of a request."""
+        return request.encode()
 
     @classmethod
     def describe(cls, address: int) -> str:

@@ -16,9 +16,9 @@ A sequence raises `UnexpectedAnswerError` where the board does not do what it sh
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from protocol.errors import ProtocolError
-from protocol.registers.register_table import RegisterTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class UnexpectedAnswerError(ProtocolError):
     `register`, `expected` and `got` say where and what, `advice` what to do about it.
     """
 
-    def __init__(self, register: RegisterTable, expected: str, got: str, advice: str) -> None:
+    def __init__(self, register: Enum, expected: str, got: str, advice: str) -> None:
         self.register = register
         self.expected = expected
         self.got = got
         self.advice = advice
-        super().__init__(f"register {register.describe(register)}: expected {expected}, got {got}: {advice}")
+        super().__init__(f"register {register.name}: expected {expected}, got {got}: {advice}")

@@ -26,7 +26,8 @@ SAFE = [0x15, 0x14, 0x14]
 def control(bench: AstepBench) -> list[int]:
     """What the control registers of the configured layers hold."""
     layers = bench.config.board.layers
-    return list(AstepModel.exchange(bench.model, bytes((6, LAYER_CTRL[0], layers, 0))))
+    read = RegisterRead(LAYER_CTRL[0], layers, True).encode(bench.model.registers)
+    return list(AstepModel.exchange(bench.model, read))
 
 
 def setup(layers: int = 1, chips: int = 1, **more: Any) -> ChipSetup:

@@ -46,7 +46,8 @@ def test_power_up() -> None:
 def test_what_is_read_only_stays() -> None:
     board = model()
     assert say(board, "050004 0001020304".replace(" ", ""), "06000400") == "03ac0000"
-    assert say(board, "05250400ffffffff", "06250400") == "00000000"
+    assert say(board, "05220100ff", "02220100") == "00"
+    assert say(board, "05250400ffffffff", "06250400") == "ffffffff"  # counters of the layers can be written
 
 
 @pytest.mark.parametrize("missing", ["", "0108010004", "0109010018"])

@@ -15,23 +15,8 @@ from protocol.registers.astep import (
     read_register,
     write_register,
 )
-from protocol.registers.astep_registers import (
-    LAYER_CTRL,
-    LAYER_MOSI,
-    LAYER_MOSI_SIZE,
-    LAYER_STATUS,
-    Register,
-    spi_divider,
-    timestamp_ctrl,
-)
-
-# address, size, as the register map of the firmware has them
-TABLE = {
-    0x00: 4, 0x04: 4, 0x08: 1, 0x09: 1, 0x0A: 2, 0x0C: 2, 0x1D: 1, 0x1F: 1, 0x20: 1, 0x21: 1, 0x22: 1, 0x23: 1, 0x24: 1,
-    0x25: 4, 0x29: 4, 0x2D: 4, 0x31: 4, 0x35: 4, 0x39: 4, 0x3D: 4, 0x41: 4, 0x45: 4,
-    0x49: 1, 0x4A: 4, 0x4E: 1, 0x4F: 4, 0x53: 1, 0x54: 4, 0x76: 2, 0x7C: 8, 0x90: 1, 0x91: 1,
-    0x9F: 1, 0xA0: 1, 0xA1: 1, 0xA2: 1, 0xA3: 1, 0xA4: 4, 0xA8: 1, 0xAA: 1, 0xAF: 4,
-}  # fmt: skip
+from protocol.registers.astep_register_map import NEWEST_MAP
+from protocol.registers.astep_registers import Register, spi_divider, timestamp_ctrl
 
 GOLDEN: list[tuple[Request, str]] = [
     (RegisterWrite(0x08, b"\x04"), "01 08 01 00 04"),
@@ -45,35 +30,32 @@ GOLDEN: list[tuple[Request, str]] = [
 
 @pytest.mark.parametrize(("request_", "wire"), GOLDEN)
 def test_golden_requests(request_: Request, wire: str) -> None:
-    assert request_.encode() == bytes.fromhex(wire)
+    assert request_.encode(NEWEST_MAP) == bytes.fromhex(wire)
     assert RequestParser().feed(bytes.fromhex(wire)) == [request_]
 
 
-def test_registers_and_their_sizes() -> None:
-    assert {int(register): register.size for register in Register} == TABLE
-    assert [[int(each[layer]) for layer in range(3)] for each in (LAYER_CTRL, LAYER_STATUS, LAYER_MOSI)] == [
-        [0x1F, 0x20, 0x21], [0x22, 0x23, 0x24], [0x49, 0x4E, 0x53]
-    ]  # fmt: skip
-    assert [size - fifo for fifo, size in zip(LAYER_MOSI, LAYER_MOSI_SIZE, strict=True)] == [1, 1, 1]
-
-
 def test_whole_registers() -> None:
-    assert write_register(Register.TIMESTAMP_DIVIDER, 80) == RegisterWrite(0xAF, b"\x50\0\0\0", True)
-    assert write_register(Register.CHIP_VERSION, 4) == RegisterWrite(0x08, b"\x04", False)
-    assert read_register(Register.TIMESTAMP_COUNTER) == RegisterRead(0x7C, 8, True)
-    assert read_register(Register.LAYER_0_STATUS) == RegisterRead(0x22, 1, False)
+    match = Register.TIMESTAMP_DIVIDER_MATCH
+    assert write_register(match, 80) == RegisterWrite(match, b"\x50\0\0\0", True)
+    assert write_register(match, 80).encode(NEWEST_MAP) == bytes.fromhex("05af040050000000")
+    assert write_register(Register.CHIP_VERSION, 4).encode(NEWEST_MAP) == bytes.fromhex("0108010004")
+    assert read_register(Register.TIMESTAMP_COUNTER).encode(NEWEST_MAP) == bytes.fromhex("067c0800")
+    assert read_register(Register.LAYER_0_STATUS).encode(NEWEST_MAP) == bytes.fromhex("02220100")
     with pytest.raises(AstepError, match="256 does not fit"):
         write_register(Register.SPI_DIVIDER, 256)
 
 
 def test_long_writes_become_several_and_lose_nothing() -> None:
     data = bytes(index % 251 for index in range(70_000))
-    to_a_port = RegisterWrite(0x91, data).encode()
+    to_a_port = RegisterWrite(0x91, data).encode(NEWEST_MAP)
     assert to_a_port[:4] == bytes.fromhex("0191ffff")
     assert to_a_port[4 + MAX_LENGTH :][:4] == bytes.fromhex("0191") + (70_000 - 65_535).to_bytes(2, "little")
     requests = RequestParser().feed(to_a_port)
     assert b"".join(each.data for each in requests if isinstance(each, RegisterWrite)) == data
-    assert [each.register for each in RequestParser().feed(RegisterWrite(0, data, True).encode())] == [0, 65_535]
+    assert [each.register for each in RequestParser().feed(RegisterWrite(0, data, True).encode(NEWEST_MAP))] == [
+        0,
+        65_535,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +64,7 @@ def test_long_writes_become_several_and_lose_nothing() -> None:
 )
 def test_impossible_requests(request_: Request) -> None:
     with pytest.raises(AstepError):
-        request_.encode()
+        request_.encode(NEWEST_MAP)
 
 
 def test_the_board_skips_zeros_and_what_is_no_header() -> None:
@@ -106,7 +88,7 @@ requests = st.one_of(
 
 @given(st.lists(requests, max_size=8), st.lists(st.integers(1, 9), min_size=1))
 def test_any_requests_in_any_pieces(given_requests: list[Request], sizes: list[int]) -> None:
-    data, parser, found = encode_requests(given_requests), RequestParser(), []
+    data, parser, found = encode_requests(given_requests, NEWEST_MAP), RequestParser(), []
     position = index = 0
     while position < len(data):
         size = sizes[index % len(sizes)]
@@ -138,8 +120,3 @@ def test_timestamp_control() -> None:
     assert [timestamp_ctrl(bits) for bits in (16, 32, 48, 64)] == [0x03, 0x13, 0x23, 0x33]
     with pytest.raises(AstepError, match="24 bits"):
         timestamp_ctrl(24)
-
-
-def test_names() -> None:
-    assert Register.describe(0xA4) == "0xA4 (READOUT_SIZE)"
-    assert Register.describe(0x55) == "0x55"

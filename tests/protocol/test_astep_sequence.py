@@ -18,6 +18,7 @@ from protocol.registers.astep_chip import (
     shift_bytes,
     start_injection,
 )
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import ShiftPort
 from protocol.registers.astep_sequence import (
     AstepSettings,
@@ -47,9 +48,9 @@ def told(steps: Generator[Step, bytes, Result], answers: Answers | None = None) 
     try:
         step = next(steps)
         while True:
-            said.append(f"{step.seconds} s" if isinstance(step, Pause) else step.encode().hex())
+            said.append(f"{step.seconds} s" if isinstance(step, Pause) else step.encode(NEWEST_MAP).hex())
             if isinstance(step, RegisterRead):
-                values = left.get(step.register, [0])
+                values = left.get(NEWEST_MAP.address(step.register), [0])
                 value = values.pop(0) if len(values) > 1 else values[0]
                 answer = value.to_bytes(step.length, "little")
             step = steps.send(answer)
@@ -58,11 +59,11 @@ def told(steps: Generator[Step, bytes, Result], answers: Answers | None = None) 
 
 
 def test_the_firmware_says_who_it_is() -> None:
-    said, firmware = told(check_firmware(), {0x00: [0xAB03], 0x04: [0x25110101]})
+    said, firmware = told(check_firmware(), {0x00: [0xAB03], 0x04: [26012701]})
     assert said == ["06000400", "06040400"]
-    assert firmware == Firmware(0xAB03, 0x25110101)
+    assert firmware == Firmware(0xAB03, 26012701)
     assert (firmware.board, firmware.has_cards) == ("GECCO", True)
-    assert str(Firmware(0xAC03, 0x25110101)) == "firmware 0xAC03 (CMOD A7), version 25110101"
+    assert str(Firmware(0xAC03, 26012701)) == "firmware 0xAC03 (CMOD A7), version 26012701"
 
 
 @pytest.mark.parametrize("number", [0, 0x55, 0xFFFFFFFF, 0xAD03, 0x1AB03])

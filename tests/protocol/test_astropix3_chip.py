@@ -148,4 +148,4 @@ def test_an_astep_board_gets_no_tdacs(layer: int) -> None:
 
 def test_an_astep_board_is_told_the_version() -> None:
     steps = set_up(AstepSettings(chip_version=3))
-    assert next(steps) == RegisterWrite(0x08, b"\x03", False)
+    assert next(steps) == RegisterWrite(Register.CHIP_VERSION, b"\x03", False)

@@ -6,6 +6,7 @@ import pytest
 
 from protocol import LAYER_HIT_DTYPE, AstroPix4LayerReadout, LayerFrameDecoder
 from protocol.registers.astep import RegisterRead, RegisterWrite, Request, RequestParser
+from protocol.registers.astep_register_map import NEWEST_MAP, REGISTER_MAPS
 from protocol.registers.astep_registers import Register
 from tests.protocol.test_formats_document import code, numbers, section, table, tables
 
@@ -24,15 +25,30 @@ def test_requests_to_the_board() -> None:
             written = re.fullmatch(r"write (.*) to (\w+)", said)
             assert written
             request = RegisterWrite(int(written[2], 16), bytes.fromhex(written[1]), increment)
-        assert request.encode() == bytes.fromhex(code(wire))
+        assert request.encode(NEWEST_MAP) == bytes.fromhex(code(wire))
         assert RequestParser().feed(bytes.fromhex(code(wire))) == [request]
 
 
-def test_registers() -> None:
-    rows = table("A-STEP registers", "register")
-    assert [(int(code(address), 16), int(size), code(name)) for address, size, name, _ in rows] == [
-        (int(register), register.size, register.name) for register in Register
-    ]
+def test_register_maps() -> None:
+    (found,) = [rows for rows in tables(section("A-STEP registers")) if len(rows[0]) > 4]
+    assert found[0][4:] == [str(registers.since) for registers in REGISTER_MAPS]
+    assert {code(row[0]) for row in found[1:]} == {register.name for register in Register}
+    for name, firmwares_name, sizes, access, *addresses in found[1:]:
+        register = Register[code(name)]
+        assert code(firmwares_name) == register.value
+        holding = [registers for registers in REGISTER_MAPS if registers.has(register)]
+        assert {int(size) for size in sizes.split(", ")} == {registers.size(register) for registers in holding}
+        assert addresses == [
+            f"`{registers.address(register):02x}`" if registers in holding else "-" for registers in REGISTER_MAPS
+        ]
+        newest = holding[-1]
+        assert access == "r" * newest.readable(register) + "w" * newest.writable(register)
+
+
+def test_uses_name_registers() -> None:
+    names = {register.name.replace(f"LAYER_{layer}", "LAYER_n") for register in Register for layer in range(3)}
+    (rows,) = [rows[1:] for rows in tables(section("A-STEP registers")) if rows[0] == ["name", "use"]]
+    assert {code(row[0]) for row in rows} <= names
 
 
 def test_columns() -> None:
