@@ -1,5 +1,6 @@
 """The registers of the emulated A-STEP firmware: values, reset values, and what the host may write."""
 
+from collections.abc import Callable
 from typing import Final
 
 from protocol.registers.astep_register_map import RegisterMap
@@ -50,12 +51,8 @@ class AstepRegisterFile:
         self.map = registers
         self._firmware_id = firmware_id
         self._bytes = bytearray(registers.end)
-        self._writable = frozenset(
-            address
-            for register in registers.registers
-            if registers.writable(register)
-            for address in range(registers.address(register), registers.address(register) + registers.size(register))
-        )
+        self._readable = _addresses(registers, registers.readable)
+        self._writable = _addresses(registers, registers.writable)
         for register, value in _RESET.items():
             self[register] = value
         self[Register.FIRMWARE_ID] = firmware_id
@@ -79,11 +76,9 @@ class AstepRegisterFile:
         if address in self._writable:
             self._bytes[address] = value
 
-    def read(self, address: int, length: int, *, increment: bool) -> bytes:
-        """`length` bytes from `address` on, or of that address; 0 beyond the last register."""
-        if increment:
-            return bytes(self._bytes[address : address + length]).ljust(length, b"\0")
-        return bytes(self._bytes[address : address + 1]).ljust(1, b"\0") * length
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes of that address; none where it cannot be read."""
+        return bytes((self._bytes[address],)) * length if address in self._readable else b""
 
     @property
     def chip_version(self) -> int:
@@ -98,3 +93,13 @@ class AstepRegisterFile:
         if self.map.has(Register.CLOCK_CTRL):
             return self[Register.CLOCK_CTRL] & _CLOCKS == _CLOCKS
         return self[Register.IO_CTRL] & _IO_CLOCKS == _IO_CLOCKS
+
+
+def _addresses(registers: RegisterMap, kept: Callable[[Register], bool]) -> frozenset[int]:
+    """All addresses of the registers that are `kept`."""
+    return frozenset(
+        address
+        for register in registers.registers
+        if kept(register)
+        for address in range(registers.address(register), registers.address(register) + registers.size(register))
+    )

@@ -115,7 +115,7 @@ def test_the_uart_listens_again_when_64_bytes_are_left_to_send() -> None:
     host, _, clock = port(BAUD)
     byte_s = 10 / BAUD
     host.exchange(bytes.fromhex("02 10 0004"))
-    clock.sleep((4 + 1024 - 64) * byte_s - 1e-6)
+    clock.sleep((4 + 1024 - 64 - 1) * byte_s - 1e-6)
     assert say(host, "00") == ""
     assert host.swallowed_bytes == 1
     clock.sleep(2e-6)
