@@ -77,6 +77,15 @@ class EmulatedLink(Link):
                 raise LinkTimeout(f"emulated: {len(partial)} of {length} bytes within {timeout_s:g} s", partial)
             self._sleep(min(deadline, self._answers[0][0] if self._answers else deadline) - now)
 
+    def pending(self) -> bytes:
+        """What has arrived without having been read."""
+        self._check()
+        while self._answers and self._answers[0][0] <= self._clock():
+            self._arrived += self._answers.popleft()[1]
+        data = bytes(self._arrived)
+        self._arrived.clear()
+        return data
+
     def close(self) -> None:
         """Disconnect."""
         self._plug = 0

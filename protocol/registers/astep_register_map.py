@@ -157,6 +157,14 @@ class RegisterMap:
         """Whether a write changes it; `AstepError` as `address`."""
         return Access.WRITE in self._place(register).access
 
+    def can_read(self, address: int) -> bool:
+        """Whether a read of this one address gives a byte; where it does not, the firmware hangs."""
+        return any(
+            place.address <= address < place.address + place.size
+            for place in self._places.values()
+            if Access.READ in place.access
+        )
+
     def encode(self, request: NamedRequest) -> bytes:
         """The bytes of a request to these firmwares. `AstepError` where they cannot take it."""
         return request.encode(self)
