@@ -252,6 +252,8 @@ def _tell_status(stat: Stat) -> None:
     print(
         f"board      {stat.board.kind} over {stat.board.transport}, {'connected' if stat.board.connected else 'closed'}"
     )
+    for warning in stat.board.warnings:
+        print(f"WARNING    {warning}")
     print(
         f"publisher  {publisher.subscribers} subscribers, {publisher.messages} messages, {publisher.dropped} dropped, "
         f"{publisher.lag_bytes} bytes behind, {publisher.restarts} restarts"

@@ -133,4 +133,5 @@ class StatusBoard:
             transport=self._transport,
             connected=status.connected,
             counters={**status.counters, **status.readings, "exhausted": int(status.exhausted)},
+            warnings=list(status.warnings),
         )

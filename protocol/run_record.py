@@ -82,6 +82,7 @@ class RunRecord(_Model):
     `readout_uid`, and what of `ReadoutDescription` is known, are what a decoder wants to know.
     `configuration`: of the daemon; `chip_configuration`: what chips, cards and injection were set to, as
     `ChipSetup.describe`, None where nobody set them.
+    `board`: what was known of the board when the run began: firmware, register map, what was read back, warnings.
     `ledger`: as `Ledger.to_dict`, None until the publisher has decoded the whole run.
     """
 
@@ -102,6 +103,7 @@ class RunRecord(_Model):
     timestamp_order: TimestampOrder | None = None
     configuration: dict[str, Any]
     chip_configuration: dict[str, Any] | None = None
+    board: dict[str, Any] = {}
     counts: Counts = Counts()
     ledger: dict[str, Any] | None = None
     gaps: tuple[Gap, ...] = ()

@@ -85,6 +85,7 @@ class ActiveRun:
             readout_uid=board.readout_class.uid(),
             configuration=configuration,
             chip_configuration=chip_configuration,
+            board=board.record(),
             **board.description.model_dump(),
         )
         self._keeper = RecordKeeper(store, record, hooks.on_written)
@@ -97,6 +98,7 @@ class ActiveRun:
             "software": software,
             "configuration": configuration,
             "chip_configuration": chip_configuration,
+            "board": record.board,
         }
         self.files = RunFiles(
             store,

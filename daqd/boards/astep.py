@@ -2,44 +2,76 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeVar
 
-from daqd.boards.astep_reading import FrameReader, Housekeeping
+from daqd.boards.astep_dialogue import AstepDialogue
+from daqd.boards.astep_housekeeping import Housekeeping
+from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, ConfigError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
+from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import REQUEST_FILLER
-from protocol.registers.astep_chip import configure_board, make_safe, start_injection
-from protocol.registers.astep_register_map import NEWEST_MAP
+from protocol.registers.astep_chip import configure_board, make_safe, start_injection, stop_readout
+from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
+from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
+from protocol.registers.astep_registers import ClockCtrl, Register
 from protocol.registers.astep_sequence import (
-    AstepSettings,
-    Firmware,
+    NotWrittenError,
     Step,
-    check_firmware,
+    check_controls,
     discard_readout,
     flush_layer,
+    hold_layers,
+    read_value,
     reset_chips,
-    set_up,
+    sending_controls,
     start_readout,
 )
+from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
+from protocol.registers.steps import UnexpectedAnswerError
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 1.0
+"""From one round of counters and readings to the next, while the board has little to say."""
+
+BUSY_HOUSEKEEPING_S = 0.25
+"""From one byte of them to the next while the FIFO does not empty, so that they take little of the link's time."""
+
+TRIES = 5
+"""How often a sequence is carried out from its beginning where its requests get lost on the link."""
+
+_CHECKED = (
+    Register.CHIP_VERSION,
+    Register.CLOCK_CTRL,
+    Register.TIMESTAMP_CTRL,
+    Register.SPI_DIVIDER,
+    Register.NODATA_CONTINUE,
+    Register.READOUT_CTRL,
+)
+"""Settings that are read back before a run: a damaged request may have changed them."""
+
+_SETTABLE = {Register.CLOCK_CTRL: int(~ClockCtrl.CURRENT & 0xFF)}
+"""Bits that stay as they are written, where not all do."""
+
+Result = TypeVar("Result")
 
 
 class AstepBoard(LinkedBoard):
     """A board with the A-STEP firmware behind `link`, as `config` says.
 
-    `open` sees that the firmware is one that is known, and puts the chips on hold. `configure` sets clocks, time stamp
-    and SPI, resets the chips, gives them their configuration, and clocks old data out of them. `start` empties the
-    readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts the chips on hold,
-    not read; so does every failure. Counters and readings are taken once a second while data are read.
+    `open` reads id and version of the firmware, chooses the register map, and puts the chips on hold; nothing is
+    written to a firmware whose registers are not known, or that cannot do what the configuration asks for. `configure`
+    sets clocks, time stamp and SPI, resets the chips, writes their configuration, and clocks old data out of them.
+    `start` empties the readout FIFO, lets the layers send and starts the injection. `stop` ends the injection and puts
+    the chips on hold, not read; so does every failure. Counters and readings are taken once a second while data are
+    read.
 
     Raises `ConfigError` for settings that do not go together. `clock` (seconds, monotonic), `sleep` (seconds) and
     `now_ns` (ns since the epoch) are there for tests to bring their own.
@@ -59,29 +91,39 @@ class AstepBoard(LinkedBoard):
         self.readout_class = board.readout_class
         super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
         self.firmware: Firmware | None = None
+        self._registers = NEWEST_MAP
         self._settings = AstepSettings(
-            board.layers, board.chips, board.spi_hz, astep.timestamp_bits, astep.packet_mode, board.chip_version
+            board.layers,
+            board.chips,
+            board.spi_hz,
+            astep.timestamp_bits,
+            astep.packet_mode,
+            board.chip_version,
+            fixed_reads=astep.read == "fixed",
         )
+        self._astep = astep
         self._description = ReadoutDescription(
             chips=board.chips,
             layers=board.layers,
             timestamp_bits=astep.timestamp_bits,
-            timestamp_order=astep.timestamp_order,
+            timestamp_order="big" if astep.timestamp_order == "auto" else astep.timestamp_order,
         )
+        self._firmware_warnings: tuple[str, ...] = ()
+        self._setup_warnings: tuple[str, ...] = ()
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
-        by_size = astep.read == "size"
-        self._reader = FrameReader(
-            self._dialogue, board.readout_bytes, now_ns, by_size=by_size, queue_ahead=board.queue_ahead
-        )
-        self._housekeeping = Housekeeping(self._dialogue, board.layers)
+        self._line = AstepDialogue(link, self.name, sleep, NEWEST_MAP)
+        self._dialogue = self._line
+        self._reader = FrameReader(self._line, board.readout_bytes, now_ns)
+        self._housekeeping = Housekeeping(self._line, board.layers)
         self._housekeeping_due = 0.0
         self._setup: ChipSetup | None = None
+        self._damaged_settings = ""
 
     @property
     def description(self) -> ReadoutDescription:
-        """Chips, layers, and the time stamp in the frames."""
+        """Chips, layers, and the time stamp in the frames, whose byte order is known once the board is open."""
         return self._description
 
     def open(self) -> None:
@@ -90,8 +132,10 @@ class AstepBoard(LinkedBoard):
             return
         self.link.open()
         try:
-            self.firmware = self._find_firmware()
-            self._run(make_safe(self._settings.layers))
+            # An earlier session may have ended in the middle of a request.
+            self._line.begin_session()
+            self._meet(self._retry(check_firmware))
+            self._run(make_safe())
         except BaseException:
             self.link.close()
             raise
@@ -101,13 +145,61 @@ class AstepBoard(LinkedBoard):
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
 
-    def _find_firmware(self) -> Firmware:
+    def _meet(self, firmware: Firmware) -> None:
+        """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""
         try:
-            return self._dialogue.run(check_firmware())
-        except BoardAnswerError:
-            # An earlier daemon may have died in the middle of a request, or of its answer.
-            self._dialogue.end_requests(REQUEST_FILLER)
-            return self._dialogue.run(check_firmware())
+            registers = choose_register_map(firmware, self._astep.register_map)
+            check_settings(self._settings, firmware, registers)
+        except AstepError as error:
+            raise BoardError(f"{self.name}: {error}") from error
+        self.firmware = firmware
+        self._registers = registers
+        self._line.know_firmware(firmware.id, registers)
+        self._reader.by_size = self._astep.read == "size" or not self._gives_whole_frames(registers)
+        self._firmware_warnings = tuple(self._contradictions(firmware, registers))
+        for warning in self._firmware_warnings:
+            _log.warning("%s: %s", self.name, warning)
+
+    def _contradictions(self, firmware: Firmware, registers: RegisterMap) -> Iterator[str]:
+        """What the configuration says otherwise than the firmware's version; the configuration is obeyed."""
+        named, by_version = self._astep.register_map, firmware.register_map
+        if named is not None and by_version is None:
+            yield f"astep.register_map: {firmware} is unknown, and the map of {named} is used as configured"
+        elif named is not None and by_version is not registers:
+            since = None if by_version is None else by_version.since
+            yield f"astep.register_map = {named}, but {firmware} has the map of {since}"
+        by_firmware, wanted = firmware.timestamp_order(registers), self._astep.timestamp_order
+        if wanted not in ("auto", by_firmware):
+            yield (
+                f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
+                'decoded as configured, and probably wrong; set it to "auto"'
+            )
+        order = by_firmware if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
+
+    def _gives_whole_frames(self, registers: RegisterMap) -> bool:
+        return self._astep.packet_mode and registers.has(Register.READOUT_CTRL)
+
+    def _retry(self, sequence: Callable[[], Generator[Step, bytes, Result]]) -> Result:
+        """Carry out `sequence`, from its beginning again where requests or answers got lost on the link."""
+        for left in reversed(range(TRIES)):
+            try:
+                return self._dialogue.run(sequence())
+            except BoardAnswerError as error:
+                is_answer = isinstance(error.__cause__, UnexpectedAnswerError)
+                if not left or (is_answer and not isinstance(error.__cause__, NotWrittenError)):
+                    raise
+                _log.warning("%s: once more, after %s", self.name, error)
+                self._line.recover()
+        raise AssertionError("unreachable")
+
+    def _run_again(self, sequence: Callable[[], Generator[Step, bytes, Result]]) -> Result:
+        """`_retry`; after a failure, whatever it is, the board is made safe."""
+        try:
+            return self._retry(sequence)
+        except BaseException:
+            self._make_safe()
+            raise
 
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
@@ -117,7 +209,7 @@ class AstepBoard(LinkedBoard):
         self._require(self._opened, "open")
         self.stop()
         self._configured = False
-        self._run(self._configuration(setup))
+        self._run_again(lambda: self._configuration(setup))
         self._setup = setup
         self._configured = True
         _log.info(
@@ -126,9 +218,11 @@ class AstepBoard(LinkedBoard):
 
     def _configuration(self, setup: ChipSetup | None) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
-        yield from set_up(self._settings)
+        self._setup_warnings = yield from set_up(self._settings, self._registers)
+        for warning in self._setup_warnings:
+            _log.warning("%s: %s", self.name, warning)
         if setup is None:
-            yield from reset_chips(layers)
+            yield from reset_chips()
         else:
             has_cards = self.firmware is not None and self.firmware.has_cards
             yield from configure_board(setup, has_cards)
@@ -144,23 +238,52 @@ class AstepBoard(LinkedBoard):
         if self._running:
             return
         self._reader.forget()
-        self._run(self._start_steps())
+        for left in reversed(range(TRIES)):
+            self._run_again(self._start_steps)
+            if not self._damaged_settings:
+                break
+            if not left:
+                self._make_safe()
+                advice = "bytes to the board get lost or changed; check cable and hub"
+                raise BoardError(
+                    f"{self.name}: settings are damaged again and again: {self._damaged_settings}: {advice}"
+                )
+            _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
+            self._run_again(lambda: self._configuration(self._setup))
         self._running = True
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Generator[Step, bytes, None]:
+        layers = self._settings.layers
+        yield from hold_layers()
+        self._damaged_settings = yield from self._look_for_damage()
+        if self._damaged_settings:
+            return
         yield from discard_readout()
-        yield from start_readout(self._settings.layers)
+        yield from start_readout(layers)
+        yield from check_controls(sending_controls(layers))
         if self._setup is not None and self._setup.injection is not None:
             yield from start_injection()
+
+    def _look_for_damage(self) -> Generator[Step, bytes, str]:
+        """Which of the checked settings are not as they were written."""
+        damaged = []
+        for register in _CHECKED:
+            written = self._line.written.get(register)
+            if written is None:
+                continue
+            got = yield from read_value(register, "is it still set", len(written))
+            if got & _SETTABLE.get(register, -1) != int.from_bytes(written, "little") & _SETTABLE.get(register, -1):
+                damaged.append(register.name)
+        return ", ".join(damaged)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """What the readout FIFO holds, up to `board.readout_bytes`, asked for every `board.poll_interval_ms`."""
         self._require(self._opened, "open")
         deadline = self._clock() + timeout_s
         while True:
-            self._keep_house()
             readout = self._reader.poll()
+            self._keep_house()
             if readout is not None:
                 return readout
             left = deadline - self._clock()
@@ -169,9 +292,14 @@ class AstepBoard(LinkedBoard):
             self._sleep(min(left, self._poll_interval_s))
 
     def _keep_house(self) -> None:
-        if self._clock() >= self._housekeeping_due and self._reader.settled:
+        """Ask for one byte of counters and readings, if it is time for it and no data wait."""
+        if self._clock() < self._housekeeping_due or not self._line.in_step or not self._running:
+            return
+        self._housekeeping.step()
+        if not self._reader.is_keeping_up:
+            self._housekeeping_due = self._clock() + BUSY_HOUSEKEEPING_S
+        elif not self._housekeeping.is_under_way:
             self._housekeeping_due = self._clock() + HOUSEKEEPING_S
-            self._housekeeping.ask()
 
     def stop(self) -> None:
         """Injection off, chips on hold, not selected, not read; the readout FIFO keeps what it holds."""
@@ -180,12 +308,26 @@ class AstepBoard(LinkedBoard):
         self._running = False
         try:
             self._reader.settle()
-            self._dialogue.run(make_safe(self._settings.layers))
-            self._housekeeping.ask()
+            if not self._retry(stop_readout):
+                _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
+            self._count_the_rest()
         except BoardError:
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
+
+    def _count_the_rest(self) -> None:
+        """One whole round of counters and readings, as they are after the last frame."""
+        self._housekeeping.begin()
+        tries = TRIES
+        while self._housekeeping.is_under_way:
+            self._housekeeping.step()
+            if not self._line.in_step:
+                self._line.recover()
+                tries -= 1
+                if not tries:
+                    return
+                self._housekeeping.begin()
 
     def status(self) -> BoardStatus:
         """What has been counted so far, and what the FPGA measured last."""
@@ -201,11 +343,21 @@ class AstepBoard(LinkedBoard):
                 "readouts": reader.readouts,
                 "read_bytes": reader.read_bytes,
                 "short_readouts": reader.short_readouts,
+                "resyncs": self._line.resyncs,
                 **housekeeping.counters,
                 **self.link.counters,
             },
             readings=housekeeping.readings,
+            warnings=(*self._firmware_warnings, *self._setup_warnings),
         )
 
+    def record(self) -> dict[str, Any]:
+        """The firmware and its register map, and what is not as it should be."""
+        return {
+            "firmware": None if self.firmware is None else str(self.firmware),
+            "register_map": str(self._registers.since),
+            "warnings": list(self.status().warnings),
+        }
+
     def _safe_steps(self) -> Generator[Step, bytes, None]:
-        return make_safe(self._settings.layers)
+        return make_safe()

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from daqd.boards.dialogue import ANSWER_TIMEOUT_S, SLOWEST_BYTES_S, Dialogue, RegisterFile, Request
+from daqd.boards.dialogue import ANSWER_TIMEOUT_S, SLOWEST_BYTES_S, Dialogue, Request
 from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import REQUEST_FILLER, SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte
+from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
 from protocol.registers.steps import Pause
 
@@ -36,15 +37,17 @@ class AstepDialogue(Dialogue):
     `written` has the last value that was written to each register in one piece.
     """
 
-    def __init__(self, link: Link, name: str, sleep: Callable[[float], object], registers: RegisterFile) -> None:
+    def __init__(self, link: Link, name: str, sleep: Callable[[float], object], registers: RegisterMap) -> None:
         super().__init__(link, name, sleep, registers)
+        self.map = registers
         self.in_step = True
         self.resyncs = 0
         self.written: dict[Register, bytes] = {}
         self._identity = b""
 
-    def know_identity(self, firmware_id: int) -> None:
-        """From now on, the board proves with this id that it is in step."""
+    def know_firmware(self, firmware_id: int, registers: RegisterMap) -> None:
+        """From now on, the board has these registers, and proves with this id that it is in step."""
+        self.registers = self.map = registers
         self._identity = firmware_id.to_bytes(4, "little")
 
     def _carry_out(self, step: Request | Pause) -> bytes:

@@ -1,6 +1,7 @@
 """Counters and readings of an A-STEP board."""
 
 from collections.abc import Generator
+from contextlib import suppress
 
 from daqd.boards.astep_dialogue import AstepDialogue, register_byte
 from daqd.boards.astep_reading import FIRST_BYTE_S
@@ -33,8 +34,7 @@ class Housekeeping:
             f"layer_{layer}_{kind}": _COUNTERS[kind][layer] for layer in range(layers) for kind in COUNTER_KINDS
         }
         self._last: dict[str, int] | None = None
-        self._round: Round | None = None
-        self._request: RegisterRead | None = None
+        self._round: tuple[Round, RegisterRead] | None = None
         self.counters = dict.fromkeys(self._registers, 0)
         self.readings: dict[str, float] = {}
 
@@ -48,22 +48,26 @@ class Housekeeping:
         """Whether a round has begun."""
         return self._round is not None
 
+    def begin(self) -> None:
+        """Begin a new round."""
+        steps = self._ask_all()
+        self._round = steps, next(steps)
+
     def step(self) -> None:
         """Ask for one byte. After a failure, `in_step` of the dialogue is False, and the round begins anew."""
         if self._round is None:
-            self._round = self._ask_all()
-            self._request = next(self._round)
-        assert self._request is not None
+            self.begin()
+        current, self._round = self._round, None
+        if current is None:
+            return
+        steps, request = current
         self._dialogue.link.pending()
-        value = register_byte(self._dialogue.exchange(self._request, FIRST_BYTE_S))
+        value = register_byte(self._dialogue.exchange(request, FIRST_BYTE_S))
         if value is None:
-            self._round = None
             return
         self._dialogue.in_step = True
-        try:
-            self._request = self._round.send(value)
-        except StopIteration:
-            self._round = None
+        with suppress(StopIteration):
+            self._round = steps, steps.send(value)
 
     def _ask_all(self) -> Round:
         now = {}

@@ -6,10 +6,8 @@ from typing import Final
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.board import RawReadout
-from daqd.errors import BoardAnswerError
 from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, fifo_length, read_register
-from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
 from protocol.stream_bytes import PADDING_BYTE
 
@@ -31,7 +29,7 @@ class FrameReader:
     and host are brought into step again, and what comes late is given, too. A byte that came twice is given at the
     start of the next readout: its place in the stream.
 
-    `in_step` of `dialogue` is False between a broken exchange and the `poll` that mends it.
+    `in_step` of `dialogue` is False between a broken exchange and the next `poll`.
     """
 
     def __init__(
@@ -39,13 +37,11 @@ class FrameReader:
         dialogue: AstepDialogue,
         readout_bytes: int,
         now_ns: Callable[[], int],
-        *,
-        by_size: bool = False,
     ) -> None:
         self._dialogue = dialogue
         self._readout_bytes = readout_bytes
         self._now_ns = now_ns
-        self._by_size = by_size
+        self.by_size = False
         self._ready: deque[RawReadout] = deque()
         self._broken: RegisterRead | None = None
         self._is_silent = False
@@ -101,12 +97,12 @@ class FrameReader:
         return self._ready.popleft() if self._ready else None
 
     def _next_length(self) -> int:
-        if not self._by_size:
-            return fifo_length(min(self._length, self._readout_bytes), self._registers)
+        if not self.by_size:
+            return fifo_length(min(self._length, self._readout_bytes), self._dialogue.map)
         if not self._waiting:
             answer = self._ask(read_register(Register.READOUT_SIZE, "how much is there"))
             self._waiting = int.from_bytes(answer, "little") if self._dialogue.in_step else 0
-        return fifo_length(min(self._waiting, self._readout_bytes), self._registers) if self._waiting else 0
+        return fifo_length(min(self._waiting, self._readout_bytes), self._dialogue.map) if self._waiting else 0
 
     def _ask(self, request: RegisterRead) -> bytes:
         """What came of the answer; of data, only what is data."""
@@ -124,7 +120,7 @@ class FrameReader:
         """Choose the length of the next read."""
         if request.register is not Register.READOUT:
             return
-        if self._by_size:
+        if self.by_size:
             self._waiting -= len(answer)
         elif not answer.endswith(_CUT_PADDING):
             self._length = min(2 * self._length, max(SAFE_LENGTH, self._readout_bytes))
@@ -153,9 +149,3 @@ class FrameReader:
         self.readouts += 1
         self.read_bytes += len(data)
         return readout
-
-    @property
-    def _registers(self) -> RegisterMap:
-        registers = self._dialogue.registers
-        assert isinstance(registers, RegisterMap)
-        return registers

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +26,7 @@ class BoardStatus(BaseModel):
     """What a board says of itself. `counters` are its own words for what it counts, since it was made; `readings`, of
     what it measures, with the unit at the end of the name.
 
+    `warnings`: what is not as it should be, a line each, for as long as that lasts.
     `exhausted`: it is certain that no data will come any more (an emulated board at the end of its recording).
     """
 
@@ -37,6 +39,7 @@ class BoardStatus(BaseModel):
     exhausted: bool
     counters: dict[str, int]
     readings: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
 
 
 class Board(ABC):
@@ -85,6 +88,10 @@ class Board(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop if running, as far as the board can be reached, and disconnect; never raises."""
+
+    def record(self) -> dict[str, Any]:
+        """What is known of the board once it is configured, ready for JSON, for file headers and run records."""
+        return {}
 
     @abstractmethod
     def status(self) -> BoardStatus:

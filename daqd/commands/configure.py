@@ -33,8 +33,8 @@ CONFIGURE_EXAMPLES: Final = """examples:
 
 _PROTOCOLS: Final[dict[str, Callable[[], Parser]]] = {"gecco": gecco.RequestParser, "astep": astep.RequestParser}
 
-# As good as silent: what a dry run says must not depend on when a hit came.
-_NO_HITS = EmulatorSection(rate_hz=0.001)
+_SILENT_HZ: Final = 0.001
+"""What a dry run reports must not depend on when a hit came."""
 
 
 def add_configure_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,9 @@ def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, s
 
 
 def _dry_link(config: Config) -> Link:
-    link = EmulatedLink(emulated_board(config.model_copy(update={"emulator": _NO_HITS})))
+    given = config.emulator
+    silent = EmulatorSection(rate_hz=_SILENT_HZ, firmware_id=given.firmware_id, firmware_version=given.firmware_version)
+    link = EmulatedLink(emulated_board(config.model_copy(update={"emulator": silent})))
     link.name = "dry run"
     return link
 

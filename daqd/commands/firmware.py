@@ -3,9 +3,9 @@
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import RegisterRead, read_register
+from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import Register as AstepRegister
-from protocol.registers.astep_sequence import BOARDS, Firmware
 from protocol.registers.gecco import SCRATCH_VALUE, ReadRequest, Register, WriteRequest, encode_requests
 
 ANSWER_S = 0.3
@@ -30,7 +30,7 @@ def firmware_on(link: Link) -> str:
 
 def _astep(link: Link) -> Firmware | None:
     number = _value(link, read_register(AstepRegister.FIRMWARE_ID))
-    if number is None or number >> 8 not in BOARDS:
+    if number is None or not Firmware(number, 0).is_known:
         return None
     version = _value(link, read_register(AstepRegister.FIRMWARE_VERSION))
     return None if version is None else Firmware(number, version)

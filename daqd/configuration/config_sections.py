@@ -3,6 +3,7 @@
 `config/emulated.toml` has every key with its meaning.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
 from protocol.config_section import KeysSection, Name, Section
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.wire.endpoints import check_endpoint
@@ -115,13 +117,34 @@ class SerialSection(Section):
     baud: int = Field(921_600, ge=1200, le=12_000_000)
 
 
+def _day(value: Any) -> Any:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date: YYYY-MM-DD") from None
+
+
 class AstepSection(Section):
-    """`[astep]`: how the A-STEP firmware stamps and frames what the layers send."""
+    """`[astep]`: how the A-STEP firmware stamps and frames what the layers send.
+
+    `timestamp_order` "auto": as the firmware's version says. `register_map`: the date of the register map that holds,
+    for a firmware whose map is not known; None: as the firmware's version says.
+    """
 
     timestamp_bits: Literal[16, 32, 48, 64] = 32
-    timestamp_order: Literal["little", "big"] = "little"
+    timestamp_order: Literal["auto", "little", "big"] = "auto"
     packet_mode: bool = True
     read: Literal["size", "fixed"] = "size"
+    register_map: Annotated[date | None, BeforeValidator(_day)] = None
+    read_back: bool = True
+
+    @field_validator("register_map")
+    @classmethod
+    def _is_known(cls, register_map: date | None) -> date | None:
+        known = [registers.since for registers in REGISTER_MAPS]
+        if register_map not in (None, *known):
+            raise ValueError(f"there is no register map of {register_map}: {', '.join(map(str, known))}")
+        return register_map
 
 
 class _PixelEntry(Section):
@@ -164,7 +187,8 @@ class MisbehaveSection(Section):
 class EmulatorSection(Section):
     """`[emulator]`: what the emulated board does. `file` is relative to the configuration file.
 
-    `tot_mean_us`, `tot_sigma_us` None: what is usual for the version of the chips.
+    `tot_mean_us`, `tot_sigma_us` None: what is usual for the version of the chips. `firmware_id`, `firmware_version`
+    (A-STEP) None: a CMOD A7 for these chips, with the newest firmware that fits `[astep]`.
     """
 
     source: Literal["hits", "file"] = "hits"
@@ -179,6 +203,8 @@ class EmulatorSection(Section):
     file: str = ""
     speed: Pace = 1.0
     fifo_bytes: int = Field(65536, ge=64, le=1 << 30)
+    firmware_id: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
+    firmware_version: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
     link_latency_ms: float = Field(0.0, ge=0, le=10_000)
     unplug_every_s: float = Field(0.0, ge=0, le=86_400)
     unplug_for_s: float = Field(1.0, gt=0, le=3600)

@@ -12,11 +12,11 @@ from daqd.emulator.board_model import BoardModel
 from daqd.emulator.frame_source import FrameSource
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
-from daqd.emulator.seeded_frames import NS_PER_TICK
 from protocol.layer_scan import FrameLayout
-from protocol.readout_description import TimestampBits, TimestampOrder
+from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead
-from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
+from protocol.registers.astep_firmware import Firmware
+from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
@@ -27,11 +27,9 @@ from protocol.registers.astep_registers import (
     LayerStatus,
     ReadoutCtrl,
     Register,
-    TimestampCtrl,
 )
 
-FIRMWARE_ID: Final = 0xAC03
-FIRMWARE_VERSION: Final = 26012701
+NEWEST_FIRMWARE: Final = Firmware(0xAC03, 26012701)
 _FRAMES: Final = (Register.LAYER_0_FRAMES, Register.LAYER_1_FRAMES, Register.LAYER_2_FRAMES)
 _IDLES: Final = (Register.LAYER_0_IDLES, Register.LAYER_1_IDLES, Register.LAYER_2_IDLES)
 _WRONG: Final = (Register.LAYER_0_WRONG_LENGTH, Register.LAYER_1_WRONG_LENGTH, Register.LAYER_2_WRONG_LENGTH)
@@ -49,10 +47,13 @@ class AstepModel(BoardModel, RegisterBus):
     and read; what it sends then is up to `source`. Hold and the chips' reset are those of layer 0, chip select is that
     of any layer. After a reset the chips hold old data; without a flush they show up in the readout.
 
-    `fifo_bytes`: capacity of the readout FIFO. `order`: that of the bytes of the time stamp, which differs between
-    firmware versions. `firmware_id`: another firmware, for tests. `clock`: seconds, monotonic. `record`: let the FIFO
-    remember all it was given. `damage`: as of `AstepReadout`. `answer_filter`: may be set to a function that replaces
-    the answer to a read by another, shorter, or empty one.
+    `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
+    the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
+    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given. `damage`: as of `AstepReadout`.
+    `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
+
+    Deviation: the time stamps in frames count the time of taking data, and do not stand still where
+    `TIMESTAMP_COUNTER` does.
     """
 
     def __init__(
@@ -61,8 +62,7 @@ class AstepModel(BoardModel, RegisterBus):
         fifo_bytes: int = 65536,
         clock: Callable[[], float] = time.monotonic,
         record: bool = False,
-        order: TimestampOrder = "little",
-        firmware_id: int = FIRMWARE_ID,
+        firmware: Firmware = NEWEST_FIRMWARE,
         damage: bool = False,
     ) -> None:
         self.source = source
@@ -70,14 +70,13 @@ class AstepModel(BoardModel, RegisterBus):
         self.readout = AstepReadout(source, self.fifo, clock, damage)
         self.host = HostPort(self, clock)
         self.answer_filter: AnswerFilter | None = None
-        self._order: TimestampOrder = order
-        self._firmware_id = firmware_id
+        self._firmware = firmware
         self._clock = clock
         self.power_up()
 
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
-        self._values = AstepRegisterFile(NEWEST_MAP, self._firmware_id, FIRMWARE_VERSION)
+        self._values = AstepRegisterFile(self._firmware, self._clock())
         self.chips = ChipPorts()
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
@@ -106,8 +105,8 @@ class AstepModel(BoardModel, RegisterBus):
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
-        width = widths[self._values[Register.TIMESTAMP_CTRL] >> 4 & 3]
-        return FrameLayout(width, self._order, self.source.hit_bytes)
+        order = self._firmware.timestamp_order(self.registers)
+        return FrameLayout(widths[self._values.timestamp_width], order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""
@@ -121,17 +120,11 @@ class AstepModel(BoardModel, RegisterBus):
             self._inputs = LayerInputs(
                 reading=tuple(ready and not control & _NOT_READING for control in controls),
                 held=bool(controls[0] & _HELD),
-                packet_mode=self._packet_mode,
+                packet_mode=self._values.packet_mode,
                 layout=self.layout,
                 frame_s=self.source.hit_bytes * self._spi_byte_s,
             )
         return self._inputs
-
-    @property
-    def _packet_mode(self) -> bool:
-        if not self.registers.has(Register.READOUT_CTRL):
-            return True
-        return bool(self._values[Register.READOUT_CTRL] & ReadoutCtrl.PACKET_MODE)
 
     @property
     def _spi_byte_s(self) -> float:
@@ -206,7 +199,8 @@ class AstepModel(BoardModel, RegisterBus):
         else:
             if register == Register.READOUT_CTRL:
                 self._set_packet_mode(data)
-            self._values.write(address, data[-1])
+            for value in data:
+                self._values.write(address, value, self._clock())
             if register is not None:
                 self.injection.write(register, data)
 
@@ -221,7 +215,7 @@ class AstepModel(BoardModel, RegisterBus):
 
     def _set_packet_mode(self, data: bytes) -> None:
         for value in data:
-            if value & ReadoutCtrl.PACKET_MODE and not self._packet_mode:
+            if value & ReadoutCtrl.PACKET_MODE and not self._values.packet_mode:
                 self.readout.set_packet_mode(on=True)
             self._values[Register.READOUT_CTRL] = value
 
@@ -237,8 +231,7 @@ class AstepModel(BoardModel, RegisterBus):
     def _refresh(self) -> None:
         """Registers that change by themselves."""
         self._values[Register.READOUT_SIZE] = self.readout.size
-        if self._values[Register.TIMESTAMP_CTRL] & TimestampCtrl.ENABLE:
-            self._values[Register.TIMESTAMP_COUNTER] = int(self.readout.elapsed_s * 1e9) // NS_PER_TICK
+        self._values.refresh(self._clock())
         frames, wrong = self.readout.take_counts()
         for registers, counts in (
             (_FRAMES, frames),

@@ -223,7 +223,7 @@ class AstepReadout:
         if not fitting:
             return
         data, self._arriving = self._arriving + frames.data[: int(frames.ends[fitting - 1])], b""
-        if not inputs.packet_mode:
+        if not inputs.packet_mode and not self.source.as_recorded:
             # Without packet mode, the last frame is still coming in while the host looks.
             half = inputs.layout.frame_bytes // 2
             data, self._arriving = data[:-half], data[-half:]

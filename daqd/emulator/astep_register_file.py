@@ -1,9 +1,11 @@
-"""The registers of the emulated A-STEP firmware: values, reset values, and what the host may write."""
+"""The registers of the emulated A-STEP firmware: values, reset values, the time stamp, and what the host may write."""
 
 from collections.abc import Callable
 from typing import Final
 
-from protocol.registers.astep_register_map import RegisterMap
+from daqd.emulator.astep_timestamp import TIMESTAMP_START, DividedTimestamp
+from protocol.registers.astep_firmware import Firmware
+from protocol.registers.astep_register_map import NEWEST_MAP, REGISTER_MAPS, RegisterMap
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     ClockCtrl,
@@ -12,11 +14,13 @@ from protocol.registers.astep_registers import (
     IoCtrl,
     ReadoutCtrl,
     Register,
+    TimestampCtrl,
 )
 
 TEMPERATURE_CODE, VCCINT_CODE = 2545, 1365
 """About 40 °C and 1.0 V, 12 bits."""
 
+_MATCH_AT_RESET: Final = 4
 _RESET: Final = {
     Register.CHIP_VERSION: 3,
     Register.CLOCK_CTRL: int(ClockCtrl.EXTERNAL_DIFFERENTIAL),
@@ -26,39 +30,57 @@ _RESET: Final = {
     Register.HK_SPI_DIVIDER: 4,
     **dict.fromkeys(LAYER_CTRL, 0x07),
     Register.FRAME_TAG_CTRL: int(FrameTagCtrl.ENABLE),
-    Register.TIMESTAMP_CTRL: 0x10,
     Register.TLU_TRIGGER_DELAY: 2,
     Register.TLU_BUSY_DURATION: 16,
     Register.NODATA_CONTINUE: 5,
     Register.INJECTION_CTRL: int(InjectionCtrl.SUSPEND | InjectionCtrl.SYNCED),
     Register.READOUT_CTRL: int(ReadoutCtrl.PACKET_MODE),
+    Register.IO_CTRL: 0x18,
     Register.HK_CONVERSION_MATCH: 10,
-    Register.TIMESTAMP_DIVIDER_MATCH: 4,
-    Register.FRAME_TAG_DIVIDER_MATCH: 4,
+    Register.TIMESTAMP_DIVIDER_MATCH: _MATCH_AT_RESET,
+    Register.FRAME_TAG_DIVIDER_MATCH: _MATCH_AT_RESET,
 }
 
 _CLOCKS: Final = int(ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK)
 _IO_CLOCKS: Final = int(IoCtrl.SAMPLE_CLOCK | IoCtrl.TIMESTAMP_CLOCK)
 
 
+def map_in_firmware(firmware: Firmware) -> RegisterMap:
+    """The map that the emulated board has; for a version that nobody knows, that of the nearest known one."""
+    built = firmware.built
+    if built is None:
+        return NEWEST_MAP
+    return next((each for each in reversed(REGISTER_MAPS) if each.since <= built), REGISTER_MAPS[0])
+
+
 class AstepRegisterFile:
-    """The registers of a firmware with the map `registers`, after a reset.
+    """The registers of `firmware` after a reset at the time `now` (seconds).
 
     `values[register]` is a register's value, 0 where the firmware does not have it.
     """
 
-    def __init__(self, registers: RegisterMap, firmware_id: int, firmware_version: int) -> None:
-        self.map = registers
-        self._firmware_id = firmware_id
+    def __init__(self, firmware: Firmware, now: float = 0.0) -> None:
+        self.firmware = firmware
+        self.map = registers = map_in_firmware(firmware)
         self._bytes = bytearray(registers.end)
         self._readable = _addresses(registers, registers.readable)
         self._writable = _addresses(registers, registers.writable)
         for register, value in _RESET.items():
             self[register] = value
-        self[Register.FIRMWARE_ID] = firmware_id
-        self[Register.FIRMWARE_VERSION] = firmware_version
-        # The clocks moved from this register to one of their own.
-        self[Register.IO_CTRL] = 0x18 if registers.has(Register.CLOCK_CTRL) else 0x08
+        self[Register.FIRMWARE_ID] = firmware.id
+        self[Register.FIRMWARE_VERSION] = firmware.version
+        # The oldest maps have eight bits: divided, busy on T0, and the narrowest time stamp.
+        self[Register.TIMESTAMP_CTRL] = 0x10 if registers.has(Register.CLOCK_CTRL) else 0x0A
+        self._tagged = registers.has(Register.FRAME_TAG_CTRL)
+        if self._tagged:
+            self._ctrl, self._counter = Register.FRAME_TAG_CTRL, Register.FRAME_TAG_COUNTER
+            self._divider, self._match = Register.FRAME_TAG_DIVIDER, Register.FRAME_TAG_DIVIDER_MATCH
+        else:
+            self._ctrl, self._counter = Register.TIMESTAMP_CTRL, Register.TIMESTAMP_COUNTER
+            self._divider, self._match = Register.TIMESTAMP_DIVIDER, Register.TIMESTAMP_DIVIDER_MATCH
+        self.timestamp = DividedTimestamp(_MATCH_AT_RESET, 0 if self._tagged else TIMESTAMP_START)
+        self.timestamp.advance(now)
+        self._obey_timestamp_ctrl()
 
     def __getitem__(self, register: Register) -> int:
         if not self.map.has(register):
@@ -71,21 +93,49 @@ class AstepRegisterFile:
             first, size = self.map.address(register), self.map.size(register)
             self._bytes[first : first + size] = value.to_bytes(size, "little")
 
-    def write(self, address: int, value: int) -> None:
+    def write(self, address: int, value: int, now: float) -> None:
         """A byte from the host; nothing happens where it cannot be written."""
-        if address in self._writable:
-            self._bytes[address] = value
+        if address not in self._writable:
+            return
+        self.refresh(now)
+        self._bytes[address] = value
+        if self._is_in(address, self._ctrl):
+            self._obey_timestamp_ctrl()
+        elif address == self.map.address(self._match):
+            self.timestamp.set_match(self[self._match])
+        elif self._is_in(address, self._match):
+            self.timestamp.match = max(1, self[self._match])
+        elif self._is_in(address, self._divider):
+            self.timestamp.set_divider(self[self._divider])
+        elif self._is_in(address, self._counter):
+            self.timestamp.counter = self[self._counter]
+
+    def _is_in(self, address: int, register: Register) -> bool:
+        first = self.map.address(register)
+        return first <= address < first + self.map.size(register)
+
+    def _obey_timestamp_ctrl(self) -> None:
+        ctrl = self[self._ctrl]
+        self.timestamp.dividing = bool(ctrl & (FrameTagCtrl.USE_DIVIDER if self._tagged else TimestampCtrl.USE_DIVIDER))
+        self.timestamp.counting = bool(ctrl & TimestampCtrl.ENABLE)
+        if not self.timestamp.counting and not self._tagged:
+            self.timestamp.counter = TIMESTAMP_START
+
+    def refresh(self, now: float) -> None:
+        """Registers that change by themselves as time goes by."""
+        self.timestamp.advance(now)
+        counter_bytes = self.map.size(self._counter)
+        self[self._counter] = self.timestamp.counter & (1 << 8 * counter_bytes) - 1
+        self[self._divider] = self.timestamp.divider
 
     def read(self, address: int, length: int) -> bytes:
         """`length` bytes of that address; none where it cannot be read."""
         return bytes((self._bytes[address],)) * length if address in self._readable else b""
 
     @property
-    def chip_version(self) -> int:
+    def chip_version(self) -> int | None:
         """The version of the chips that the firmware reads: what it was set to, or was built for."""
-        if self.map.has(Register.CHIP_VERSION):
-            return self[Register.CHIP_VERSION]
-        return self._firmware_id & 0xF
+        return self[Register.CHIP_VERSION] if self.map.has(Register.CHIP_VERSION) else self.firmware.chip_version
 
     @property
     def clocks_on(self) -> bool:
@@ -93,6 +143,16 @@ class AstepRegisterFile:
         if self.map.has(Register.CLOCK_CTRL):
             return self[Register.CLOCK_CTRL] & _CLOCKS == _CLOCKS
         return self[Register.IO_CTRL] & _IO_CLOCKS == _IO_CLOCKS
+
+    @property
+    def timestamp_width(self) -> int:
+        """0…3 for 16, 32, 48 or 64 bits of the time stamp in the frames."""
+        return 1 if self._tagged else self[Register.TIMESTAMP_CTRL] >> 4 & 3
+
+    @property
+    def packet_mode(self) -> bool:
+        """Whether only whole frames are given to the host; a firmware without the register gives bytes at once."""
+        return bool(self[Register.READOUT_CTRL] & ReadoutCtrl.PACKET_MODE)
 
 
 def _addresses(registers: RegisterMap, kept: Callable[[Register], bool]) -> frozenset[int]:

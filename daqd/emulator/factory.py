@@ -3,17 +3,23 @@
 from pathlib import Path
 
 from daqd.configuration.config import Config
-from daqd.emulator.astep_model import AstepModel
+from daqd.emulator.astep_model import NEWEST_FIRMWARE, AstepModel
+from daqd.emulator.astep_register_file import map_in_firmware
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.cable import Cable
 from daqd.emulator.frame_source import FrameSource
 from daqd.emulator.gecco_model import GeccoModel
 from daqd.emulator.recorded_frames import RecordedFrames
-from daqd.emulator.recorded_readouts import RecordedReadouts
+from daqd.emulator.recorded_readouts import RecordedReadouts, recorded_order
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
 from protocol.readout_description import ReadoutDescription
+from protocol.registers.astep_firmware import Firmware
+
+_CMOD_A7 = 0xAC00
+_NEWEST_LITTLE = 25112001
+"""The newest firmware that sends the time stamp least significant byte first."""
 
 
 def emulated_board(config: Config) -> BoardModel:
@@ -26,18 +32,37 @@ def emulated_board(config: Config) -> BoardModel:
     return GeccoModel(_source(config), config.emulator.fifo_bytes)
 
 
+def emulated_firmware(config: Config) -> Firmware:
+    """What the emulated A-STEP board says it is.
+
+    Where `[emulator]` does not say: a CMOD A7 for the chips, with the newest firmware that has the register map, or
+    else the byte order of the time stamp, of `[astep]`, or of the file to be played.
+    """
+    settings, astep = config.emulator, config.astep
+    number, version = settings.firmware_id, settings.firmware_version
+    if version is None and astep.register_map is not None:
+        version = int(f"{astep.register_map:%y%m%d}01")
+    if version is None:
+        order: str = astep.timestamp_order
+        if order == "auto" and settings.source == "file":
+            order = recorded_order(Path(settings.file))
+        version = _NEWEST_LITTLE if order == "little" else NEWEST_FIRMWARE.version
+    return Firmware(_CMOD_A7 | config.board.chip_version if number is None else number, version)
+
+
 def _astep(config: Config) -> AstepModel:
-    return AstepModel(_frame_source(config), config.emulator.fifo_bytes, order=config.astep.timestamp_order)
+    firmware = emulated_firmware(config)
+    return AstepModel(_frame_source(config, firmware), config.emulator.fifo_bytes, firmware=firmware)
 
 
-def _frame_source(config: Config) -> FrameSource:
+def _frame_source(config: Config, firmware: Firmware) -> FrameSource:
     settings, board, astep = config.emulator, config.board, config.astep
     if settings.source == "file":
         described = ReadoutDescription(
             chips=board.chips,
             layers=board.layers,
             timestamp_bits=astep.timestamp_bits,
-            timestamp_order=astep.timestamp_order,
+            timestamp_order=firmware.timestamp_order(map_in_firmware(firmware)),
         )
         readouts = _recorded(config, described)
         return RecordedFrames(readouts, board.chip_version, board.readout_class.make_decoder(described))

@@ -51,6 +51,8 @@ class FrameSource(ABC):
 
     chip_version: int
     hit_bytes: int
+    as_recorded = False
+    """Whether it gives readouts, whose ends are where a host has cut them."""
 
     @abstractmethod
     def take(self, elapsed_s: float, room: int, layout: FrameLayout, waiting: int = 0) -> Iterator[SentFrames]:

@@ -21,6 +21,8 @@ class RecordedFrames(FrameSource):
     The bytes are played as they are. `decoder` finds the frames among them, for the counters of the layers.
     """
 
+    as_recorded = True
+
     def __init__(self, readouts: RecordedReadouts, chip_version: int, decoder: ReadoutDecoder) -> None:
         self.chip_version = chip_version
         self.hit_bytes = emulated_chips(chip_version).hit_bytes

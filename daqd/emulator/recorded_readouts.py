@@ -9,7 +9,7 @@ from daqd.errors import ConfigError
 from protocol.apx import ApxReader
 from protocol.errors import ProtocolError
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
-from protocol.readout_description import ReadoutDescription
+from protocol.readout_description import ReadoutDescription, TimestampOrder
 from protocol.stream_bytes import PADDING_BYTE
 
 
@@ -78,6 +78,15 @@ class RecordedReadouts(ByteSource):
     def counters(self) -> dict[str, int]:
         """Readouts played, and how many there are."""
         return {"emulator_readouts_played": self.played, "emulator_readouts": self.readouts}
+
+
+def recorded_order(path: Path) -> TimestampOrder:
+    """Order of the bytes of the time stamps in a file of layer frames; "big" where it cannot be read."""
+    try:
+        with ApxReader(path) as reader:
+            return reader.header.description().timestamp_order or "little"
+    except (OSError, ProtocolError):
+        return "big"
 
 
 def _check_header(path: Path, wanted: type[AbstractAstroPixReadout], described: ReadoutDescription) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daqd.configuration.config import EmulatorSection, MisbehaveSection
+from daqd.emulator.astep_timestamp import TIMESTAMP_START
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.frame_source import FrameSource, SentFrames
 from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
@@ -14,7 +15,7 @@ from daqd.emulator.odd_hits import OddHits
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
-from protocol.registers.astep_sequence import TIMESTAMP_HZ
+from protocol.registers.astep_setup import TIMESTAMP_HZ
 
 NS_PER_TICK = 1_000_000_000 // TIMESTAMP_HZ
 """Of the FPGA's time stamp, as the daemon sets it up."""
@@ -127,7 +128,7 @@ class SeededFrames(FrameSource):
         chip = table["chip_id"].copy()
         table["chip_id"] = chip % self._chips
         table["layer"] = chip // self._chips + FIRST_LAYER_ID
-        table["fpga_timestamp"] = batch.arrival_ns[part] // NS_PER_TICK
+        table["fpga_timestamp"] = (batch.arrival_ns[part] // NS_PER_TICK).astype(np.uint64) | np.uint64(TIMESTAMP_START)
         return table
 
     def expected_hits(self, hits: int) -> HitTable:

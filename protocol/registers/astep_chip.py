@@ -4,6 +4,7 @@ Two ways lead to the chips: their shift registers, whose wires hang on a port, a
 the order in which they are sent, those of the last chip of a chain first.
 """
 
+from collections.abc import Generator
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,17 @@ from protocol.registers.astep_registers import (
     Register,
     ShiftPort,
 )
-from protocol.registers.astep_sequence import Steps, hold_layers, read_value, reset_chips, send_to_chips
+from protocol.registers.astep_sequence import (
+    Step,
+    Steps,
+    check_controls,
+    finish_frames,
+    hold_layers,
+    read_value,
+    reset_chips,
+    safe_controls,
+    send_to_chips,
+)
 from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import card_bits, card_bytes
 from protocol.registers.pattern_generator import generator_settings
@@ -117,7 +128,7 @@ def configure_board(setup: ChipSetup, has_cards: bool) -> Steps:
     if injection is not None and injection.output == "card" and not has_cards:
         raise AstepError("an injection through the card: this board has no cards; inject on the chip")
     yield stop_injection()
-    yield from reset_chips(setup.layers)
+    yield from reset_chips()
     for layer in range(setup.layers):
         yield from configure_layer(setup.layer(layer), layer, setup.method)
     if has_cards:
@@ -162,7 +173,16 @@ def stop_injection() -> RegisterWrite:
     return write_register(Register.INJECTION_CTRL, _HELD, "injection off")
 
 
-def make_safe(layers: int) -> Steps:
-    """Injection off, chips on hold and not read: without a question, for a board that may not answer any more."""
+def make_safe() -> Steps:
+    """Injection off, all layers on hold and not read: without a question, for a board that may not answer any more."""
     yield stop_injection()
-    yield from hold_layers(layers)
+    yield from hold_layers()
+
+
+def stop_readout() -> Generator[Step, bytes, bool]:
+    """Injection off, all layers on hold and not read, none of them within a frame; returns whether that was reached."""
+    yield stop_injection()
+    finished = yield from finish_frames()
+    yield from hold_layers()
+    yield from check_controls(safe_controls())
+    return finished

@@ -34,9 +34,11 @@ class _Row(NamedTuple):
 
 _TIMESTAMP = date(2025, 11, 5)
 _READBACK = date(2025, 11, 20)
-_CLOCK_CTRL = date(2025, 11, 24)
+CLOCK_CTRL_SINCE: Final = date(2025, 11, 24)
+"""Since then there is CLOCK_CTRL, and the time stamp comes most significant byte first."""
+
 _CHIP_VERSION = date(2025, 12, 5)
-_DATES: Final = (date(2025, 8, 31), _TIMESTAMP, _READBACK, _CLOCK_CTRL, _CHIP_VERSION, date(2026, 1, 27))
+_DATES: Final = (date(2025, 8, 31), _TIMESTAMP, _READBACK, CLOCK_CTRL_SINCE, _CHIP_VERSION, date(2026, 1, 27))
 
 
 def _each_layer(name: str, *parts: tuple[str, int, Access]) -> list[_Row]:
@@ -52,7 +54,7 @@ _ROWS: Final = (
     _Row(Register.FIRMWARE_ID, 4, Access.READ),
     _Row(Register.FIRMWARE_VERSION, 4, Access.READ),
     _Row(Register.CHIP_VERSION, 1, since=_CHIP_VERSION),
-    _Row(Register.CLOCK_CTRL, 1, since=_CLOCK_CTRL),
+    _Row(Register.CLOCK_CTRL, 1, since=CLOCK_CTRL_SINCE),
     _Row(Register.XADC_TEMPERATURE, 2, Access.READ),
     _Row(Register.XADC_VCCINT, 2, Access.READ),
     _Row(Register.HK_CONVERSION_TRIGGER, 4),
@@ -74,11 +76,11 @@ _ROWS: Final = (
     _Row(Register.FRAME_TAG_CTRL, 1, until=_TIMESTAMP),
     _Row(Register.FRAME_TAG_DIVIDER, 4, until=_TIMESTAMP),
     _Row(Register.FRAME_TAG_COUNTER, 4, until=_TIMESTAMP),
-    _Row(Register.TIMESTAMP_CTRL, 1, since=_TIMESTAMP, until=_CLOCK_CTRL),
-    _Row(Register.TIMESTAMP_CTRL, 2, since=_CLOCK_CTRL),
+    _Row(Register.TIMESTAMP_CTRL, 1, since=_TIMESTAMP, until=CLOCK_CTRL_SINCE),
+    _Row(Register.TIMESTAMP_CTRL, 2, since=CLOCK_CTRL_SINCE),
     _Row(Register.TIMESTAMP_DIVIDER, 4, since=_TIMESTAMP),
     _Row(Register.TIMESTAMP_COUNTER, 8, Access.READ, since=_TIMESTAMP),
-    _Row(Register.TIMESTAMP_FORCED, 8, since=_CLOCK_CTRL),
+    _Row(Register.TIMESTAMP_FORCED, 8, since=CLOCK_CTRL_SINCE),
     _Row(Register.TLU_TRIGGER_DELAY, 2, since=_TIMESTAMP),
     _Row(Register.TLU_BUSY_DURATION, 2, since=_TIMESTAMP),
     _Row(Register.NODATA_CONTINUE, 1),
@@ -91,7 +93,7 @@ _ROWS: Final = (
     _Row(Register.INJECTION_CTRL, 1),
     _Row(Register.INJECTION_ADDRESS, 1),
     _Row(Register.INJECTION_DATA, 1),
-    _Row(Register.READOUT_CTRL, 1, since=_CLOCK_CTRL),
+    _Row(Register.READOUT_CTRL, 1, since=CLOCK_CTRL_SINCE),
     _Row(Register.READOUT, 1, Access.READ),
     _Row(Register.READOUT_SIZE, 4, Access.READ),
     _Row(Register.IO_CTRL, 1),

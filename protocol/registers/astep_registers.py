@@ -235,8 +235,13 @@ def spi_divider(spi_hz: float) -> int:
     return divider
 
 
-def timestamp_ctrl(bits: int) -> int:
-    """`Register.TIMESTAMP_CTRL` for a running time stamp of 16, 32, 48 or 64 `bits` on the divided clock."""
+def timestamp_width(bits: int) -> int:
+    """`Register.TIMESTAMP_CTRL` for a time stamp of 16, 32, 48 or 64 `bits` that is off, and its divider with it."""
     if bits not in (16, 32, 48, 64):
         raise AstepError(f"a time stamp of {bits} bits is impossible: 16, 32, 48 or 64")
-    return TimestampCtrl.ENABLE | TimestampCtrl.USE_DIVIDER | (bits // 16 - 1) << 4
+    return (bits // 16 - 1) << 4
+
+
+def timestamp_ctrl(bits: int) -> int:
+    """`Register.TIMESTAMP_CTRL` for a running time stamp of 16, 32, 48 or 64 `bits` on the divided clock."""
+    return TimestampCtrl.ENABLE | TimestampCtrl.USE_DIVIDER | timestamp_width(bits)

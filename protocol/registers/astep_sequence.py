@@ -1,43 +1,38 @@
-"""What is said to an A-STEP board, in which order: from power-up to data, and back to a safe board.
+"""The order of the requests to an A-STEP board: from power-up to data, and back to a safe board.
 
 Sequences of steps, as in `steps`.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
 from typing import Final
 
-from protocol.errors import AstepError
-from protocol.registers.astep import RegisterRead, RegisterWrite, read_register, write_register
+from protocol.registers.astep import SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte, write_register
+from protocol.registers.astep_register_map import SIZES
 from protocol.registers.astep_registers import (
-    CORE_CLOCK_HZ,
     LAYER_CTRL,
     LAYER_MOSI,
     LAYER_MOSI_SIZE,
     LAYER_STATUS,
     MAX_LAYERS,
     MOSI_FIFO_BYTES,
-    ClockCtrl,
     LayerCtrl,
     LayerStatus,
-    ReadoutCtrl,
     Register,
-    spi_divider,
-    timestamp_ctrl,
 )
 from protocol.registers.steps import Pause, UnexpectedAnswerError
-from protocol.stream_bytes import MAX_CHIPS
+from protocol.stream_bytes import PADDING_BYTE
 
 CHIP_RESET_S: Final = 0.5
-TIMESTAMP_HZ: Final = 1_000_000
 FLUSH_BYTES: Final = 128
 FLUSH_ROUNDS: Final = 20
 MOSI_POLLS: Final = 100
-_DISCARD_BYTES = 4096
-_DISCARD_ROUNDS = 1000
+FRAME_POLLS: Final = 100
+"""How often a layer is asked whether it is still within a frame; twice as often if it has to be read for that."""
 
-BOARDS: Final = {0xAB: "GECCO", 0xAC: "CMOD A7"}
-"""Upper byte of the firmware id; the lower one is the version of the chips it was first made for."""
+_DISCARD_BYTES = 4 * SAFE_LENGTH
+_DISCARD_ROUNDS = 1000
+_MOSI_SIZE_BYTES = 2
+_PADDING = bytes((PADDING_BYTE,))
 
 _SAFE = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO
 _SAFE_FIRST = _SAFE | LayerCtrl.HOLD
@@ -47,102 +42,84 @@ Steps = Generator[Step, bytes, None]
 Reading = Generator[Step, bytes, int]
 
 
-@dataclass(frozen=True)
-class Firmware:
-    """Which firmware answers; `version` is the decimal number YYMMDDNN, NN the build of the day."""
-
-    id: int
-    version: int
-
-    @property
-    def board(self) -> str:
-        """The board it runs on, as far as its id tells."""
-        return BOARDS.get(self.id >> 8, "unknown board")
-
-    @property
-    def has_cards(self) -> bool:
-        """Whether voltage and injection cards can be there."""
-        return self.id >> 8 == 0xAB
-
-    def __str__(self) -> str:
-        return f"firmware 0x{self.id:04X} ({self.board}), version {self.version}"
+class NotWrittenError(UnexpectedAnswerError):
+    """A register does not have the value that was written to it."""
 
 
-@dataclass(frozen=True)
-class AstepSettings:
-    """How the firmware is set up: `layers` with `chips` each (1…3, 1…31), SPI clock, width of the time stamp.
+def read_value(register: Register, why: str, size: int | None = None) -> Reading:
+    """The value of a register, in requests that survive the link; `size`: of its low bytes only."""
+    value = 0
+    for offset in range(SIZES[register] if size is None else size):
+        value |= byte_of((yield read_byte(register, offset, why))) << 8 * offset
+    return value
 
-    `chip_version`: version of the chips, which the firmware is told.
+
+def hold_layers(why: str = "on hold, not read") -> Steps:
+    """All layers, used or not, on hold, autoread off, chip select off, MISO off: the safe state."""
+    for layer in range(MAX_LAYERS):
+        yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} {why}")
+
+
+def _safe(layer: int) -> int:
+    """Hold is that of layer 0 for all."""
+    return int(_SAFE if layer else _SAFE_FIRST)
+
+
+def finish_frames() -> Generator[Step, bytes, bool]:
+    """Chips on hold, until no layer is within a frame; returns whether that is so.
+
+    A layer that is stopped or reset within a frame would stay half decoded. One that was stopped so before is read
+    until its frame is complete.
     """
-
-    layers: int = 1
-    chips: int = 1
-    spi_hz: float = 1e6
-    timestamp_bits: int = 32
-    packet_mode: bool = True
-    chip_version: int = 4
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.layers <= MAX_LAYERS:
-            raise AstepError(f"{self.layers} layers: 1 to {MAX_LAYERS} can be read")
-        if not 1 <= self.chips <= MAX_CHIPS:
-            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
-        spi_divider(self.spi_hz)
-        timestamp_ctrl(self.timestamp_bits)
-
-
-def read_value(register: Register, why: str) -> Reading:
-    """The value of a register."""
-    answer = yield read_register(register, why)
-    return int.from_bytes(answer, "little")
+    for layer in range(MAX_LAYERS):
+        control = yield from read_value(LAYER_CTRL[layer], f"control of layer {layer}")
+        held = control | LayerCtrl.HOLD if layer == 0 else control
+        yield write_register(LAYER_CTRL[layer], held, f"layer {layer} on hold, still read")
+    decoding: list[int] = []
+    for poll in range(2 * FRAME_POLLS):
+        decoding = []
+        for layer in range(MAX_LAYERS):
+            status = yield from read_value(LAYER_STATUS[layer], f"is layer {layer} within a frame")
+            if status & LayerStatus.FRAME_DECODING:
+                decoding.append(layer)
+        if not decoding:
+            return True
+        if poll == FRAME_POLLS:
+            for layer in decoding:
+                control = LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
+                yield write_register(LAYER_CTRL[layer], control, f"layer {layer} read, to complete its frame")
+        yield Pause(0.001, "a frame comes in")
+    return False
 
 
-def check_firmware() -> Generator[Step, bytes, Firmware]:
-    """Is a board there, and does it run the A-STEP firmware?"""
-    number = yield from read_value(Register.FIRMWARE_ID, "firmware id: is the board there")
-    if number >> 8 not in BOARDS:
-        known = " or ".join(f"0x{upper:02X}nn ({board})" for upper, board in BOARDS.items())
-        raise UnexpectedAnswerError(
-            Register.FIRMWARE_ID,
-            known,
-            f"0x{number:08X}",
-            "this is no A-STEP firmware that is known here; is board.kind right, and the firmware loaded",
-        )
-    version = yield from read_value(Register.FIRMWARE_VERSION, "firmware version")
-    return Firmware(number, version)
-
-
-def set_up(settings: AstepSettings) -> Steps:
-    """Clocks, time stamp, SPI clock, packet mode: all that is not the chips'. They stay as they are."""
-    version = settings.chip_version
-    yield write_register(Register.CHIP_VERSION, version, "chip version")
-    got = yield from read_value(Register.CHIP_VERSION, "chip version: does the board take what is written")
-    if got != version:
-        raise UnexpectedAnswerError(
-            Register.CHIP_VERSION, str(version), str(got), "the firmware does not know this chip; load a newer one"
-        )
-    clocks = yield from read_value(Register.CLOCK_CTRL, "clocks")
-    wanted = ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK
-    yield write_register(Register.CLOCK_CTRL, clocks | wanted, "sample clock and time-stamp clock on")
-    yield write_register(Register.TIMESTAMP_DIVIDER_MATCH, CORE_CLOCK_HZ // TIMESTAMP_HZ, "time stamp ticks at 1 MHz")
-    yield write_register(Register.TIMESTAMP_CTRL, timestamp_ctrl(settings.timestamp_bits), "time stamp on")
-    yield write_register(Register.SPI_DIVIDER, spi_divider(settings.spi_hz), "SPI clock")
-    yield write_register(Register.NODATA_CONTINUE, 5 + settings.chips - 1, "idle bytes before autoread stops")
-    packet_mode = ReadoutCtrl.PACKET_MODE if settings.packet_mode else 0
-    yield write_register(Register.READOUT_CTRL, packet_mode, "whole frames only" if packet_mode else "bytes at once")
-
-
-def hold_layers(layers: int, why: str = "on hold, not read") -> Steps:
-    """Chips on hold, autoread off, chip select off, MISO off: the safe state."""
-    for layer in range(layers):
-        yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer} {why}")
-
-
-def reset_chips(layers: int) -> Steps:
-    """Reset all chips for half a second; they stay on hold."""
-    yield write_register(LAYER_CTRL[0], _SAFE_FIRST | LayerCtrl.RESET, "chips into reset")
+def reset_chips() -> Steps:
+    """Reset all chips and layers for half a second; they stay on hold."""
+    yield from finish_frames()
+    yield from hold_layers("stopped before the reset")
+    for layer in range(MAX_LAYERS):
+        yield write_register(LAYER_CTRL[layer], _safe(layer) | LayerCtrl.RESET, f"layer {layer} into reset")
     yield Pause(CHIP_RESET_S, "chips in reset")
-    yield from hold_layers(layers)
+    yield from hold_layers()
+
+
+def check_controls(expected: Mapping[Register, int]) -> Steps:
+    """Read registers back; a write has no other answer. `NotWrittenError` where one is not as expected."""
+    for register, value in expected.items():
+        got = yield from read_value(register, "was it written as it was sent")
+        if got != value:
+            advice = "bytes to the board get lost or changed; check cable and hub"
+            raise NotWrittenError(register, f"0x{value:02X}", f"0x{got:02X}", advice)
+
+
+def safe_controls() -> dict[Register, int]:
+    """The controls of all layers after `hold_layers`."""
+    return {register: _safe(layer) for layer, register in enumerate(LAYER_CTRL)}
+
+
+def sending_controls(layers: int) -> dict[Register, int]:
+    """The controls of all layers after `start_readout`."""
+    used = dict.fromkeys(LAYER_CTRL[:layers], int(LayerCtrl.CHIP_SELECT))
+    return {**safe_controls(), **used}
 
 
 def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
@@ -150,7 +127,7 @@ def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
     for start in range(0, len(data), MOSI_FIFO_BYTES):
         yield RegisterWrite(LAYER_MOSI[layer], data[start : start + MOSI_FIFO_BYTES], False, why)
         for _ in range(MOSI_POLLS):
-            waiting = yield from read_value(LAYER_MOSI_SIZE[layer], "has it been sent to the chips")
+            waiting = yield from read_value(LAYER_MOSI_SIZE[layer], "has it been sent to the chips", _MOSI_SIZE_BYTES)
             if not waiting:
                 break
             yield Pause(0.001, "SPI is sending")
@@ -174,44 +151,34 @@ def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
         silent = bool(status & LayerStatus.INTERRUPT_N)
         if silent:
             break
-    yield write_register(LAYER_CTRL[layer], _SAFE if layer else _SAFE_FIRST, f"layer {layer} flushed")
+    yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} flushed")
     return silent
 
 
 def discard_readout() -> Steps:
-    """Drop what the readout FIFO holds."""
+    """Drop what the readout FIFO holds, until it gives padding alone.
+
+    Its size register is not asked: it counts frames that were begun and never finished.
+    """
     for _ in range(_DISCARD_ROUNDS):
-        waiting = yield from read_value(Register.READOUT_SIZE, "what is left in the readout FIFO")
-        if not waiting:
+        data = yield RegisterRead(Register.READOUT, _DISCARD_BYTES, False, "old data, thrown away")
+        if not data.strip(_PADDING):
             return
-        yield RegisterRead(Register.READOUT, min(waiting, _DISCARD_BYTES), False, "old data, thrown away")
-    raise UnexpectedAnswerError(Register.READOUT_SIZE, "0", f"{waiting}", "the readout FIFO does not empty")
+    advice = "a layer that is stopped goes on sending; power the board off and on"
+    raise UnexpectedAnswerError(Register.READOUT, "padding", "data without end", advice)
 
 
 def start_readout(layers: int) -> Steps:
     """Let the layers send: hold off, autoread on, chip select on, MISO on; layer 0, which holds them all, last."""
-    for layer in reversed(range(layers)):
-        yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer} sends")
+    for layer in reversed(range(MAX_LAYERS)):
+        if layer < layers:
+            yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer} sends")
+        else:
+            yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} is not used")
 
 
 COUNTER_KINDS: Final = ("frames", "idle_bytes", "wrong_length")
-"""What is counted for each layer, in the order of the registers."""
-
-
-def read_counters() -> RegisterRead:
-    """All counters of all layers in one answer: kind after kind, in each the three layers, 4 bytes each."""
-    return RegisterRead(Register.LAYER_0_FRAMES, 4 * MAX_LAYERS * len(COUNTER_KINDS), True, "counters of the layers")
-
-
-def read_xadc() -> RegisterRead:
-    """Temperature and core voltage of the FPGA in one answer, 2 bytes each."""
-    return RegisterRead(Register.XADC_TEMPERATURE, 4, True, "temperature and core voltage of the FPGA")
-
-
-def counters_of(answer: bytes) -> dict[str, Sequence[int]]:
-    """Counts of each kind, for the three layers, from the answer to `read_counters`."""
-    values = [int.from_bytes(answer[start : start + 4], "little") for start in range(0, len(answer), 4)]
-    return {kind: values[MAX_LAYERS * n : MAX_LAYERS * (n + 1)] for n, kind in enumerate(COUNTER_KINDS)}
+"""What is counted for each layer."""
 
 
 def xadc_temperature_c(value: int) -> float:

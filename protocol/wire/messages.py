@@ -86,12 +86,16 @@ class Disk(WireModel):
 
 
 class Board(WireModel):
-    """What is known of the board; `counters` are its own words for what it counts."""
+    """What is known of the board; `counters` are its own words for what it counts.
+
+    `warnings`: what is not as it should be, a line each, for as long as that lasts.
+    """
 
     kind: str = ""
     transport: str = ""
     connected: bool = False
     counters: dict[str, int | float | str] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
 
 
 class PublisherStat(WireModel):

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from daqd.boards.astep import AstepBoard
 from daqd.configuration.config import Config
-from daqd.emulator.astep_model import FIRMWARE_ID, AstepModel
+from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.emulated_chips import emulated_chips
+from daqd.emulator.factory import emulated_firmware
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.transports.emulated import EmulatedLink
 from protocol.readout_decoder import ReadoutDecoder
@@ -23,7 +24,6 @@ class AstepBench:
         board: dict[str, Any] | None = None,
         emulator: dict[str, Any] | None = None,
         astep: dict[str, Any] | None = None,
-        firmware_id: int = FIRMWARE_ID,
     ) -> None:
         self.config = Config.model_validate(
             {
@@ -35,8 +35,7 @@ class AstepBench:
         settings, section = self.config.emulator, self.config.board
         self.clock = HandClock()
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
-        order = self.config.astep.timestamp_order
-        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, order, firmware_id)
+        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, emulated_firmware(self.config))
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)

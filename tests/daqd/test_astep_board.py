@@ -43,12 +43,14 @@ def test_from_power_up_to_data_every_byte() -> None:
     assert bench.take_said() == ["06000400", "06040400", "019f010003", *hold]
     bench.board.configure()
     said = bench.take_said()
-    assert said[:12] == [
+    assert said[:18] == [
         *("0108010004", "02080100", "02090100", "010901001a"),
-        *("05af040050000000", "057602001300", "011d010013", "0190010008", "01a2010001"),
+        *("057602001000", "06af0400", "05af040050000000", "0578040001000000", "057602001300", "067c0800", "067c0800"),
+        *("011d010013", "0190010008", "02a20100"),
         *("011f010017", *hold),
+        "011f01001d",
     ]
-    flush = [each for each in said[12:] if not each.startswith("064a") and not each.startswith("064f")]
+    flush = [each for each in said[17:] if not each.startswith("064a") and not each.startswith("064f")]
     assert flush == [
         *("011f01001d", "01498000" + 128 * "00", "02220100", "01498000" + 128 * "00", "02220100", "011f010015"),
         *("012001001c", "014e8000" + 128 * "00", "02230100", "014e8000" + 128 * "00", "02230100", "0120010014"),
@@ -71,7 +73,7 @@ def test_it_is_a_board_of_layer_frames() -> None:
     board: Board = AstepBench(board={"chips": 3, "layers": 2}).board
     assert board.readout_class is AstroPix4LayerReadout
     assert board.description.model_dump() == {
-        "chips": 3, "layers": 2, "timestamp_bits": 32, "timestamp_order": "little", "full_readout_bytes": None
+        "chips": 3, "layers": 2, "timestamp_bits": 32, "timestamp_order": "big", "full_readout_bytes": None
     }  # fmt: skip
 
 
@@ -280,7 +282,7 @@ def test_chips_get_their_configuration_by_spi() -> None:
 
 def test_cards_are_set_where_there_are_any() -> None:
     for firmware_id, slots in ((0xAB03, {4}), (0xAC03, set())):
-        bench = AstepBench(firmware_id=firmware_id)
+        bench = AstepBench(emulator={"firmware_id": firmware_id})
         bench.board.open()
         bench.board.configure(setup())
         assert set(bench.model.cards.cards) == slots
@@ -327,8 +329,10 @@ def test_stop_leaves_the_board_safe_and_start_brings_it_back() -> None:
 
 
 def test_the_wrong_firmware_is_named() -> None:
-    bench = AstepBench(firmware_id=0x1234)
-    with pytest.raises(BoardAnswerError, match=r"FIRMWARE_ID.*0xABnn \(GECCO\).*0x00001234.*firmware") as caught:
+    bench = AstepBench(emulator={"firmware_id": 0x1234})
+    with pytest.raises(
+        BoardAnswerError, match=r"FIRMWARE_ID.*0xAB0n \(Nexys with GECCO\).*0x00001234.*firmware"
+    ) as caught:
         bench.board.open()
     assert caught.value.register == "0x00 (FIRMWARE_ID)"
     assert not bench.board.status().connected
@@ -343,7 +347,7 @@ def only(register: Register, answer: Callable[[bytes], bytes]) -> Filter:
 
 @pytest.mark.parametrize(("register", "answer", "expected", "got"), [
     (Register.FIRMWARE_ID, lambda data: b"", "4 bytes", "none"),
-    (Register.FIRMWARE_ID, lambda data: data[:2], "4 bytes", "2 (03ac)"),
+    (Register.FIRMWARE_ID, lambda data: data[:2], "4 bytes", "2 (04ac)"),
     (Register.CHIP_VERSION, lambda data: b"\x03", "4", "3"),
     (Register.READOUT_SIZE, lambda data: b"", "4 bytes", "none"),
     (Register.LAYER_0_MOSI_SIZE, lambda data: b"\x09\0\0\0", "nothing waiting", "9 bytes"),

@@ -172,7 +172,7 @@ def test_dry_run_of_an_astep_board(tmp_path: Path) -> None:
     path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
     assert main(["configure", "-c", str(path), "--inject", "1,1,9", "--dry-run", "--trace", str(out)]) == 0
     trace = trace_of(out)
-    assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "03ac0000", "why": ""}
+    assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "04ac0000", "why": ""}
     assert all(line["why"] for line in trace)
     assert all(line["length"] == len(line["data"]) // 2 for line in trace)
     # Each layer has its own chip: the injected pixel is in the second one.

@@ -131,7 +131,7 @@ def record_frames(path: Path, version: int, bits: Any = 32, **header: Any) -> li
     readout_class: type[AbstractAstroPixReadout] = AstroPix3LayerReadout if version == 3 else AstroPix4LayerReadout
     data = random.integers(0, 256, (300, chips.hit_bytes), np.uint8)
     data[:, 0] = chips.hit_class.PAYLOAD
-    layout = FrameLayout(bits, "little", chips.hit_bytes)
+    layout = FrameLayout(bits, header.get("timestamp_order", "little"), chips.hit_bytes)
     stream = encode_frames(data, 1 + np.arange(300) % 3 // 2, np.arange(300), layout).tobytes()
     pieces = [stream[:1000], stream[1000:1001], stream[1001:2500] + 5 * b"\xff", b"garbage", stream[2500:]]
     with apx_open(path, "wb", FileHeader(readout_class, header)) as file:
@@ -174,7 +174,7 @@ def test_an_astep_board_plays_recorded_frames(tmp_path: Path, version: int) -> N
 
 
 def test_recorded_frames_in_reads_of_a_fixed_length(tmp_path: Path) -> None:
-    recorded = record_frames(tmp_path / "run.apx", 4)
+    recorded = record_frames(tmp_path / "run.apx", 4, timestamp_order="big")
     config = astep(tmp_path / "run.apx").model_copy(update={"astep": AstepSection(read="fixed")})
     board = open_board(config)
     board.open()

@@ -22,7 +22,7 @@ from daqd.transports.emulated import EmulatedLink
 from tests.daqd.usb_bench import CountingBoard, UsbBench
 from tests.deadline import DEADLINE_S
 
-ASTEP = "firmware 0xAC03 (CMOD A7), version 26012701"
+ASTEP = "firmware 0xAC04 (CMOD A7), version 26012701"
 GECCO = "GECCO bench firmware"
 
 

@@ -1,15 +1,11 @@
 """What is said to an A-STEP board: bytes by hand, answers as a board would give them."""
 
-from collections.abc import Generator
-from typing import TypeVar
-
 import numpy as np
 import pytest
 
 from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.errors import AstepError
-from protocol.registers.astep import RegisterRead
 from protocol.registers.astep_chip import (
     configuration_frame,
     configure_board,
@@ -18,85 +14,18 @@ from protocol.registers.astep_chip import (
     shift_bytes,
     start_injection,
 )
-from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import ShiftPort
 from protocol.registers.astep_sequence import (
-    AstepSettings,
-    Firmware,
-    Step,
-    check_firmware,
     discard_readout,
     flush_layer,
     reset_chips,
     send_to_chips,
-    set_up,
     start_readout,
     xadc_temperature_c,
     xadc_voltage_v,
 )
-from protocol.registers.steps import Pause, UnexpectedAnswerError
-
-Result = TypeVar("Result")
-Answers = dict[int, list[int]]
-
-
-def told(steps: Generator[Step, bytes, Result], answers: Answers | None = None) -> tuple[list[str], Result]:
-    """What is said, in hex, pauses as seconds; `answers`: values of registers, one a read, the last one stays."""
-    said: list[str] = []
-    answer = b""
-    left = {register: list(values) for register, values in (answers or {}).items()}
-    try:
-        step = next(steps)
-        while True:
-            said.append(f"{step.seconds} s" if isinstance(step, Pause) else step.encode(NEWEST_MAP).hex())
-            if isinstance(step, RegisterRead):
-                values = left.get(NEWEST_MAP.address(step.register), [0])
-                value = values.pop(0) if len(values) > 1 else values[0]
-                answer = value.to_bytes(step.length, "little")
-            step = steps.send(answer)
-    except StopIteration as end:
-        return said, end.value
-
-
-def test_the_firmware_says_who_it_is() -> None:
-    said, firmware = told(check_firmware(), {0x00: [0xAB03], 0x04: [26012701]})
-    assert said == ["06000400", "06040400"]
-    assert firmware == Firmware(0xAB03, 26012701)
-    assert (firmware.board, firmware.has_cards) == ("GECCO", True)
-    assert str(Firmware(0xAC03, 26012701)) == "firmware 0xAC03 (CMOD A7), version 26012701"
-
-
-@pytest.mark.parametrize("number", [0, 0x55, 0xFFFFFFFF, 0xAD03, 0x1AB03])
-def test_another_firmware_is_named(number: int) -> None:
-    with pytest.raises(UnexpectedAnswerError, match=f"FIRMWARE_ID.*0x{number:08X}"):
-        told(check_firmware(), {0x00: [number]})
-
-
-def test_set_up() -> None:
-    settings = AstepSettings(layers=2, chips=4, spi_hz=1e6, timestamp_bits=32)
-    said, _ = told(set_up(settings), {0x08: [4], 0x09: [0x02]})
-    assert said == [
-        "0108010004", "02080100",  # chip version, and does the board take it
-        "02090100", "010901001a",  # both clocks on, nothing else changed
-        "05af040050000000",  # 80 MHz / 1 MHz
-        "057602001300",  # enabled, divided, 32 bits
-        "011d010013",  # 40 MHz / 2 MHz - 1 = 19
-        "0190010008",  # 5 + 4 - 1
-        "01a2010001",  # whole frames
-    ]  # fmt: skip
-
-
-def test_a_board_that_does_not_take_what_is_written() -> None:
-    with pytest.raises(UnexpectedAnswerError, match=r"CHIP_VERSION.*expected 4, got 3"):
-        told(set_up(AstepSettings()), {0x08: [3]})
-
-
-@pytest.mark.parametrize(
-    "settings", [{"layers": 0}, {"layers": 4}, {"chips": 32}, {"spi_hz": 1.0}, {"timestamp_bits": 8}]
-)
-def test_impossible_settings(settings: dict[str, int]) -> None:
-    with pytest.raises(AstepError):
-        AstepSettings(**settings)
+from protocol.registers.steps import UnexpectedAnswerError
+from tests.protocol.astep_steps import told
 
 
 def test_chips_are_reset_for_half_a_second_and_stay_on_hold() -> None:

@@ -12,8 +12,9 @@ from protocol.chips.chip_vector import configuration_bits, read_configuration_bi
 from protocol.chips.chip_yaml import parse_chip_yaml
 from protocol.registers.astep import MAX_LENGTH, RegisterRead, RegisterWrite
 from protocol.registers.astep_chip import configure_layer
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import Register
-from protocol.registers.astep_sequence import AstepSettings, set_up
+from protocol.registers.astep_setup import AstepSettings, set_up
 from protocol.registers.gecco import ReadRequest, WriteRequest
 from protocol.registers.gecco_chip import configure_chips, start_board
 from tests.protocol import chip_by_hand as by_hand
@@ -147,5 +148,5 @@ def test_an_astep_board_gets_no_tdacs(layer: int) -> None:
 
 
 def test_an_astep_board_is_told_the_version() -> None:
-    steps = set_up(AstepSettings(chip_version=3))
+    steps = set_up(AstepSettings(chip_version=3), NEWEST_MAP)
     assert next(steps) == RegisterWrite(Register.CHIP_VERSION, b"\x03", False)

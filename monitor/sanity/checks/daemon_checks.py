@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
-from protocol.registers.astep_sequence import TIMESTAMP_HZ
+from protocol.registers.astep_setup import TIMESTAMP_HZ
 from protocol.wire.alarms import AlarmLevel
 
 NS_PER_S = 1_000_000_000
