@@ -238,6 +238,9 @@ class AstepBoard(LinkedBoard):
         if self._running:
             return
         self._reader.forget()
+        if not self._housekeeping.has_begun:
+            # What was counted before the first run is in no run.
+            self._count_the_rest()
         for left in reversed(range(TRIES)):
             self._run_again(self._start_steps)
             if not self._damaged_settings:

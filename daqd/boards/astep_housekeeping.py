@@ -44,6 +44,11 @@ class Housekeeping:
         self._round = None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a round is complete, from which `counters` go on."""
+        return self._last is not None
+
+    @property
     def is_under_way(self) -> bool:
         """Whether a round has begun."""
         return self._round is not None

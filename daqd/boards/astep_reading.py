@@ -14,6 +14,7 @@ from protocol.stream_bytes import PADDING_BYTE
 FIRST_BYTE_S: Final = 0.3
 """A board that has not begun to answer by then will not answer any more."""
 
+_TRIES: Final = 3
 _CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
 
 
@@ -77,24 +78,19 @@ class FrameReader:
 
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now."""
-        self.settle()
-        if self._ready:
-            return self._ready.popleft()
         self.polls += 1
-        length = self._next_length()
-        if not length:
-            return None
-        request = RegisterRead(Register.READOUT, length, False, "readout")
-        data = self._ask(request)
-        if self._is_empty(data):
-            self._waiting = 0
-            return None
-        return self._stamp(data) if data else self.poll_again()
-
-    def poll_again(self) -> RawReadout | None:
-        """What came late, after an answer that did not come at all."""
-        self.settle()
-        return self._ready.popleft() if self._ready else None
+        for _ in range(_TRIES):
+            self.settle()
+            if self._ready:
+                return self._ready.popleft()
+            length = self._next_length()
+            data = self._ask(RegisterRead(Register.READOUT, length, False, "readout")) if length else b""
+            if data and not self._is_empty(data):
+                return self._stamp(data)
+            if self._dialogue.in_step:
+                self._waiting = 0
+                return None
+        return None
 
     def _next_length(self) -> int:
         if not self.by_size:

@@ -59,6 +59,7 @@ class DaqSection(Section):
 
 
 _USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+_USUAL_ASTEP_READOUT_BYTES = 8192
 _READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
     ("gecco", 3): AstroPix3Readout,
     ("gecco", 4): AstroPix4Readout,
@@ -70,7 +71,8 @@ _READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
 class BoardSection(Section):
     """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO.
 
-    `spi_divider` None: what is usual for `chip_version`.
+    `spi_divider` None: what is usual for `chip_version`. With the kind "astep", `readout_bytes` is 8192 where it is not
+    given, and `queue_ahead` is 0.
     """
 
     kind: Literal["gecco", "astep"] = "gecco"
@@ -83,6 +85,24 @@ class BoardSection(Section):
     spi_hz: float = Field(1e6, ge=156_250, le=2e7)
     poll_interval_ms: float = Field(3.0, ge=0, le=1000)
     queue_ahead: int = Field(32, ge=0, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_reading(cls, values: Any) -> Any:
+        """An A-STEP board takes one request at a time, and is read in larger pieces instead."""
+        if not isinstance(values, dict) or values.get("kind") != "astep":
+            return values
+        return {"readout_bytes": _USUAL_ASTEP_READOUT_BYTES, "queue_ahead": 0, **values}
+
+    @field_validator("queue_ahead")
+    @classmethod
+    def _only_gecco_has_a_queue(cls, queue_ahead: int, info: ValidationInfo) -> int:
+        if queue_ahead and info.data.get("kind") == "astep":
+            raise ValueError(
+                "the A-STEP firmware takes one request at a time and loses those that come earlier: "
+                "leave queue_ahead out, and make board.readout_bytes larger where reading is too slow"
+            )
+        return queue_ahead
 
     @property
     def chip_kind(self) -> ChipKind:
@@ -127,14 +147,15 @@ def _day(value: Any) -> Any:
 class AstepSection(Section):
     """`[astep]`: how the A-STEP firmware stamps and frames what the layers send.
 
-    `timestamp_order` "auto": as the firmware's version says. `register_map`: the date of the register map that holds,
+    `read` None: "fixed" where the firmware gives whole frames only, "size" elsewhere. `timestamp_order` "auto": as the
+    firmware's version says. `register_map`: the date of the register map that holds,
     for a firmware whose map is not known; None: as the firmware's version says.
     """
 
     timestamp_bits: Literal[16, 32, 48, 64] = 32
     timestamp_order: Literal["auto", "little", "big"] = "auto"
     packet_mode: bool = True
-    read: Literal["size", "fixed"] = "size"
+    read: Literal["size", "fixed"] | None = None
     register_map: Annotated[date | None, BeforeValidator(_day)] = None
     read_back: bool = True
 

@@ -48,7 +48,7 @@ class HostPort:
       entered the transmit FIFO: of a UART at `baud` bits/s, 64 bytes before the last one is on the wire; on the
       FT2232H (`baud` 0) until it has been fetched.
 
-    Bytes given to `exchange` at once arrive one after the other at the pace of the link, from then on.
+    `answered_bytes` counts all answers, up to the byte that the bus is asked for. Bytes given to `exchange` at once arrive one after the other at the pace of the link, from then on.
 
     Deviations: the host always takes what the FT2232H offers, so that answers are never held up.
 
@@ -62,6 +62,7 @@ class HostPort:
         self._credit_bytes = TRANSMIT_FIFO_BYTES if baud else 0
         self.swallowed_bytes = 0
         self.skipped_bytes = 0
+        self.answered_bytes = 0
         self.reset()
 
     def reset(self) -> None:
@@ -134,11 +135,13 @@ class HostPort:
         """The answer, and whether its last address could be read."""
         if not self._increment:
             answer = self._bus.read(self._address, length)
+            self.answered_bytes += len(answer)
             return answer, bool(answer)
         last = b""
         parts = []
         for offset in range(length):
             last = self._bus.read(self._address + offset & MAX_ADDRESS, 1)
+            self.answered_bytes += len(last)
             parts.append(last)
         return b"".join(parts), bool(last)
 

@@ -49,7 +49,8 @@ class AstepModel(BoardModel, RegisterBus):
 
     `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
     the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
-    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given. `damage`: as of `AstepReadout`.
+    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and `taken` each piece that was read
+    of it: where in all answers it begins, and its length. `damage`: as of `AstepReadout`.
     `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
 
     Deviation: the time stamps in frames count the time of taking data, and do not stand still where
@@ -70,6 +71,7 @@ class AstepModel(BoardModel, RegisterBus):
         self.readout = AstepReadout(source, self.fifo, clock, damage)
         self.host = HostPort(self, clock)
         self.answer_filter: AnswerFilter | None = None
+        self.taken: list[tuple[int, int]] = []
         self._firmware = firmware
         self._clock = clock
         self.power_up()
@@ -177,6 +179,8 @@ class AstepModel(BoardModel, RegisterBus):
         register = self.registers.at(address)
         self._catch_up()
         if register == Register.READOUT:
+            if self.fifo.record is not None:
+                self.taken.append((self.host.answered_bytes, min(length, len(self.fifo))))
             answer = self.fifo.read(length)
             self._is_current = False
         else:
