@@ -16,17 +16,20 @@ from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep_chip import configure_board, make_safe, start_injection, stop_readout
+from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
 from protocol.registers.astep_registers import ClockCtrl, Register
 from protocol.registers.astep_sequence import (
+    FRAME_POLLS,
     NotWrittenError,
     Step,
     check_controls,
     discard_readout,
     flush_layer,
     hold_layers,
+    layers_in_frames,
+    read_on,
     read_value,
     reset_chips,
     sending_controls,
@@ -311,13 +314,27 @@ class AstepBoard(LinkedBoard):
         self._running = False
         try:
             self._reader.settle()
-            if not self._retry(stop_readout):
+            self._retry(end_data)
+            finished = self._finish_frames()
+            self._retry(stop_layers)
+            if not finished:
                 _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
             self._count_the_rest()
         except BoardError:
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
+
+    def _finish_frames(self) -> bool:
+        """Read on until no layer is within a frame; what comes is kept for `read_readout`."""
+        for poll in range(FRAME_POLLS):
+            layers = self._retry(layers_in_frames)
+            if not layers:
+                return True
+            self._reader.fetch()
+            if poll == FRAME_POLLS // 2:
+                self._retry(lambda: read_on(layers))  # noqa: B023 - called at once
+        return False
 
     def _count_the_rest(self) -> None:
         """One whole round of counters and readings, as they are after the last frame."""

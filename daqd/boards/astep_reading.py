@@ -78,6 +78,18 @@ class FrameReader:
 
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now."""
+        return self._ready.popleft() if self._ready else self._read()
+
+    def fetch(self) -> None:
+        """Read once, to make room in the FIFO; what comes is kept for `poll`."""
+        kept = self._ready
+        self._ready = deque()
+        readout = self._read()
+        self._ready = kept + self._ready
+        if readout is not None:
+            self._ready.insert(len(kept), readout)
+
+    def _read(self) -> RawReadout | None:
         self.polls += 1
         for _ in range(_TRIES):
             self.settle()

@@ -48,7 +48,8 @@ class HostPort:
       entered the transmit FIFO: of a UART at `baud` bits/s, 64 bytes before the last one is on the wire; on the
       FT2232H (`baud` 0) until it has been fetched.
 
-    `answered_bytes` counts all answers, up to the byte that the bus is asked for. Bytes given to `exchange` at once arrive one after the other at the pace of the link, from then on.
+    Bytes given to `exchange` at once arrive one after the other at the pace of the link, from then on. `answered_bytes`
+    counts all answers, up to the byte that the bus is asked for.
 
     Deviations: the host always takes what the FT2232H offers, so that answers are never held up.
 

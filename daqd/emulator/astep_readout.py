@@ -64,7 +64,7 @@ class AstepReadout:
       same, while a read gives padding.
     - A layer that is stopped within a frame keeps it; a reset does not change that. The frame is completed with idle
       bytes as soon as the layer is read again: it looks valid, and is not.
-    - A layer on hold that is still read finishes the frame it has begun.
+    - A layer on hold that is still read finishes the frame it has begun, as soon as the FIFO has room for it.
     - Packet mode switched off and on with data in the FIFO breaks `size` (`BROKEN_SIZE`).
     - With `damage`, the firmware's own fault is modelled: bytes of a chip are lost while its frame waits for another
       layer's, or for room in the FIFO; the frame ends in as many idle bytes.
@@ -183,13 +183,13 @@ class AstepReadout:
                 continue
             if frame.due is None:
                 self._complete_with_idle(layer)
-            elif frame.due <= now:
+            elif frame.due <= now and len(frame.data) <= self.fifo.room:
                 self.fifo.put(frame.data)
                 self._under_way[layer] = None
 
     def _complete_with_idle(self, layer: int) -> None:
         frame = self._under_way[layer]
-        if frame is not None and frame.due is None:
+        if frame is not None and frame.due is None and len(frame.data) <= self.fifo.room:
             self.fifo.put(frame.data[: frame.begun].ljust(len(frame.data), bytes((CHIP_IDLE,))))
             self._under_way[layer] = None
 

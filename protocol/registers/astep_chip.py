@@ -4,7 +4,6 @@ Two ways lead to the chips: their shift registers, whose wires hang on a port, a
 the order in which they are sent, those of the last chip of a chain first.
 """
 
-from collections.abc import Generator
 from typing import Final
 
 import numpy as np
@@ -25,10 +24,9 @@ from protocol.registers.astep_registers import (
     ShiftPort,
 )
 from protocol.registers.astep_sequence import (
-    Step,
     Steps,
     check_controls,
-    finish_frames,
+    hold_chips,
     hold_layers,
     read_value,
     reset_chips,
@@ -179,10 +177,13 @@ def make_safe() -> Steps:
     yield from hold_layers()
 
 
-def stop_readout() -> Generator[Step, bytes, bool]:
-    """Injection off, all layers on hold and not read, none of them within a frame; returns whether that was reached."""
+def end_data() -> Steps:
+    """Injection off, chips on hold; the layers finish their frames."""
     yield stop_injection()
-    finished = yield from finish_frames()
+    yield from hold_chips()
+
+
+def stop_layers() -> Steps:
+    """All layers on hold and not read, and proof of it."""
     yield from hold_layers()
     yield from check_controls(safe_controls())
-    return finished

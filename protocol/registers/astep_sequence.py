@@ -3,7 +3,7 @@
 Sequences of steps, as in `steps`.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Final
 
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte, write_register
@@ -27,7 +27,7 @@ FLUSH_BYTES: Final = 128
 FLUSH_ROUNDS: Final = 20
 MOSI_POLLS: Final = 100
 FRAME_POLLS: Final = 100
-"""How often a layer is asked whether it is still within a frame; twice as often if it has to be read for that."""
+"""How often layers are asked whether they are still within a frame."""
 
 _DISCARD_BYTES = 4 * SAFE_LENGTH
 _DISCARD_ROUNDS = 1000
@@ -65,30 +65,44 @@ def _safe(layer: int) -> int:
     return int(_SAFE if layer else _SAFE_FIRST)
 
 
-def finish_frames() -> Generator[Step, bytes, bool]:
-    """Chips on hold, until no layer is within a frame; returns whether that is so.
-
-    A layer that is stopped or reset within a frame would stay half decoded. One that was stopped so before is read
-    until its frame is complete.
-    """
+def hold_chips() -> Steps:
+    """Chips on hold; layers that are read go on being read, so that they can finish their frames."""
     for layer in range(MAX_LAYERS):
         control = yield from read_value(LAYER_CTRL[layer], f"control of layer {layer}")
         held = control | LayerCtrl.HOLD if layer == 0 else control
         yield write_register(LAYER_CTRL[layer], held, f"layer {layer} on hold, still read")
-    decoding: list[int] = []
-    for poll in range(2 * FRAME_POLLS):
-        decoding = []
-        for layer in range(MAX_LAYERS):
-            status = yield from read_value(LAYER_STATUS[layer], f"is layer {layer} within a frame")
-            if status & LayerStatus.FRAME_DECODING:
-                decoding.append(layer)
-        if not decoding:
+
+
+def layers_in_frames() -> Generator[Step, bytes, list[int]]:
+    """Which layers are within a frame. One that is stopped or reset then stays half decoded."""
+    found = []
+    for layer in range(MAX_LAYERS):
+        status = yield from read_value(LAYER_STATUS[layer], f"is layer {layer} within a frame")
+        if status & LayerStatus.FRAME_DECODING:
+            found.append(layer)
+    return found
+
+
+def read_on(layers: Iterable[int]) -> Steps:
+    """Read `layers`, which were stopped within a frame, on hold: their frames are completed, with idle bytes."""
+    for layer in layers:
+        control = LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
+        yield write_register(LAYER_CTRL[layer], control, f"layer {layer} read, to complete its frame")
+
+
+def finish_frames() -> Generator[Step, bytes, bool]:
+    """Chips on hold, until no layer is within a frame; returns whether that is so. The readout FIFO is emptied.
+
+    A layer also waits within its frame while the FIFO is full.
+    """
+    yield from hold_chips()
+    for poll in range(FRAME_POLLS):
+        layers = yield from layers_in_frames()
+        if not layers:
             return True
-        if poll == FRAME_POLLS:
-            for layer in decoding:
-                control = LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
-                yield write_register(LAYER_CTRL[layer], control, f"layer {layer} read, to complete its frame")
-        yield Pause(0.001, "a frame comes in")
+        yield RegisterRead(Register.READOUT, _DISCARD_BYTES, False, "old data, to make room for a frame")
+        if poll == FRAME_POLLS // 2:
+            yield from read_on(layers)
     return False
 
 

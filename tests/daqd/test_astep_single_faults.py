@@ -24,9 +24,7 @@ HARMLESS = 0x14
 KEPT = (Register.CHIP_VERSION, Register.CLOCK_CTRL)
 """… and, in newer firmwares, these, which must stay."""
 
-READABLE = {
-    registers.since: [registers.can_read(address) for address in range(256)] for registers in REGISTER_MAPS
-}
+READABLE = {registers.since: [registers.can_read(address) for address in range(256)] for registers in REGISTER_MAPS}
 
 maps = pytest.mark.parametrize("registers", REGISTER_MAPS, ids=lambda registers: str(registers.since))
 
