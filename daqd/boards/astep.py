@@ -256,6 +256,7 @@ class AstepBoard(LinkedBoard):
                 )
             _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
             self._run_again(lambda: self._configuration(self._setup))
+        self._line.take_surplus()
         self._running = True
         _log.info("%s sends data", self.name)
 

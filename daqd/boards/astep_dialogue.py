@@ -44,6 +44,8 @@ class AstepDialogue(Dialogue):
         self.resyncs = 0
         self.written: dict[Register, bytes] = {}
         self._identity = b""
+        self._was_data = False
+        self._surplus = b""
 
     def know_firmware(self, firmware_id: int, registers: RegisterMap) -> None:
         """From now on, the board has these registers, and proves with this id that it is in step."""
@@ -59,9 +61,8 @@ class AstepDialogue(Dialogue):
         if not isinstance(step, RegisterRead):
             self.send(step)
             return b""
-        self.link.pending()  # of an earlier answer, one byte twice
         answer = self.exchange(step)
-        if len(answer) < step.length and not (step.copies and _is_constant(answer, _SAME)):
+        if len(answer) < step.length and not (step.copies and len(answer) >= _SAME):
             raise self.silence(step, answer)
         self.in_step = True
         return answer
@@ -71,11 +72,24 @@ class AstepDialogue(Dialogue):
 
         `first_s`: how long to wait for the first byte, besides the time that the link takes.
         """
+        self._collect()
+        self._was_data = request.register is Register.READOUT
         self.send(request)
         answer = self._receive(request.length, first_s + self._on_their_way / SLOWEST_BYTES_S)
         self._on_their_way = 0
         self.in_step = len(answer) == request.length
         return answer
+
+    def take_surplus(self) -> bytes:
+        """Data that came beyond the answers to reads of the FIFO: bytes that the link has doubled."""
+        self._collect()
+        surplus, self._surplus = self._surplus, b""
+        return surplus
+
+    def _collect(self) -> None:
+        came = self.link.pending()
+        if self._was_data:
+            self._surplus += came
 
     def _receive(self, length: int, first_s: float) -> bytes:
         parts, missing, waited_s = [], length, 0.0
@@ -102,6 +116,8 @@ class AstepDialogue(Dialogue):
         Raises `BoardAnswerError` where the board does not answer any more.
         """
         self.resyncs += 1
+        self._collect()
+        self._was_data = False
         late = b""
         if silent:
             late = self._fill(SHORT_FILLER)

@@ -66,7 +66,6 @@ class Housekeeping:
         if current is None:
             return
         steps, request = current
-        self._dialogue.link.pending()
         value = register_byte(self._dialogue.exchange(request, FIRST_BYTE_S))
         if value is None:
             return

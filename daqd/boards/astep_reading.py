@@ -72,7 +72,7 @@ class FrameReader:
 
     def settle(self) -> None:
         """Bring board and host into step, so that something else can be asked. Late data are kept for `poll`."""
-        self._keep(self._dialogue.link.pending())
+        self._keep(self._dialogue.take_surplus())
         if not self._dialogue.in_step:
             self._recover()
 

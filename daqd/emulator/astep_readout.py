@@ -195,9 +195,10 @@ class AstepReadout:
 
     def _send_stale(self, inputs: LayerInputs) -> None:
         for layer in np.flatnonzero(inputs.sending).tolist():
-            if self.stale[layer]:
+            layout = inputs.layout
+            if self.stale[layer] and self.fifo.room >= layout.frame_bytes:
                 self.stale[layer] = 0
-                self.fifo.put(bytes((inputs.layout.length, layer + 1, 0x55, 0x55, 0x55)))
+                self.fifo.put(bytes((layout.length, layer + 1, *[0x55] * (layout.length - 1))))
 
     def _take(self, frames: SentFrames, inputs: LayerInputs) -> None:
         frames = self._only_read(frames, inputs)

@@ -97,8 +97,8 @@ class RegisterWrite:
 class RegisterRead:
     """`length` bytes, 1…65 535, of a register, or with `increment` from it upwards; `why` is no part of equality.
 
-    `offset`: the byte of the register to begin with. `copies`: the answer is one byte again and again, so that fewer of
-    them will do.
+    `offset`: the byte of the register to begin with. `copies`: not all bytes of the answer are needed, because they are
+    equal, or thrown away.
     """
 
     register: Register | int

@@ -100,7 +100,7 @@ def finish_frames() -> Generator[Step, bytes, bool]:
         layers = yield from layers_in_frames()
         if not layers:
             return True
-        yield RegisterRead(Register.READOUT, _DISCARD_BYTES, False, "old data, to make room for a frame")
+        yield _discard("old data, to make room for a frame")
         if poll == FRAME_POLLS // 2:
             yield from read_on(layers)
     return False
@@ -169,13 +169,17 @@ def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
     return silent
 
 
+def _discard(why: str) -> RegisterRead:
+    return RegisterRead(Register.READOUT, _DISCARD_BYTES, False, why, copies=True)
+
+
 def discard_readout() -> Steps:
     """Drop what the readout FIFO holds, until it gives padding alone.
 
     Its size register is not asked: it counts frames that were begun and never finished.
     """
     for _ in range(_DISCARD_ROUNDS):
-        data = yield RegisterRead(Register.READOUT, _DISCARD_BYTES, False, "old data, thrown away")
+        data = yield _discard("old data, thrown away")
         if not data.strip(_PADDING):
             return
     advice = "a layer that is stopped goes on sending; power the board off and on"

@@ -47,7 +47,7 @@ class AstepBench:
             self.said.append(data.hex())
             return exchange(data)
 
-        self.model.exchange = listen
+        self.model.exchange = listen  # type: ignore[method-assign]
 
     def take_said(self) -> list[str]:
         """What went over the link to the board since the last time, in hex."""

@@ -32,7 +32,23 @@ class IntactFrames:
         self._line = line
         self._first = 0
         self._pieces = 0
+        self._spans: list[tuple[int, int]] = []
+        self._next = 0
         self.frames = self.intact = 0
+        put = model.fifo.put
+
+        def note_frames(data: bytes) -> None:
+            """Where the frames are among all that the FIFO was given; each is as long as its first byte says."""
+            record, position = model.fifo.record, 0
+            assert record is not None
+            base = len(record.data)
+            while position < len(data):
+                length = data[position] + 1
+                self._spans.append((base + position, length))
+                position += length
+            put(data)
+
+        model.fifo.put = note_frames  # type: ignore[method-assign]
 
     @property
     def _taken(self) -> int:
@@ -52,16 +68,18 @@ class IntactFrames:
         crossed: list[bool] = []
         for start, length in self._model.taken[self._pieces :]:
             crossed += [position not in damaged for position in range(start, start + length)]
-        frame_bytes = self._model.layout.frame_bytes
         position, missing = 0, []
-        # Frames that were under way when the run began are not whole in it.
-        for first in range(-(-self._first // frame_bytes) * frame_bytes, len(data), frame_bytes):
-            flags = crossed[first - self._first : first - self._first + frame_bytes]
+        while self._next < len(self._spans):
+            first, length = self._spans[self._next]
+            self._next += 1
+            if first < self._first:
+                continue  # taken, at least in part, before the run began
+            flags = crossed[first - self._first : first - self._first + length]
             self.frames += 1
-            if len(flags) < frame_bytes or not all(flags):
+            if len(flags) < length or not all(flags):
                 continue
             self.intact += 1
-            frame = data[first : first + frame_bytes]
+            frame = data[first : first + length]
             found = returned.find(frame, position)
             if found < 0:
                 missing.append(frame)
