@@ -1,6 +1,6 @@
 """Requests to an A-STEP board, one at a time, over a link that may lose or duplicate bytes."""
 
-import logging
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -11,8 +11,6 @@ from protocol.registers.astep import REQUEST_FILLER, SAFE_LENGTH, RegisterRead, 
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
 from protocol.registers.steps import Pause
-
-_log = logging.getLogger(__name__)
 
 SILENCE_S: Final = 0.1
 """Silence of that length after some bytes of an answer: nothing of it will come any more."""
@@ -184,6 +182,9 @@ class AstepDialogue(Dialogue):
         """
         if request is None or request.register is not Register.READOUT:
             return b""
+        if self._identity:
+            # An answer to the question for the id that came late, behind the data.
+            came = re.sub(re.escape(self._identity[:1]) + b"{%d,}" % _SAME, b"", came)
         if _is_constant(came, _MIN_CONSTANT) and came[0] in self._identity:
             return b""
         low_address_answer = request.length >> 8

@@ -47,10 +47,13 @@ class NotWrittenError(UnexpectedAnswerError):
 
 
 def read_value(register: Register, why: str, size: int | None = None) -> Reading:
-    """The value of a register, in requests that survive the link; `size`: of its low bytes only."""
+    """The value of a register, in requests that survive the link; `size`: of its low bytes only.
+
+    The highest byte is read first: what counts down meanwhile is not taken for 0 too early.
+    """
     value = 0
-    for offset in range(SIZES[register] if size is None else size):
-        value |= byte_of((yield read_byte(register, offset, why))) << 8 * offset
+    for offset in reversed(range(SIZES[register] if size is None else size)):
+        value = value << 8 | byte_of((yield read_byte(register, offset, why)))
     return value
 
 

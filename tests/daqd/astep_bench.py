@@ -1,5 +1,6 @@
 """An emulated A-STEP board on the table, with a clock that only moves when somebody sleeps."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class AstepBench:
         board: dict[str, Any] | None = None,
         emulator: dict[str, Any] | None = None,
         astep: dict[str, Any] | None = None,
+        real_time: bool = False,
     ) -> None:
         self.config = Config.model_validate(
             {
@@ -34,8 +36,9 @@ class AstepBench:
         )
         settings, section = self.config.emulator, self.config.board
         self.clock = HandClock()
+        clock = time.monotonic if real_time else self.clock
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
-        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, emulated_firmware(self.config))
+        self.model = AstepModel(self.source, settings.fifo_bytes, clock, True, emulated_firmware(self.config))
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)
