@@ -21,7 +21,13 @@ def model(clock: HandClock | None = None, layers: int = 1, fifo_bytes: int = 100
 
 
 def say(board: AstepModel, *requests: str) -> str:
-    return board.exchange(bytes.fromhex("".join(requests))).hex()
+    """The answers to requests, each of which waits for the one before."""
+    answers = []
+    for request in requests:
+        now = board._clock()
+        board._clock.sleep(max(0.0, board.answering_until - now))  # type: ignore[attr-defined]
+        answers.append(board.exchange(bytes.fromhex(request)))
+    return b"".join(answers).hex()
 
 
 def flushed(clock: HandClock, layer_registers: str = "011f01001d") -> AstepModel:
@@ -88,7 +94,7 @@ def test_old_data_that_nobody_flushed_are_found_in_the_readout() -> None:
     board = model()
     assert say(board, "02220100") == "00"
     say(board, READY, "011f010008")
-    assert say(board, "06a40400", "02a30500") == "050000000d01555555"
+    assert say(board, "06a40400", "02a30e00") == "0e0000000d01" + 12 * "55"
 
 
 def test_the_mosi_fifo_holds_256_bytes_and_empties_with_the_clock() -> None:
@@ -111,7 +117,7 @@ def test_a_frame_that_does_not_fit_is_lost_whole() -> None:
     say(board, "011f010015", "011f010008")
     clock.sleep(1.0)
     assert say(board, "06a40400") == "38000000"  # 56 of 64
-    assert board.lost_hits == board.source.hits_sent - 4
+    assert board.readout.lost_hits == board.source.hits_sent - 4
 
 
 def test_the_same_seed_gives_the_same_frames_whoever_reads_when() -> None:
