@@ -7,7 +7,7 @@ from typing import Any
 from daqd.boards.board import Board
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config
-from daqd.errors import BoardError, BoardLost, ConfigError, RunControlError
+from daqd.errors import BoardError, BoardLost, BoardSettingError, ConfigError, RunControlError
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
 
@@ -25,6 +25,8 @@ class BoardSetup:
         self._board = board
         self._status = status
         self._setup: ChipSetup | None = None
+        self.applied: ChipSetup | None = None
+        """What the chips are set to, as the board can do it."""
 
     async def wanted(self, overrides: dict[str, Any]) -> ChipSetup:
         """What the chips are to be set to: as the configuration says, but for `overrides`."""
@@ -42,32 +44,47 @@ class BoardSetup:
         return setup == self._setup
 
     async def do(self, setup: ChipSetup) -> None:
-        """Connect and configure; the daemon is in error where that fails."""
-        self._setup = None
+        """Connect and configure; the daemon is in error where that fails.
+
+        What the board that answers cannot be set to is refused, and nothing changes.
+        """
+        before, was_open = (self._setup, self.applied), self._board.status().connected
+        self._setup = self.applied = None
         try:
-            await asyncio.to_thread(self._bring_up, setup)
+            applied = await asyncio.to_thread(self._bring_up, setup)
+        except BoardSettingError as error:
+            self._setup, self.applied = before
+            if not was_open:
+                await self.disconnect()
+            raise RunControlError("configuration", str(error)) from error
         except BoardError as error:
             self._status.enter("error", str(error))
             await self.disconnect()
             raise RunControlError("board", str(error)) from error
-        self._setup = setup
-        for line in (*setup.defaulted, *setup.notes):
+        self._setup, self.applied = setup, applied
+        for line in applied.defaulted:
             log.info("%s", line)
+        for line in applied.notes:
+            log.warning("%s", line)
         self._status.enter("configured")
 
     async def disconnect(self) -> None:
         """Leave the board safe."""
         await asyncio.to_thread(self._board.close)
 
-    def _bring_up(self, setup: ChipSetup) -> None:
+    def _bring_up(self, setup: ChipSetup) -> ChipSetup:
         """In a thread. A board that went away while nobody asked it anything is looked for once more."""
         was_open = self._board.status().connected
         try:
-            self._board.open()
-            self._board.configure(setup)
+            return self._open_and_configure(setup)
         except BoardLost:
             if not was_open:
                 raise
             self._board.close()
-            self._board.open()
-            self._board.configure(setup)
+            return self._open_and_configure(setup)
+
+    def _open_and_configure(self, setup: ChipSetup) -> ChipSetup:
+        self._board.open()
+        setup = self._board.possible(setup)
+        self._board.configure(setup)
+        return setup

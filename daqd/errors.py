@@ -7,7 +7,8 @@
     ├── BoardError           the board or the link to it (also an OSError)
     │   ├── BoardLost        the link is gone: cable, power, device
     │   ├── LinkTimeout      the link is there and has not delivered in time (also a TimeoutError)
-    │   └── BoardAnswerError the board answers wrongly, in part, or not at all
+    │   ├── BoardAnswerError the board answers wrongly, in part, or not at all
+    │   └── BoardSettingError the board cannot be set so, and nothing was sent
     ├── RunControlError      a command that cannot be obeyed now
     └── DiskError            files of a run cannot be written (also an OSError)
 """
@@ -59,6 +60,10 @@ class BoardAnswerError(BoardError):
         self.got = got
         self.advice = advice
         super().__init__(f"{board}: register {register}: expected {expected}, got {got}: {advice}")
+
+
+class BoardSettingError(BoardError):
+    """The board that answers cannot be set to what is wanted. Nothing was sent: it is set as it was before."""
 
 
 class RunControlError(DaqError):

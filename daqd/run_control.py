@@ -129,7 +129,7 @@ class RunControl:
             self._refuse_while_ending("start")
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
         try:
-            active = await asyncio.to_thread(self._prepare_run, wish, self._hooks(), setup)
+            active = await asyncio.to_thread(self._prepare_run, wish, self._hooks(), self._board_setup.applied)
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
@@ -153,7 +153,7 @@ class RunControl:
             on_end=partial(tell, self._run_ended),
         )
 
-    def _prepare_run(self, wish: RunWish, hooks: RunHooks, setup: ChipSetup) -> ActiveRun:
+    def _prepare_run(self, wish: RunWish, hooks: RunHooks, setup: ChipSetup | None) -> ActiveRun:
         """In a thread: the disk may be slow."""
         active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
         active.prepare()

@@ -11,13 +11,15 @@ from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.linked_board import LinkedBoard
 from daqd.configuration.config import Config
-from daqd.errors import BoardAnswerError, BoardError, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
+from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
+from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
 from protocol.registers.astep_registers import ClockCtrl, Register
 from protocol.registers.astep_sequence import (
@@ -113,6 +115,7 @@ class AstepBoard(LinkedBoard):
         )
         self._firmware_warnings: tuple[str, ...] = ()
         self._setup_warnings: tuple[str, ...] = ()
+        self._read_back_results: dict[str, str] = {}
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
@@ -159,6 +162,9 @@ class AstepBoard(LinkedBoard):
         self._registers = registers
         self._line.know_firmware(firmware.id, registers)
         self._reader.by_size = self._astep.read == "size" or not self._gives_whole_frames(registers)
+        wanted = self._astep.timestamp_order
+        order = firmware.timestamp_order(registers) if wanted == "auto" else wanted
+        self._description = self._description.model_copy(update={"timestamp_order": order})
         self._firmware_warnings = tuple(self._contradictions(firmware, registers))
         for warning in self._firmware_warnings:
             _log.warning("%s: %s", self.name, warning)
@@ -177,8 +183,6 @@ class AstepBoard(LinkedBoard):
                 f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
                 'decoded as configured, and probably wrong; set it to "auto"'
             )
-        order = by_firmware if wanted == "auto" else wanted
-        self._description = self._description.model_copy(update={"timestamp_order": order})
 
     def _gives_whole_frames(self, registers: RegisterMap) -> bool:
         return self._astep.packet_mode and registers.has(Register.READOUT_CTRL)
@@ -204,14 +208,24 @@ class AstepBoard(LinkedBoard):
             self._make_safe()
             raise
 
+    def possible(self, setup: ChipSetup) -> ChipSetup:
+        """With the threshold on the voltage card, or in the chips where the board has no cards."""
+        self._require(self._opened, "open")
+        try:
+            return setup.for_board(self.firmware is not None and self.firmware.has_cards)
+        except ChipConfigError as error:
+            raise BoardSettingError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
+
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
 
         Ends a running readout first.
         """
         self._require(self._opened, "open")
+        setup = None if setup is None else self.possible(setup)
         self.stop()
         self._configured = False
+        self._read_back_results = {}
         self._run_again(lambda: self._configuration(setup))
         self._setup = setup
         self._configured = True
@@ -224,16 +238,37 @@ class AstepBoard(LinkedBoard):
         self._setup_warnings = yield from set_up(self._settings, self._registers)
         for warning in self._setup_warnings:
             _log.warning("%s: %s", self.name, warning)
-        if setup is None:
+        if setup is None or self.firmware is None:
             yield from reset_chips()
         else:
-            has_cards = self.firmware is not None and self.firmware.has_cards
-            yield from configure_board(setup, has_cards)
+            yield from configure_board(setup, self.firmware)
+            yield from self._read_back(setup)
         for layer in range(layers):
             silent = yield from flush_layer(layer)
             if not silent:
-                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer)
+                _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
+
+    def _read_back(self, setup: ChipSetup) -> Generator[Step, bytes, None]:
+        """Compare what the chips hold with what was written, where that can be done; a difference is a warning."""
+        for layer in range(setup.layers):
+            result = self._why_not_read_back(setup)
+            if not result:
+                chips = setup.layer(layer)
+                found = yield from read_back(layer, sum(chip.bits for chip in chips))
+                result = compare(chips, found)
+                if result != VERIFIED:
+                    warning = f"layer {layer + 1}: the configuration of the chips is not as written: {result}"
+                    self._setup_warnings += (warning,)
+                    _log.warning("%s: %s", self.name, warning)
+            self._read_back_results[f"layer_{layer + 1}"] = result
+
+    def _why_not_read_back(self, setup: ChipSetup) -> str:
+        if not self._astep.read_back:
+            return "not read back: astep.read_back = false"
+        if not self._registers.has(Register.READBACK):
+            return "not read back: the firmware cannot"
+        return "" if setup.method == "shift-register" else "not read back: configured by SPI"
 
     def start(self) -> None:
         """Empty FIFO, layers sending, injection on where wanted."""
@@ -373,10 +408,11 @@ class AstepBoard(LinkedBoard):
         )
 
     def record(self) -> dict[str, Any]:
-        """The firmware and its register map, and what is not as it should be."""
+        """Firmware, register map, what became of reading back the configuration of each layer, and warnings."""
         return {
             "firmware": None if self.firmware is None else str(self.firmware),
             "register_map": str(self._registers.since),
+            "read_back": dict(self._read_back_results),
             "warnings": list(self.status().warnings),
         }
 

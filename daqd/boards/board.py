@@ -62,6 +62,13 @@ class Board(ABC):
     def open(self) -> None:
         """Connect and see that the right board answers; does nothing on an open board."""
 
+    def possible(self, setup: ChipSetup) -> ChipSetup:
+        """`setup` as this board, which is open, can be set to it: what is recorded as set was set.
+
+        Sends nothing. `BoardSettingError` that names every setting that the board cannot be set to.
+        """
+        return setup
+
     @abstractmethod
     def configure(self, setup: ChipSetup | None = None) -> None:
         """Bring chips and cards into the state of `setup`, not sending data; None resets the chips and sets nothing.

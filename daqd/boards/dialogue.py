@@ -87,6 +87,7 @@ class Dialogue:
     def send(self, *requests: Request) -> None:
         """Send requests in one go, without waiting for their answers."""
         self.link.why = requests[0].why
+        self.link.register_name = self.registers.describe
         data = b"".join(self.registers.encode(request) for request in requests)
         self.link.write(data)
         self._on_their_way += len(data)

@@ -80,7 +80,7 @@ def _configure(args: argparse.Namespace) -> tuple[dict[str, Any], ChipSetup]:
     with _trace_file(args.trace) as out, noted_signals(end.note, END_SIGNALS):
         bare_link = _dry_link(config) if args.dry_run else make_link(config)
         link = TracingLink(bare_link, _PROTOCOLS[config.board.kind], out, end.raise_once)
-        _bring_up(config, link, setup, end, stop=args.stop)
+        setup = _bring_up(config, link, setup, end, stop=args.stop)
     return {
         "board": config.board.kind,
         "transport": link.name,
@@ -117,10 +117,12 @@ class _EndBySignal:
         self._name = self._name or number.name
 
 
-def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> None:
+def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, stop: bool) -> ChipSetup:
+    """Returns what the board was set to."""
     board = open_board(config, link)
     try:
         board.open()
+        setup = board.possible(setup)
         end.arm()
         board.configure(setup)
         board.start()
@@ -128,6 +130,7 @@ def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, s
         if not stop:
             # Only the link: the board goes on with what it was told.
             link.close()
+        return setup
     finally:
         board.close()
 
@@ -157,9 +160,13 @@ def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
     told = setup.describe()
     chips = f"{counted(len(setup.chips), 'chip')}, AstroPix {setup.version}"
     print(f"board      {result['board']} over {result['transport']}, {chips}")
-    print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
     on_chips = ", ".join(f"{value:.1f}" for value in told["threshold_mv"]["chips"])
-    print(f"threshold  {told['threshold_mv']['card']:g} mV on the card, {on_chips} mV on the chip")
+    if setup.cards is None:
+        print("cards      none")
+        print(f"threshold  {on_chips} mV on the chip")
+    else:
+        print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
+        print(f"threshold  {setup.cards.threshold_mv:g} mV on the card, {on_chips} mV on the chip")
     print(f"pixels on  {', '.join(str(chip['pixels_on']) for chip in told['chips'])}")
     injection = setup.injection
     if injection is None:

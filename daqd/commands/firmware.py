@@ -24,7 +24,7 @@ def firmware_on(link: Link) -> str:
     write, which the A-STEP firmware would obey. Raises `BoardError` where the link fails.
     """
     if firmware := _astep(link):
-        return str(firmware)
+        return str(firmware) if firmware.register_map else f"{firmware}: its registers are not known"
     return "GECCO bench firmware" if _is_gecco(link) else ""
 
 

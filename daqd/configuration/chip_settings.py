@@ -52,14 +52,14 @@ class ChipSettings(Section):
     """`[chip]`: what the chips and the cards are set to; what is not given is as the chip's own file says.
 
     `file` is relative to the configuration file; empty stands for the usual values. `threshold_mv` is above the
-    baseline (`BL` of the voltage card, or `blpix` of the chip, as `threshold_output` says). `inject` switches the
-    pattern generator on, with `vinj_mv` (None: as in the chip's file).
+    baseline: `BL` of the voltage card, or `blpix` of the chip, as `threshold_output` says ("auto": of the card where
+    the board has one). `inject` switches the pattern generator on, with `vinj_mv` (None: as in the chip's file).
     """
 
     file: str = ""
     method: Literal["shift-register", "spi"] = "shift-register"
     threshold_mv: float | None = Field(None, ge=0, le=1500, allow_inf_nan=False)
-    threshold_output: Literal["card", "chip"] = "card"
+    threshold_output: Literal["auto", "card", "chip"] = "auto"
     mask: MaskSection = MaskSection()
     inject: PixelChoice | None = None
     vinj_mv: float | None = Field(None, ge=0, le=1800, allow_inf_nan=False)

@@ -52,6 +52,7 @@ class _Builder:
         self._mistakes: list[str] = []
         self._chips: list[ChipConfig] = []
         self._cards = chip_file.cards
+        self._undecided_threshold_mv: float | None = None
 
     def setup(self) -> ChipSetup:
         settings = self._settings
@@ -86,6 +87,8 @@ class _Builder:
             method=settings.method,
             defaulted=self._file.defaulted if settings.file else ("chip.file: not given, usual values taken",),
             notes=self._file.unused + self._rows_not_sent(),
+            threshold_mv=self._undecided_threshold_mv,
+            threshold_output="auto" if settings.threshold_mv is None else settings.threshold_output,
         )
 
     def _all_chips(self) -> list[ChipConfig]:
@@ -137,13 +140,15 @@ class _Builder:
         return ()
 
     def _threshold(self) -> None:
-        threshold_mv = self._settings.threshold_mv
+        threshold_mv, output = self._settings.threshold_mv, self._settings.threshold_output
         if threshold_mv is None:
             return
-        if self._settings.threshold_output == "card":
+        if output == "chip":
+            self._chips = [chip.with_threshold_mv(threshold_mv) for chip in self._chips]
+        elif output == "card" or self._board.kind == "gecco":
             self._cards = self._cards.with_threshold_mv(threshold_mv)
         else:
-            self._chips = [chip.with_threshold_mv(threshold_mv) for chip in self._chips]
+            self._undecided_threshold_mv = threshold_mv
 
     def _injection(self) -> Injection | None:
         settings = self._settings

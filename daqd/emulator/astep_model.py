@@ -6,12 +6,14 @@ from typing import Final
 
 from daqd.emulator.astep_host_port import HostPort, RegisterBus
 from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
+from daqd.emulator.astep_readback import Readback
 from daqd.emulator.astep_readout import STALE_BYTES, AstepReadout, LayerInputs
 from daqd.emulator.astep_register_file import AstepRegisterFile
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.frame_source import FrameSource
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
+from protocol.chips.chip_kind import CHIP_KINDS
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead
@@ -49,7 +51,7 @@ class AstepModel(BoardModel, RegisterBus):
 
     `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
     the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
-    `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and `taken` each piece that was read
+    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and `taken` each piece that was read
     of it: where in all answers it begins, and its length. `damage`: as of `AstepReadout`.
     `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
 
@@ -64,6 +66,7 @@ class AstepModel(BoardModel, RegisterBus):
         clock: Callable[[], float] = time.monotonic,
         record: bool = False,
         firmware: Firmware = NEWEST_FIRMWARE,
+        chips: int = 1,
         damage: bool = False,
     ) -> None:
         self.source = source
@@ -72,14 +75,16 @@ class AstepModel(BoardModel, RegisterBus):
         self.host = HostPort(self, clock)
         self.answer_filter: AnswerFilter | None = None
         self.taken: list[tuple[int, int]] = []
-        self._firmware = firmware
+        self.firmware = firmware
+        self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
         self._clock = clock
         self.power_up()
 
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
-        self._values = AstepRegisterFile(self._firmware, self._clock())
-        self.chips = ChipPorts()
+        self._values = AstepRegisterFile(self.firmware, self._clock())
+        self.chips = ChipPorts(self.firmware)
+        self.readback = Readback(self.chips, self._chain_bits)
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
         self.mosi = [MosiFifo() for _ in range(MAX_LAYERS)]
@@ -107,7 +112,7 @@ class AstepModel(BoardModel, RegisterBus):
     def layout(self) -> FrameLayout:
         """Of the frames, as it is set up now."""
         widths: tuple[TimestampBits, ...] = (16, 32, 48, 64)
-        order = self._firmware.timestamp_order(self.registers)
+        order = self.firmware.timestamp_order(self.registers)
         return FrameLayout(widths[self._values.timestamp_width], order, self.source.hit_bytes)
 
     def sending(self, layer: int) -> bool:
@@ -183,6 +188,9 @@ class AstepModel(BoardModel, RegisterBus):
                 self.taken.append((self.host.answered_bytes, min(length, len(self.fifo))))
             answer = self.fifo.read(length)
             self._is_current = False
+        elif register == Register.READBACK:
+            answer = self.readback.read(length)
+            self._is_current = False
         else:
             answer = self._values.read(address, length)
         if self.answer_filter is None:
@@ -196,6 +204,7 @@ class AstepModel(BoardModel, RegisterBus):
             self.mosi[LAYER_MOSI.index(register)].write(data)
         elif register == Register.SHIFT_REGISTER:
             self.chips.write(data)
+            self.readback.clock(data)
         elif register == Register.CARDS:
             self.cards.write(data)
         elif register in LAYER_CTRL:
@@ -205,7 +214,9 @@ class AstepModel(BoardModel, RegisterBus):
                 self._set_packet_mode(data)
             for value in data:
                 self._values.write(address, value, self._clock())
-            if register is not None:
+            if register is Register.READBACK_CTRL:
+                self.readback.control(data[-1])
+            elif register is not None:
                 self.injection.write(register, data)
 
     def _control(self, layer: int, data: bytes) -> None:
@@ -235,6 +246,7 @@ class AstepModel(BoardModel, RegisterBus):
     def _refresh(self) -> None:
         """Registers that change by themselves."""
         self._values[Register.READOUT_SIZE] = self.readout.size
+        self._values[Register.READBACK_SIZE] = len(self.readback.fifo)
         self._values.refresh(self._clock())
         frames, wrong = self.readout.take_counts()
         for registers, counts in (

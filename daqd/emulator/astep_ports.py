@@ -1,9 +1,10 @@
 """What hangs on the ports of the A-STEP board: shift registers and SPI of the chips, the injection's generator.
 
-They take whatever is written, in any pieces, and can be asked what they have been told.
+They take whatever is written, in any pieces, and show what they were set to.
 """
 
 from daqd.emulator.gecco_ports import ChipRegisters
+from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_registers import (
     LAYER_LOAD,
     LAYER_TDAC_LOAD,
@@ -18,11 +19,17 @@ _CLOCKS_AND_DATA = ChipPort.CK1 | ChipPort.CK2 | ChipPort.SIN
 
 
 class ChipPorts:
-    """The shift registers of the layers: clocks and data go to all, a load to one of them."""
+    """The shift registers of the layers: clocks and data go to all, a load to one of them.
 
-    def __init__(self) -> None:
+    `firmware` tells which layers have a pin for the TDAC load.
+    """
+
+    def __init__(self, firmware: Firmware) -> None:
         self.layers = [ChipRegisters() for _ in range(MAX_LAYERS)]
-        self._states = [bytes(_state_for(layer, state) for state in range(256)) for layer in range(MAX_LAYERS)]
+        self._states = [
+            bytes(_state_for(layer, state, firmware.loads_tdacs_by_port(layer)) for state in range(256))
+            for layer in range(MAX_LAYERS)
+        ]
 
     def write(self, data: bytes) -> None:
         """The states of the port that `data` is, one after the other."""
@@ -35,12 +42,12 @@ class ChipPorts:
             registers.reset()
 
 
-def _state_for(layer: int, state: int) -> int:
+def _state_for(layer: int, state: int, tdac_pin: bool) -> int:
     """What the chips of `layer` see of a state of the port."""
     seen = state & _CLOCKS_AND_DATA
     if state & LAYER_LOAD[layer]:
         seen |= ChipPort.LOAD
-    if layer < len(LAYER_TDAC_LOAD) and state & LAYER_TDAC_LOAD[layer]:
+    if tdac_pin and state & LAYER_TDAC_LOAD[layer]:
         seen |= ChipPort.TDAC_LOAD
     return seen
 
@@ -96,6 +103,6 @@ class PatternGenerator:
 
     @property
     def running(self) -> bool:
-        """Whether it injects: it has been told how, and is neither suspended nor in reset."""
+        """Whether it injects: it has settings, and is neither suspended nor in reset."""
         held = InjectionCtrl.SUSPEND | InjectionCtrl.RESET
         return bool(self.settings) and not self._registers[Register.INJECTION_CTRL] & held

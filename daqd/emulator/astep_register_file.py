@@ -41,6 +41,14 @@ _RESET: Final = {
     Register.FRAME_TAG_DIVIDER_MATCH: _MATCH_AT_RESET,
 }
 
+_NOT_KEPT: Final = {
+    Register.CLOCK_CTRL: int(ClockCtrl.CURRENT),
+    Register.SHIFT_INPUT: 0x07,
+    Register.INJECTION_CTRL: 0x60,
+    Register.INJECTION_ADDRESS: 0xF0,
+}
+"""Bits that do not take what is written: inputs of the firmware, or not there."""
+
 _CLOCKS: Final = int(ClockCtrl.SAMPLE_CLOCK | ClockCtrl.TIMESTAMP_CLOCK)
 _IO_CLOCKS: Final = int(IoCtrl.SAMPLE_CLOCK | IoCtrl.TIMESTAMP_CLOCK)
 
@@ -65,6 +73,7 @@ class AstepRegisterFile:
         self._bytes = bytearray(registers.end)
         self._readable = _addresses(registers, registers.readable)
         self._writable = _addresses(registers, registers.writable)
+        self._kept = {registers.address(each): ~bits & 0xFF for each, bits in _NOT_KEPT.items() if registers.has(each)}
         for register, value in _RESET.items():
             self[register] = value
         self[Register.FIRMWARE_ID] = firmware.id
@@ -98,7 +107,7 @@ class AstepRegisterFile:
         if address not in self._writable:
             return
         self.refresh(now)
-        self._bytes[address] = value
+        self._bytes[address] = value & self._kept.get(address, 0xFF)
         if self._is_in(address, self._ctrl):
             self._obey_timestamp_ctrl()
         elif address == self.map.address(self._match):

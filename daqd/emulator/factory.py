@@ -52,7 +52,9 @@ def emulated_firmware(config: Config) -> Firmware:
 
 def _astep(config: Config) -> AstepModel:
     firmware = emulated_firmware(config)
-    return AstepModel(_frame_source(config, firmware), config.emulator.fifo_bytes, firmware=firmware)
+    return AstepModel(
+        _frame_source(config, firmware), config.emulator.fifo_bytes, firmware=firmware, chips=config.board.chips
+    )
 
 
 def _frame_source(config: Config, firmware: Firmware) -> FrameSource:

@@ -1,6 +1,7 @@
 """The seam between a board's driver and whatever carries its bytes."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 
 class Link(ABC):
@@ -15,6 +16,9 @@ class Link(ABC):
 
     why: str = ""
     """What the next `write` is for, in words. Nothing depends on it; traces show it."""
+
+    register_name: Callable[[int], str] = hex
+    """What a person would call the register at an address. Nothing depends on it; traces show it."""
 
     @abstractmethod
     def open(self) -> None:

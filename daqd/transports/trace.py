@@ -2,11 +2,12 @@
 
 ::
 
-    {"op": "write", "register": 22, "length": 1, "data": "28", "why": "SPI clock"}
-    {"op": "read", "register": 21, "length": 1, "data": "92", "why": "is the read FIFO empty"}
+    {"op": "write", "register": 22, "name": "0x16 (SPI_DIVIDER)", "length": 1, "data": "28", "why": "SPI clock"}
+    {"op": "read", "register": 21, "name": "0x15 (SPI_CONFIG)", "length": 1, "data": "92", "why": "is the FIFO empty"}
 
-`length` in bytes; `data` in hexadecimal: what was written, or what was answered (less than `length` where less came).
-The order is that of the requests, also where several were under way at once.
+`register` is the address, `name` what is there in this firmware; `length` in bytes; `data` in hexadecimal: what was
+written, or what was answered (less than `length` where less came). The order is that of the requests, also where
+several were under way at once.
 """
 
 import json
@@ -41,6 +42,7 @@ class Parser(Protocol):
 @dataclass(slots=True)
 class _Line:
     request: Request
+    name: str
     why: str
     answer: bytearray
 
@@ -55,7 +57,14 @@ class _Line:
         else:
             op, data, length = "write", written, len(written)
         return json.dumps(
-            {"op": op, "register": int(self.request.register), "length": length, "data": data.hex(), "why": self.why}
+            {
+                "op": op,
+                "register": int(self.request.register),
+                "name": self.name,
+                "length": length,
+                "data": data.hex(),
+                "why": self.why,
+            }
         )
 
 
@@ -96,7 +105,7 @@ class TracingLink(Link):
         self.bytes += len(data)
         for request in self._parser.feed(data):
             self.transfers += 1
-            self._lines.append(_Line(request, self.why, bytearray()))
+            self._lines.append(_Line(request, self.register_name(request.register), self.why, bytearray()))
         self._write_lines()
 
     def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:

@@ -50,7 +50,9 @@ def dac_mv(code: int) -> float:
 class ChipConfig:
     """The configuration of one chip of `kind`: `values` in the order of its shift register, and its TDAC rows.
 
-    Rows and columns count from 0. Raises `ChipConfigError` where `values` or `tdac_rows` are not those of the kind.
+    Rows and columns count from 0. `values` may have further ones, or others in the place of the kind's: they are sent
+    like the others. Raises `ChipConfigError` where `values` or `tdac_rows` are fewer than, or not in the order of,
+    those of the kind.
     """
 
     kind: ChipKind
@@ -59,7 +61,7 @@ class ChipConfig:
 
     def __post_init__(self) -> None:
         for mine, usual in ((self.values, self.kind.values), (self.tdac_rows, self.kind.tdac_rows)):
-            if [(v.group, v.name, v.bits) for v in mine] != [(v.group, v.name, v.bits) for v in usual]:
+            if not _in_their_order(mine, usual):
                 raise ChipConfigError([f"these are not the values of {self.kind} in their order"])
             mistakes = [f"{v.group}.{v.name}: {v.value} does not fit into {v.bits} bits" for v in mine if not v.fits]
             if mistakes:
@@ -69,6 +71,11 @@ class ChipConfig:
     def usual(cls, kind: ChipKind) -> Self:
         """The usual configuration, all pixels off."""
         return cls(kind, kind.values, kind.tdac_rows)
+
+    @cached_property
+    def bits(self) -> int:
+        """Length of what is shifted into the chip, in bits."""
+        return sum(value.bits for value in self.values)
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], int]:
@@ -164,12 +171,22 @@ class ChipConfig:
         return dac_mv(self.value("vdacs", "vinj"))
 
     def with_threshold_mv(self, threshold_mv: float) -> Self:
-        """With the chip's own threshold DAC (`thpix`) that far above its own baseline (`blpix`).
+        """With the chip's own threshold DAC (`thpix`) that far above its own baseline (`blpix`), rounded down.
 
-        Raises `ChipConfigError` outside 0…1500 mV, or where the sum is out of the DAC's range.
+        `thpix = blpix + threshold_mv · 1024 / 1800`. Raises `ChipConfigError` outside 0…1500 mV, or where the code is
+        above 1023.
         """
         check_threshold(threshold_mv)
-        return self.with_value("vdacs", "thpix", dac_code(dac_mv(self.value("vdacs", "blpix")) + threshold_mv))
+        baseline, codes = self.value("vdacs", "blpix"), 1 << DAC_BITS
+        code = baseline + int(threshold_mv * codes / SUPPLY_MV)
+        if code >= codes:
+            raise ChipConfigError(
+                [
+                    f"a threshold of {threshold_mv:g} mV above blpix = {baseline} makes thpix {code}: "
+                    f"0 to {codes - 1}, so at most {int(dac_mv(codes - 1 - baseline))} mV"
+                ]
+            )
+        return self.with_value("vdacs", "thpix", code)
 
     def with_analog_output(self, column: int | None) -> Self:
         """With the analogue output of one column, or of none (None). Raises `ChipConfigError` for an unknown column."""
@@ -201,6 +218,18 @@ class ChipConfig:
             config[value.group][value.name] = [value.bits, value.value]
         rows = {row.name: [row.bits, f"0b{row.value:0{row.bits}b}"] for row in self.tdac_rows}
         return {"config": config, "tdac_config": rows} if rows else {"config": config}
+
+
+def _in_their_order(mine: Sequence[ChipValue], usual: Sequence[ChipValue]) -> bool:
+    """Whether the usual values among `mine` have their widths and order, and none is missing without another for it."""
+    groups = list(dict.fromkeys(value.group for value in usual))
+    known = {(value.group, value.name): (place, value.bits) for place, value in enumerate(usual)}
+    found = [(known[value.group, value.name], value.bits) for value in mine if (value.group, value.name) in known]
+    places = [place for (place, _), _ in found]
+    if any(value.group not in groups for value in mine) or any(bits != wanted for (_, wanted), bits in found):
+        return False
+    in_groups = [groups.index(value.group) for value in mine]
+    return len(mine) >= len(usual) and places == sorted(set(places)) and in_groups == sorted(in_groups)
 
 
 def check_threshold(threshold_mv: float) -> None:

@@ -1,13 +1,15 @@
 """Everything that a board needs to know to bring its chips and cards into the state that somebody wants."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError, dac_mv
 from protocol.registers.gecco_cards import MAX_DAC_V, USUAL_CARDS, GeccoCards
 
 Method = Literal["shift-register", "spi"]
 InjectionOutput = Literal["chip", "card"]
+ThresholdOutput = Literal["auto", "card", "chip"]
+"""Where thresholds are made; "auto": on the voltage card where there is one, otherwise in the chips."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,20 @@ class ChipSetup:
 
     `defaulted`: lines that say what nobody gave, with what was taken; `notes`: lines about what was given and is not
     used. All chips are of one kind; each of `layers` has as many. Raises `ChipConfigError` otherwise.
+
+    `cards` None: the board has no cards. `threshold_mv`: a threshold whose place depends on that, in mV; `for_board`
+    sets it. `threshold_output`: where thresholds are wanted.
     """
 
     chips: tuple[ChipConfig, ...]
-    cards: GeccoCards = USUAL_CARDS
+    cards: GeccoCards | None = USUAL_CARDS
     injection: Injection | None = None
     layers: int = 1
     method: Method = "shift-register"
     defaulted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    threshold_mv: float | None = None
+    threshold_output: ThresholdOutput = "auto"
 
     def __post_init__(self) -> None:
         if not self.chips or self.layers < 1 or len(self.chips) % self.layers:
@@ -70,6 +77,29 @@ class ChipSetup:
             raise ChipConfigError(["all chips must be of the same version"])
         if self.injection is not None and not 0 <= self.injection.chip < len(self.chips):
             raise ChipConfigError([f"there is no chip {self.injection.chip}: 0 to {len(self.chips) - 1}"])
+
+    def for_board(self, has_cards: bool) -> Self:
+        """What a board with or without cards is set to: the threshold on the card, or in every chip.
+
+        Raises `ChipConfigError` that names every setting that needs a card, or a threshold out of range.
+        """
+        if has_cards:
+            if self.cards is None or self.threshold_mv is None:
+                return self
+            return replace(self, cards=self.cards.with_threshold_mv(self.threshold_mv), threshold_mv=None)
+        mistakes = []
+        if self.threshold_output == "card":
+            mistakes.append('chip.threshold_output = "card": the board has no voltage card; use "chip" or "auto"')
+        if self.injection is not None and self.injection.output == "card":
+            mistakes.append('chip.inject_output = "card": the board has no injection card; use "chip"')
+        if mistakes:
+            raise ChipConfigError(mistakes)
+        if self.cards is None:
+            return self
+        chips = self.chips
+        if self.threshold_mv is not None:
+            chips = tuple(chip.with_threshold_mv(self.threshold_mv) for chip in chips)
+        return replace(self, chips=chips, cards=None, threshold_mv=None)
 
     @property
     def version(self) -> int:
@@ -92,9 +122,9 @@ class ChipSetup:
             "layers": self.layers,
             "method": self.method,
             "chips": [_describe_chip(chip) for chip in self.chips],
-            "configcards": self.cards.describe(),
+            "configcards": None if self.cards is None else self.cards.describe(),
             "threshold_mv": {
-                "card": round(self.cards.threshold_mv, 6),
+                "card": None if self.cards is None else round(self.cards.threshold_mv, 6),
                 "chips": [round(chip_threshold_mv(chip), 6) for chip in self.chips],
             },
             "injection": None if self.injection is None else vars(self.injection).copy(),

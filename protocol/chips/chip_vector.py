@@ -39,6 +39,11 @@ def read_configuration_bits(bits: Bits, kind: ChipKind, chips: int) -> tuple[tup
     return _read_chain(bits, kind.values, chips)
 
 
+def read_chain_bits(bits: Bits, chips: Sequence[ChipConfig]) -> tuple[tuple[ChipValue, ...], ...]:
+    """The values that `bits` mean in a chain with the layout of `chips`; the last bits count, as above."""
+    return _read_chain(bits, chips[0].values, len(chips))
+
+
 def read_tdac_row_bits(bits: Bits, kind: ChipKind, row: int, chips: int) -> tuple[ChipValue, ...]:
     """The TDAC row of each chip of a chain: inverse of `tdac_row_bits`; the last bits count, as above."""
     return tuple(values[0] for values in _read_chain(bits, (kind.tdac_rows[row],), chips))

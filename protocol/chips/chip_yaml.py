@@ -18,6 +18,7 @@
 import difflib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
@@ -31,6 +32,12 @@ from protocol.stream_bytes import MAX_CHIPS
 _MOST_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
 
 _SECTIONS = ("general", "geometry", "telescope", "chain", "configcards", "config", "tdac_config")
+_TYPING_MISTAKE: Final = 0.75
+"""How much like a missing name an unknown one must be to be a typing mistake (1: equal)."""
+
+_MOST_BITS: Final = 128
+"""Of one value."""
+
 _NUMBERED = re.compile(r"(config|tdac_config)_([0-9]{1,3})\Z")
 
 
@@ -166,31 +173,61 @@ class _Reading:
     def _group(
         self, kind: ChipKind, path: str, usual: Mapping[str, ChipValue], group: Mapping[Any, Any]
     ) -> list[ChipValue]:
-        values = []
-        for name, expected in usual.items():
-            if name not in group:
-                self._mistakes.append(f"{path}.{name}: is missing")
-            elif (value := self._value(f"{path}.{name}", expected, group[name])) is not None:
-                values.append(value)
         extra = [str(name) for name in group if re.match(r"col[0-9]+\Z", str(name)) and name not in usual]
         if extra:
             self._unused.append(f"{path}: {kind} has {kind.columns} columns: {', '.join(extra)} not sent")
-        self._unknown(path, (*usual, *extra), group, "value")
+        expected_at = self._strangers(path, usual, [name for name in group if name not in extra])
+        self._mistakes += [
+            f"{path}.{name}: is missing" for name in usual if name not in group and name not in expected_at.values()
+        ]
+        values = []
+        for name, given in group.items():
+            if name in usual or name in expected_at:
+                expected = usual.get(name) or usual.get(expected_at[name])
+                value = self._value(f"{path}.{name}", expected, given)
+                if value is not None:
+                    values.append(replace(value, group=next(iter(usual.values())).group, name=str(name)))
+        self._unknown(path, (*usual, *extra, *expected_at), group, "value")
         self._check_order(path, tuple(usual), group)
         return values
 
-    def _value(self, path: str, expected: ChipValue, given: Any) -> ChipValue | None:
+    def _strangers(self, path: str, usual: Mapping[str, ChipValue], names: list[Any]) -> dict[str, str]:
+        """Unknown names that are kept, with the name whose place each takes; empty for an additional one.
+
+        A name that is much like one that is missing is a typing mistake, and not kept.
+        """
+        order, missing = list(usual), [name for name in usual if name not in names]
+        kept: dict[str, str] = {}
+        for place, name in enumerate(names):
+            if (
+                name in usual
+                or not isinstance(name, str)
+                or difflib.get_close_matches(name, missing, 1, _TYPING_MISTAKE)
+            ):
+                continue
+            if len(names) == len(order) and order[place] in missing:
+                kept[name] = order[place]
+                self._unused.append(f"{path}.{name}: unknown value, sent in the place of {order[place]}")
+            elif not missing:
+                kept[name] = ""
+                self._unused.append(f"{path}.{name}: unknown value, sent as it is: the chip gets more bits than usual")
+        return kept
+
+    def _value(self, path: str, expected: ChipValue | None, given: Any) -> ChipValue | None:
         if not isinstance(given, list) or len(given) != 2 or not all(_is_count(number) for number in given):
             self._mistakes.append(f"{path}: should be [bits, value], whole numbers ≥ 0, not {shown(given)}")
             return None
         bits, value = given
-        if bits != expected.bits:
+        if expected is None and not 1 <= bits <= _MOST_BITS:
+            self._mistakes.append(f"{path}: should have 1 to {_MOST_BITS} bits, not {shown(bits)}")
+            return None
+        if expected is not None and bits != expected.bits:
             self._mistakes.append(f"{path}: has {expected.bits} bits, not {shown(bits)}")
             return None
         if value >= 1 << bits:
             self._mistakes.append(f"{path}: {shown(value)} does not fit into {bits} bits: 0 to {(1 << bits) - 1}")
             return None
-        return ChipValue(expected.group, expected.name, bits, value)
+        return ChipValue("", "", bits, value) if expected is None else replace(expected, value=value)
 
     def _unknown(self, path: str, known: tuple[str, ...], given: Mapping[Any, Any], what: str) -> None:
         for name in given:
@@ -230,7 +267,11 @@ class _Reading:
                 rows.append(usual)
             elif (row := self._value(f"{path}.{usual.name}", usual, section[usual.name])) is not None:
                 rows.append(row)
-        self._unknown(path, tuple(usual.name for usual in kind.tdac_rows), section, "row")
+        known = tuple(usual.name for usual in kind.tdac_rows)
+        beyond = tuple(str(name) for name in section if re.match(r"row[0-9]+\Z", str(name)) and name not in known)
+        if beyond:
+            self._unused.append(f"{path}: {kind} has {len(known)} rows: {', '.join(beyond)} not sent")
+        self._unknown(path, (*known, *beyond), section, "row")
         return tuple(rows) if len(self._mistakes) == before else None
 
     def _cards(self, kind: ChipKind, root: str, sections: Mapping[Any, Any]) -> GeccoCards | None:

@@ -11,8 +11,8 @@ import numpy as np
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection, Method
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
-from protocol.errors import AstepError
 from protocol.registers.astep import RegisterWrite, write_register
+from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_LOAD,
@@ -67,20 +67,23 @@ def routing_frame(chips: int, first_id: int = 0) -> bytes:
 
 
 def configuration_frame(bits: Bits, beginning: int, load: int, further_chips: int) -> bytes:
-    """The bits of one chip, a byte each; `load`: what becomes of them; then time for the chips farther down."""
+    """The bits of one chip, a byte each; `load`: what becomes of them; then two zeros for each further chip.
+
+    The zeros are those of the whole chain for every chip, as in the collaboration's program.
+    """
     return bytes((beginning,)) + bits.astype(np.uint8).tobytes() + bytes((load,)) * _LOADS + bytes(2 * further_chips)
 
 
 def select_chips(layer: int) -> Steps:
     """Chip select on, for bytes to the chips; what comes back is not read."""
     control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | LayerCtrl.CHIP_SELECT
-    yield write_register(LAYER_CTRL[layer], control | (0 if layer else LayerCtrl.HOLD), f"layer {layer} selected")
+    yield write_register(LAYER_CTRL[layer], control | (0 if layer else LayerCtrl.HOLD), f"layer {layer + 1} selected")
 
 
 def deselect_chips(layer: int) -> Steps:
     """Chip select off again."""
     control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | (0 if layer else LayerCtrl.HOLD)
-    yield write_register(LAYER_CTRL[layer], control, f"layer {layer} not selected any more")
+    yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} not selected any more")
 
 
 def send_frame(layer: int, frame: bytes, why: str) -> Steps:
@@ -90,51 +93,51 @@ def send_frame(layer: int, frame: bytes, why: str) -> Steps:
     yield from deselect_chips(layer)
 
 
-def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: Method) -> Steps:
+def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: Method, *, tdacs_by_port: bool) -> Steps:
     """Chip ids, configuration and TDAC row 0 (where chips have TDACs) of one layer, by `method`.
 
-    The port has no wire for the TDAC load of layer 2: its TDACs go over SPI.
+    `tdacs_by_port`: whether the port has a TDAC load for this layer; otherwise its TDACs go over SPI.
     """
+    number = f"layer {layer + 1}"
     if method == "shift-register":
-        yield from shift_into_chips(configuration_bits(chips), LAYER_LOAD[layer], f"layer {layer}: chip configuration")
-    yield from send_frame(layer, routing_frame(len(chips)), f"layer {layer}: routing")
+        yield from shift_into_chips(configuration_bits(chips), LAYER_LOAD[layer], f"{number}: chip configuration")
+    yield from send_frame(layer, routing_frame(len(chips)), f"{number}: routing")
     if method == "spi":
-        for number, chip in enumerate(chips):
+        for place, chip in enumerate(chips):
             yield from _configure_by_spi(
-                configuration_bits([chip]), number, len(chips), layer, SPI_LOAD, "configuration"
+                configuration_bits([chip]), place, len(chips), layer, SPI_LOAD, "configuration"
             )
     if not chips[0].kind.tdac_rows:
         return
-    if method == "shift-register" and layer < len(LAYER_TDAC_LOAD):
-        yield from shift_into_chips(tdac_row_bits(chips, 0), LAYER_TDAC_LOAD[layer], f"layer {layer}: TDAC row 0")
+    if method == "shift-register" and tdacs_by_port:
+        yield from shift_into_chips(tdac_row_bits(chips, 0), LAYER_TDAC_LOAD[layer], f"{number}: TDAC row 0")
         return
-    for number, chip in enumerate(chips):
-        yield from _configure_by_spi(tdac_row_bits([chip], 0), number, len(chips), layer, SPI_TDAC_LOAD, "TDAC row 0")
+    for place, chip in enumerate(chips):
+        yield from _configure_by_spi(tdac_row_bits([chip], 0), place, len(chips), layer, SPI_TDAC_LOAD, "TDAC row 0")
 
 
-def _configure_by_spi(bits: Bits, number: int, chips: int, layer: int, load: int, what: str) -> Steps:
-    frame = configuration_frame(bits, CONFIGURATION | number, load, chips - 1 - number)
-    yield from send_frame(layer, frame, f"layer {layer}: {what} of chip {number}")
+def _configure_by_spi(bits: Bits, place: int, chips: int, layer: int, load: int, what: str) -> Steps:
+    frame = configuration_frame(bits, CONFIGURATION | place, load, chips - 1)
+    yield from send_frame(layer, frame, f"layer {layer + 1}: {what} of chip {place}")
 
 
-def configure_board(setup: ChipSetup, has_cards: bool) -> Steps:
+def configure_board(setup: ChipSetup, firmware: Firmware) -> Steps:
     """Chips and cards from any state: injection off, chips reset and configured, cards and pattern generator set.
 
-    `has_cards`: whether voltage and injection cards can be there. Raises `AstepError` where an injection needs one.
+    `setup` is one for this board: `ChipSetup.for_board`.
     """
-    injection = setup.injection
-    if injection is not None and injection.output == "card" and not has_cards:
-        raise AstepError("an injection through the card: this board has no cards; inject on the chip")
     yield stop_injection()
     yield from reset_chips()
     for layer in range(setup.layers):
-        yield from configure_layer(setup.layer(layer), layer, setup.method)
-    if has_cards:
-        yield from _set_card(setup.cards, setup.cards.dacs_v, setup.cards.voltage_slot, "voltage")
+        by_port = firmware.loads_tdacs_by_port(layer)
+        yield from configure_layer(setup.layer(layer), layer, setup.method, tdacs_by_port=by_port)
+    cards, injection = setup.cards, setup.injection
+    if cards is not None:
+        yield from _set_card(cards, cards.dacs_v, cards.voltage_slot, "voltage")
     if injection is None:
         return
-    if injection.output == "card":
-        yield from _set_card(setup.cards, (injection.amplitude_mv / 1000, 0.0), setup.cards.injection_slot, "injection")
+    if injection.output == "card" and cards is not None:
+        yield from _set_card(cards, (injection.amplitude_mv / 1000, 0.0), cards.injection_slot, "injection")
     yield from set_up_injection(injection)
 
 

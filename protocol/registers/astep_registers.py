@@ -13,6 +13,8 @@ CORE_CLOCK_HZ: Final = 80_000_000
 SPI_BASE_HZ: Final = 40_000_000
 MOSI_FIFO_BYTES: Final = 256
 """Bytes that may wait to be sent to the chips of a layer."""
+READBACK_FIFO_BYTES: Final = 1024
+"""Bytes of read-back configuration that may wait to be read."""
 
 
 class Register(Enum):
@@ -215,7 +217,7 @@ class ReadoutCtrl(IntFlag):
     """Bits of `Register.READOUT_CTRL`."""
 
     PACKET_MODE = 1 << 0
-    """Only whole frames are handed out."""
+    """Only whole frames can be read."""
 
 
 class IoCtrl(IntFlag):

@@ -56,7 +56,7 @@ class AstepSettings:
         if not 1 <= self.layers <= MAX_LAYERS:
             raise AstepError(f"{self.layers} layers: 1 to {MAX_LAYERS} can be read")
         if not 1 <= self.chips <= MAX_CHIPS:
-            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} can be told apart")
+            raise AstepError(f"{self.chips} chips in a chain: 1 to {MAX_CHIPS} have different ids")
         spi_divider(self.spi_hz)
         timestamp_ctrl(self.timestamp_bits)
 
@@ -88,6 +88,8 @@ def set_up(settings: AstepSettings, registers: RegisterMap) -> Generator[Step, b
     warnings = yield from _set_up_timestamp(settings, registers)
     yield write_register(Register.SPI_DIVIDER, spi_divider(settings.spi_hz), "SPI clock")
     yield write_register(Register.NODATA_CONTINUE, 5 + settings.chips - 1, "idle bytes before autoread stops")
+    if registers.has(Register.READBACK_CTRL):
+        yield from _ensure(Register.READBACK_CTRL, 0, "no reading back")
     if registers.has(Register.READOUT_CTRL):
         packet_mode = int(ReadoutCtrl.PACKET_MODE) if settings.packet_mode else 0
         yield from _ensure(Register.READOUT_CTRL, packet_mode, "whole frames only" if packet_mode else "bytes at once")

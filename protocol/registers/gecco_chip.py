@@ -13,7 +13,7 @@ from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
 from protocol.registers.gecco import MAX_LENGTH, ChipPort, ReadRequest, Register, SpiConfig, WriteRequest
-from protocol.registers.gecco_cards import GeccoCards
+from protocol.registers.gecco_cards import USUAL_CARDS, GeccoCards
 from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip
 from protocol.registers.pattern_generator import generator_settings
 
@@ -122,12 +122,13 @@ def configure_board(setup: ChipSetup) -> Steps:
     """Chips and cards from any state: injection off, chips reset and configured, cards and pattern generator set."""
     yield from stop_injection()
     yield from configure_chips(setup.chips)
-    yield from set_voltages(setup.cards)
+    cards = setup.cards or USUAL_CARDS
+    yield from set_voltages(cards)
     injection = setup.injection
     if injection is None:
         return
     if injection.output == "card":
-        yield from set_injection_card(setup.cards, injection.amplitude_mv)
+        yield from set_injection_card(cards, injection.amplitude_mv)
     # Out of reset, as after power-up, where it is known to take its settings; it is still suspended.
     yield _write(Register.INJECTION_RESET, 0, "pattern generator out of reset, still suspended")
     yield from set_up_injection(injection)

@@ -38,7 +38,8 @@ class AstepBench:
         self.clock = HandClock()
         clock = time.monotonic if real_time else self.clock
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
-        self.model = AstepModel(self.source, settings.fifo_bytes, clock, True, emulated_firmware(self.config))
+        firmware = emulated_firmware(self.config)
+        self.model = AstepModel(self.source, settings.fifo_bytes, clock, True, firmware, chips=section.chips)
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)

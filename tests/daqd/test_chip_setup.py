@@ -60,6 +60,7 @@ def test_a_file_of_the_collaboration(recordings: Path) -> None:
     assert chip.pixels_on() == ((0, 9), (1, 9))
     assert chip.injected_pixels() == ((1, 9),)
     assert chip.value("vdacs", "vinj") == 170
+    assert found.cards is not None
     assert found.cards.dacs_v[7] == 1.04
     assert found.injection is not None
     assert (found.injection.row, found.injection.column, found.injection.amplitude_mv) == (1, 9, 300)
@@ -92,7 +93,17 @@ def test_mask_in_its_order() -> None:
 def test_threshold_on_the_chip() -> None:
     found = setup({"threshold_mv": 100, "threshold_output": "chip"}, chips=2)
     assert [chip.value("vdacs", "thpix") for chip in found.chips] == [624, 624]
+    assert found.cards is not None
     assert found.cards.dacs_v[7] == 1.2
+
+
+def test_a_threshold_of_an_astep_board_waits_for_what_the_board_has() -> None:
+    found = setup({"threshold_mv": 100}, kind="astep")
+    assert (found.threshold_mv, found.threshold_output) == (100, "auto")
+    on_card = setup({"threshold_mv": 100, "threshold_output": "card"}, kind="astep")
+    assert on_card.cards is not None
+    assert (on_card.cards.dacs_v[7], on_card.threshold_output) == (1.1, "card")
+    assert setup({"threshold_output": "card"}, kind="astep").threshold_output == "auto"  # nothing is set
 
 
 def test_analogue_output_of_every_chip() -> None:
@@ -119,6 +130,7 @@ def test_one_file_for_all_chips_or_for_each() -> None:
 
 def test_supply_and_calibration_of_the_card() -> None:
     cards = setup({"vcal": 1.0, "vsupply": 3.3}).cards
+    assert cards is not None
     assert (cards.vcal, cards.vsupply_v, cards.dac_code(1.0)) == (1.0, 3.3, 4964)
 
 

@@ -167,16 +167,39 @@ def test_check_config_reads_the_chip_file(tmp_path: Path, capsys: pytest.Capture
     assert main(["check-config", "-c", str(path)]) == 0
 
 
+def test_thresholds_of_a_board_without_cards_are_written_into_the_chips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "astep.toml", tmp_path / "trace.jsonl"
+    path.write_text('[board]\nkind = "astep"\ntransport = "emulated"\n')
+    written = []
+    for threshold, shown in (("40", "38.7"), ("400", "399.0")):
+        assert main(["configure", "-c", str(path), "--threshold", threshold, "--dry-run", "--trace", str(out)]) == 0
+        told = capsys.readouterr().out.splitlines()
+        assert "cards      none" in told
+        assert f"threshold  {shown} mV on the chip" in told
+        written.append([line["data"] for line in trace_of(out) if "chip configuration" in line["why"]])
+    assert written[0] != written[1]
+    assert main(["configure", "-c", str(path), "--threshold", "900", "--dry-run", "--trace", str(out)]) == 1
+    assert "a threshold of 900 mV above blpix = 568 makes thpix 1080: 0 to 1023" in capsys.readouterr().err
+    assert [line["op"] for line in trace_of(out)].count("write") <= 4  # injection off, layers on hold
+
+
 def test_dry_run_of_an_astep_board(tmp_path: Path) -> None:
     path, out = tmp_path / "astep.toml", tmp_path / "trace.jsonl"
     path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
     assert main(["configure", "-c", str(path), "--inject", "1,1,9", "--dry-run", "--trace", str(out)]) == 0
     trace = trace_of(out)
-    assert trace[0] | {"why": ""} == {"op": "read", "register": 0, "length": 4, "data": "04ac0000", "why": ""}
+    assert trace[0]["name"] == "0x00 (FIRMWARE_ID)"
+    assert trace[0] | {"why": "", "name": ""} == {
+        "op": "read", "register": 0, "name": "", "length": 4, "data": "04ac0000", "why": ""
+    }  # fmt: skip
+    assert {line["name"] for line in trace} >= {"0x91 (SHIFT_REGISTER)", "0x9A (READBACK)"}
     assert all(line["why"] for line in trace)
     assert all(line["length"] == len(line["data"]) // 2 for line in trace)
     # Each layer has its own chip: the injected pixel is in the second one.
-    shifted = [data for data in writes(trace, 0x91) if len(data) > 2 * 6800]
+    shifted = [line["data"] for line in trace if line["op"] == "write" and "chip configuration" in line["why"]]
+    assert {line["register"] for line in trace if "chip configuration" in line["why"]} == {0x91}
     vectors = [
         by_hand.chip_bits(
             (Path(__file__).parents[2] / "config" / "astropix4.yml").read_text(encoding="utf-8"), replaced

@@ -53,6 +53,16 @@ def test_which_firmware_answers(model: BoardModel, firmware: str) -> None:
     link.close()
 
 
+def test_a_firmware_that_nobody_knows_is_named() -> None:
+    config = Config.model_validate(
+        {"board": {"kind": "astep", "transport": "emulated"}, "emulator": {"firmware_version": 26060101}}
+    )
+    link = EmulatedLink(emulated_board(config))
+    link.open()
+    assert firmware_on(link) == "firmware 0xAC04 (CMOD A7), version 26060101: its registers are not known"
+    link.close()
+
+
 def test_nothing_is_written_to_an_astep_board() -> None:
     model = board("astep")
     said = bytearray()

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from daqd.configuration.config import Config
-from daqd.errors import BoardError, BoardLost
+from daqd.errors import BoardError, BoardLost, BoardSettingError
 from daqd.runs.run_store import RunStore
+from protocol.chips.chip_config import ChipConfigError
+from protocol.chips.chip_setup import ChipSetup
 from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.fake_board import FakeBoard
 
@@ -133,6 +135,39 @@ def test_a_run_may_have_its_own_chip_settings(store: RunStore) -> None:
         assert store.runs() == [1, 2, 3]
 
     run(Controlled(store), use)
+
+
+class CardlessBoard(FakeBoard):
+    """A board that finds out in `possible` that it has no cards."""
+
+    def possible(self, setup: ChipSetup) -> ChipSetup:
+        try:
+            return setup.for_board(has_cards=False)
+        except ChipConfigError as error:
+            raise BoardSettingError("; ".join(error.mistakes)) from error
+
+
+def test_what_the_board_cannot_be_set_to_is_refused_and_nothing_changes(store: RunStore) -> None:
+    async def use(control: Controlled) -> None:
+        board = control.board
+        assert isinstance(board, CardlessBoard)
+        wrong = {"inject": [1, 9], "vinj_mv": 300.0, "inject_output": "card"}
+        code, message = await control.refused("start", chip=wrong)
+        assert (code, control.control.state) == ("configuration", "idle")
+        assert "chip.inject_output" in message
+        assert not board.is_open
+        await control.obey("start")
+        await control.obey("stop")
+        kept = board.setup
+        assert (await control.refused("start", chip=wrong))[0] == "configuration"
+        assert control.control.state == "configured"
+        assert board.is_open
+        await control.obey("start")
+        assert (board.setup, board.told.count("configure")) == (kept, 1)
+        stopped = await control.obey("stop")
+        assert stopped["record"]["chip_configuration"]["configcards"] is None
+
+    run(Controlled(store, CardlessBoard()), use)
 
 
 def test_a_chip_file_that_is_wrong_is_told(store: RunStore, tmp_path: Path) -> None:

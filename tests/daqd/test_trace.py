@@ -62,10 +62,10 @@ def test_a_write_and_a_read() -> None:
     assert link.read(1, 1) == b"\x92"
     assert inner.written.hex() == "011600012800150001"
     assert lines(out) == [
-        {"op": "write", "register": 0x16, "length": 1, "data": "28", "why": "SPI clock"},
-        {"op": "read", "register": 0x15, "length": 1, "data": "92", "why": "flags"},
+        {"op": "write", "register": 0x16, "name": "0x16", "length": 1, "data": "28", "why": "SPI clock"},
+        {"op": "read", "register": 0x15, "name": "0x15", "length": 1, "data": "92", "why": "flags"},
     ]
-    assert list(lines(out)[0]) == ["op", "register", "length", "data", "why"]
+    assert list(lines(out)[0]) == ["op", "register", "name", "length", "data", "why"]
     assert (link.transfers, link.bytes) == (2, 5 + 4 + 1)
 
 

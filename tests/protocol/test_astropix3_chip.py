@@ -126,7 +126,7 @@ def test_a_gecco_board_gets_no_tdacs_and_a_slow_clock() -> None:
 
 
 def requests_of(method: str, layer: int) -> list[RegisterWrite]:
-    steps = configure_layer((OFF, OFF), layer, method)
+    steps = configure_layer((OFF, OFF), layer, method, tdacs_by_port=False)
     found, step = [], next(steps)
     try:
         while True:
@@ -144,7 +144,7 @@ def test_an_astep_board_gets_no_tdacs(layer: int) -> None:
     assert len(shift.data) == (2 * 1545 * 5 + 2) * 8 > MAX_LENGTH
     by_spi = b"".join(step.data for step in requests_of("spi", layer) if len(step.data) > 1)
     frames = [bytes((0x60 | chip,)) + configuration_bits([OFF]).tobytes() + 10 * b"\x03" for chip in (0, 1)]
-    assert by_spi == b"\x40" + bytes(4) + frames[0] + bytes(2) + frames[1]
+    assert by_spi == b"\x40" + bytes(4) + frames[0] + bytes(2) + frames[1] + bytes(2)
 
 
 def test_an_astep_board_is_told_the_version() -> None:

@@ -134,8 +134,46 @@ def test_threshold_on_the_chip() -> None:
     assert OFF.with_threshold_mv(0).value("vdacs", "thpix") == 568
     with pytest.raises(ChipConfigError, match="not within 0 to 1500 mV"):
         OFF.with_threshold_mv(1501)
-    with pytest.raises(ChipConfigError, match="not within 0 to 1800 mV"):
-        OFF.with_threshold_mv(1000)
+    assert OFF.with_threshold_mv(799.9).value("vdacs", "thpix") == 1023
+    with pytest.raises(ChipConfigError, match="above blpix = 568 makes thpix 1024: 0 to 1023, so at most 799 mV"):
+        OFF.with_threshold_mv(801.6)
+
+
+@given(st.integers(0, 1023), st.floats(0, 1500))
+def test_the_code_of_a_threshold_on_the_chip(baseline: int, threshold_mv: float) -> None:
+    chip = OFF.with_value("vdacs", "blpix", baseline)
+    code = int(baseline + threshold_mv * 1024 / 1800)
+    if code > 1023:
+        with pytest.raises(ChipConfigError, match="0 to 1023"):
+            chip.with_threshold_mv(threshold_mv)
+    else:
+        assert chip.with_threshold_mv(threshold_mv).value("vdacs", "thpix") == pytest.approx(code, abs=1)
+
+
+def test_a_threshold_goes_to_the_card_where_there_is_one_and_to_every_chip_otherwise() -> None:
+    wanted = ChipSetup((OFF, OFF), threshold_mv=100)
+    on_card = wanted.for_board(has_cards=True)
+    assert on_card.cards is not None
+    assert on_card.cards.threshold_mv == pytest.approx(100)
+    assert on_card.chips == wanted.chips
+    in_chips = wanted.for_board(has_cards=False)
+    assert [chip.value("vdacs", "thpix") for chip in in_chips.chips] == [624, 624]
+    told = in_chips.describe()
+    assert told["configcards"] is None
+    assert told["threshold_mv"] == {"card": None, "chips": [pytest.approx(98.4375)] * 2}
+    for adapted in (on_card, in_chips):
+        assert adapted.for_board(adapted is on_card) == adapted
+
+
+def test_what_needs_a_card_is_refused_by_name_where_there_is_none() -> None:
+    setup = ChipSetup((OFF,), injection=Injection(0, 1, 9, 300.0, output="card"), threshold_output="card")
+    with pytest.raises(ChipConfigError) as caught:
+        setup.for_board(has_cards=False)
+    assert [each.partition(" = ")[0] for each in caught.value.mistakes] == [
+        "chip.threshold_output",
+        "chip.inject_output",
+    ]
+    assert setup.for_board(has_cards=True) == setup
 
 
 @pytest.mark.parametrize("threshold_mv", [-1, 500.1, 1501, float("nan")])

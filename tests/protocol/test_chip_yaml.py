@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_kind import ASTROPIX4
+from protocol.chips.chip_vector import configuration_bits
 from protocol.chips.chip_yaml import parse_chip_yaml
 from tests.protocol.chip_by_hand import values_of
 
 OURS = Path(__file__).parents[2] / "config" / "astropix4.yml"
 TEXT = OURS.read_text(encoding="utf-8")
+ENLVDS = "      enLVDS:              [1, 0]"
 NAMES = st.integers() | st.sampled_from(
     ["config", "config_0", "config_1", "vdacs", "vinj", "geometry", "cols", "configcards", "voltagecard", "dacs"]
 )
@@ -126,7 +128,7 @@ def test_one_chip_or_several_but_not_both() -> None:
         ("dacs: [0, 0,", "dacs: [0, .nan,", "….dacs[1] (cardConf2): nan V is not within 0 to 1.8 V"),
         ("pos: 4", "pos: 9", "….voltagecard.pos: 9 is no slot: 1 to 8"),
         ("pos: 3", "pos: three", "….injectioncard.pos: should be a slot number, not three"),
-        ("  row12: ", "  row13: ", "astropix4.tdac_config.row13: unknown row"),
+        ("  row12: ", "  rw12: ", "astropix4.tdac_config.rw12: unknown row: is row12 meant?"),
         ("cols: 16", "cols: 8", "astropix4.geometry.cols: 8, but AstroPix 4 has 16"),
         ("rows: 35", "rows: many", "astropix4.geometry.rows: many is not a whole number"),
         ("astropix4:", "astropix2:", "astropix2: not known: known: astropix3, astropix4"),
@@ -226,6 +228,47 @@ def test_any_text(text: str) -> None:
 )
 def test_any_tree(tree: object) -> None:
     mistakes(yaml.safe_dump({"astropix4": tree}))
+
+
+def test_an_unknown_value_in_the_place_of_a_missing_one_is_sent_there() -> None:
+    (usual,) = parse_chip_yaml(TEXT).chips
+    found = parse_chip_yaml(TEXT.replace(ENLVDS, "      DisLVDS: [1, 1]"))
+    (chip,) = found.chips
+    assert found.unused == ("astropix4.config.digitalconfig.DisLVDS: unknown value, sent in the place of enLVDS",)
+    assert chip.value("digitalconfig", "DisLVDS") == 1
+    assert chip.describe()["config"]["digitalconfig"]["DisLVDS"] == [1, 1]
+    assert (
+        configuration_bits([chip]).tolist()
+        == configuration_bits([usual.with_value("digitalconfig", "enLVDS", 1)]).tolist()
+    )
+
+
+def test_a_further_unknown_value_is_sent_in_the_order_of_the_file() -> None:
+    (usual,) = parse_chip_yaml(TEXT).chips
+    found = parse_chip_yaml(TEXT.replace(ENLVDS, f"{ENLVDS}\n      DisLVDS: [2, 0b10]"))
+    (chip,) = found.chips
+    (line,) = found.unused
+    assert line.startswith("astropix4.config.digitalconfig.DisLVDS: unknown value, sent as it is")
+    assert (usual.bits, chip.bits) == (852, 854)
+    sent, as_usual = configuration_bits([chip])[::-1].tolist(), configuration_bits([usual])[::-1].tolist()
+    place = sum(value.bits for value in chip.values[: [value.name for value in chip.values].index("DisLVDS")])
+    assert sent[place : place + 2] == [1, 0]
+    assert sent[:place] + sent[place + 2 :] == as_usual
+    assert chip.with_pixel(1, 9, on=True).pixels_on() == ((1, 9),)
+
+
+def test_tdac_rows_beyond_the_chip_are_not_sent() -> None:
+    rows = "".join(f"    row{row}: [80, 0]\n" for row in range(13, 35))
+    found = parse_chip_yaml(TEXT.replace("  tdac_config:\n", "  tdac_config:\n" + rows))
+    (line,) = found.unused
+    assert line.startswith("astropix4.tdac_config: AstroPix 4 has 13 rows: row13, row14")
+    assert found.chips == parse_chip_yaml(TEXT).chips
+
+
+@pytest.mark.parametrize("given", ["DisLVDS: 1", "DisLVDS: [0, 0]", "DisLVDS: [129, 0]", "DisLVDS: [1, 2]"])
+def test_an_unknown_value_must_be_one(given: str) -> None:
+    with pytest.raises(ChipConfigError, match=r"digitalconfig\.DisLVDS: "):
+        parse_chip_yaml(TEXT.replace(ENLVDS, f"{ENLVDS}\n      {given}"))
 
 
 def test_unknown_version() -> None:

@@ -11,6 +11,7 @@ from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable
 from protocol.ledger import Ledger
+from protocol.readout import uid_to_readout_class
 from protocol.run_record import RunRecord, run_name
 
 
@@ -142,7 +143,8 @@ class TakenRun:
         else:
             assert counts.readout_bytes + (counts.padding_bytes or 0) == counts.board_bytes
         assert counts.file_bytes == sum(path.stat().st_size for path in self.files)
-        assert all(each.data and each.data[-1] != 0xFF for each in self.readouts)
+        without_padding = uid_to_readout_class(record.readout_uid).without_padding
+        assert all(each.data and without_padding(each.data) == each.data for each in self.readouts)
 
     def check_ledger(self) -> Ledger:
         """That the record's ledger is there, balanced, and that of the files; the ledger."""

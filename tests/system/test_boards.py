@@ -66,7 +66,10 @@ def test_cold_board_to_stopped_run(laboratory: Laboratory, kind: str, transport:
     assert record.gaps == ()
     chips = record.chip_configuration
     assert chips is not None
-    assert chips["threshold_mv"]["card"] == 40.0
+    if kind == "gecco":
+        assert chips["threshold_mv"]["card"] == 40.0
+    else:  # no cards: 22 DAC codes of 1800 mV / 1024
+        assert chips["threshold_mv"] == {"card": None, "chips": [pytest.approx(22 * 1800 / 1024)] * CHIPS}
     assert chips["version"] == version
     assert (chips["injection"]["row"], chips["injection"]["amplitude_mv"]) == (1, 300.0)
     sent = sent_hits(daemon.config)
