@@ -51,8 +51,9 @@ class AstepModel(BoardModel, RegisterBus):
 
     `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
     the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
-    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and `taken` each piece that was read
-    of it: where in all answers it begins, and its length. `damage`: as of `AstepReadout`.
+    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and
+    `taken` each piece that was read of it: where in all answers it begins, and its length. `damage`: as of
+    `AstepReadout`.
     `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
 
     Deviation: the time stamps in frames count the time of taking data, and do not stand still where

@@ -44,7 +44,7 @@ def test_power_up() -> None:
     assert say(board, "06000400", "02080100", "02090100", "061f0300", "06760200") == "03ac000003020707071000"
     assert say(board, "060a0400") == "109f5055"  # 2545 and 1365, left-aligned
     assert say(board, "02a30300", "06a40400", "02220100") == "ffffff0000000000"
-    assert say(board, "01080100040208010006760200") == "041000"
+    assert say(board, "0108010004", "02080100", "06760200") == "041000"
     board.power_up()
     assert say(board, "02080100") == "03"
 

@@ -190,9 +190,9 @@ def test_dry_run_of_an_astep_board(tmp_path: Path) -> None:
     path.write_text('[board]\nkind = "astep"\ntransport = "serial"\nlayers = 2\n[serial]\nurl = "/dev/nowhere"\n')
     assert main(["configure", "-c", str(path), "--inject", "1,1,9", "--dry-run", "--trace", str(out)]) == 0
     trace = trace_of(out)
-    assert trace[0]["name"] == "0x00 (FIRMWARE_ID)"
+    assert trace[0]["name"] == "0x03 (FIRMWARE_ID)"
     assert trace[0] | {"why": "", "name": ""} == {
-        "op": "read", "register": 0, "name": "", "length": 4, "data": "04ac0000", "why": ""
+        "op": "read", "register": 3, "name": "", "length": 1024, "data": 1024 * "00", "why": ""
     }  # fmt: skip
     assert {line["name"] for line in trace} >= {"0x91 (SHIFT_REGISTER)", "0x9A (READBACK)"}
     assert all(line["why"] for line in trace)
