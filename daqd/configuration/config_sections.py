@@ -224,6 +224,7 @@ class EmulatorSection(Section):
     file: str = ""
     speed: Pace = 1.0
     fifo_bytes: int = Field(65536, ge=64, le=1 << 30)
+    firmware_damage: bool = False
     firmware_id: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
     firmware_version: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
     link_latency_ms: float = Field(0.0, ge=0, le=10_000)

@@ -53,7 +53,11 @@ def emulated_firmware(config: Config) -> Firmware:
 def _astep(config: Config) -> AstepModel:
     firmware = emulated_firmware(config)
     return AstepModel(
-        _frame_source(config, firmware), config.emulator.fifo_bytes, firmware=firmware, chips=config.board.chips
+        _frame_source(config, firmware),
+        config.emulator.fifo_bytes,
+        firmware=firmware,
+        damage=config.emulator.firmware_damage,
+        chips=config.board.chips,
     )
 
 

@@ -39,7 +39,9 @@ class AstepBench:
         clock = time.monotonic if real_time else self.clock
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
         firmware = emulated_firmware(self.config)
-        self.model = AstepModel(self.source, settings.fifo_bytes, clock, True, firmware, chips=section.chips)
+        self.model = AstepModel(
+            self.source, settings.fifo_bytes, clock, True, firmware, section.chips, settings.firmware_damage
+        )
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)

@@ -9,6 +9,7 @@ from daqd.configuration.config import EmulatorSection
 from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.seeded_frames import SeededFrames
 from protocol.layer_scan import FrameLayout
+from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import HandClock
 
 READY = "01080100040109010018"  # chip version 4, clocks on
@@ -140,3 +141,26 @@ def test_any_bytes_are_survived(noise: list[bytes]) -> None:
     board = model()
     for piece in noise:
         board.exchange(piece)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_frames_that_wait_for_another_layer_end_in_idle_bytes_and_look_valid(damage: bool) -> None:
+    """The firmware's own fault, which can be switched off."""
+    bench = AstepBench(
+        {"layers": 3}, {"rate_hz": 30_000.0, "hits_limit": 2000, "fifo_bytes": 1 << 20, "firmware_damage": damage}
+    )
+    bench.run()
+    table, decoder = bench.decode(bench.read_all())
+    assert decoder.ledger.dropped_hits == 0
+    assert len(table) == 2000
+    data = bytes(bench.model.fifo.record.data)  # type: ignore[union-attr]
+    filled = sum(data[start + 2 : start + 10].endswith(b"\x3d\x3d") for start in range(0, len(data), 14))
+    assert (filled > 200) is damage
+
+
+def test_switching_packet_mode_with_data_in_the_fifo_breaks_its_size() -> None:
+    clock = HandClock()
+    board = flushed(clock)
+    say(board, "011f010008")
+    clock.sleep(0.05)
+    assert say(board, "01a2010000", "01a2010001", "06a40400") == "3cf1ffff"
