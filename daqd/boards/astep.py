@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from daqd.boards.astep_reading import FrameReader, Housekeeping
+from daqd.boards.astep_dialogue import AstepDialogue
+from daqd.boards.astep_housekeeping import Housekeeping
+from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.dialogue import Request
 from daqd.boards.linked_board import LinkedBoard
@@ -16,19 +18,56 @@ from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import REQUEST_FILLER, read_register
-from protocol.registers.astep_chip import configure_board, make_safe, start_injection
+from protocol.registers.astep import read_register
+from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
 from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
-from protocol.registers.astep_registers import READ_FIFOS, Register
-from protocol.registers.astep_sequence import Step, discard_readout, flush_layer, reset_chips, start_readout
+from protocol.registers.astep_registers import READ_FIFOS, ClockCtrl, Register
+from protocol.registers.astep_sequence import (
+    FRAME_POLLS,
+    NotWrittenError,
+    Step,
+    check_controls,
+    discard_readout,
+    flush_layer,
+    hold_layers,
+    layers_in_frames,
+    read_on,
+    read_value,
+    reset_chips,
+    sending_controls,
+    start_readout,
+)
 from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
+from protocol.registers.steps import UnexpectedAnswerError
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 1.0
+"""From one round of counters and readings to the next, while the board has little to say."""
+
+BUSY_HOUSEKEEPING_S = 0.25
+"""From one byte of them to the next while the FIFO does not empty, so that they take little of the link's time."""
+
+TRIES = 5
+"""How often a sequence is carried out from its beginning where its requests get lost on the link."""
+
+_CHECKED = (
+    Register.CHIP_VERSION,
+    Register.CLOCK_CTRL,
+    Register.TIMESTAMP_CTRL,
+    Register.SPI_DIVIDER,
+    Register.NODATA_CONTINUE,
+    Register.READOUT_CTRL,
+)
+"""Settings that are read back before a run: a damaged request may have changed them."""
+
+_SETTABLE = {Register.CLOCK_CTRL: int(~ClockCtrl.CURRENT & 0xFF)}
+"""Bits that stay as they are written, where not all do."""
+
+Result = TypeVar("Result")
 
 
 class AstepBoard(LinkedBoard):
@@ -82,13 +121,13 @@ class AstepBoard(LinkedBoard):
         self._clock = clock
         self._sleep = sleep
         self._poll_interval_s = board.poll_interval_ms / 1000
-        by_size = astep.read == "size"
-        self._reader = FrameReader(
-            self._dialogue, board.readout_bytes, now_ns, by_size=by_size, queue_ahead=board.queue_ahead
-        )
-        self._housekeeping = Housekeeping(self._dialogue, board.layers)
+        self._line = AstepDialogue(link, self.name, sleep, NEWEST_MAP)
+        self._dialogue = self._line
+        self._reader = FrameReader(self._line, board.readout_bytes, now_ns)
+        self._housekeeping = Housekeeping(self._line, board.layers)
         self._housekeeping_due = 0.0
         self._setup: ChipSetup | None = None
+        self._damaged_settings = ""
 
     @property
     def description(self) -> ReadoutDescription:
@@ -101,8 +140,10 @@ class AstepBoard(LinkedBoard):
             return
         self.link.open()
         try:
-            self._meet(self._find_firmware())
-            self._run(make_safe(self._settings.layers))
+            # An earlier session may have ended in the middle of a request.
+            self._line.begin_session()
+            self._meet(self._retry(check_firmware))
+            self._run(make_safe())
         except BaseException:
             self.link.close()
             raise
@@ -120,7 +161,9 @@ class AstepBoard(LinkedBoard):
         except AstepError as error:
             raise BoardError(f"{self.name}: {error}") from error
         self.firmware = firmware
-        self._dialogue.registers = self._registers = registers
+        self._registers = registers
+        self._line.know_firmware(firmware.id, registers)
+        self._reader.by_size = self._astep.read == "size" or not self._gives_whole_frames(registers)
         wanted = self._astep.timestamp_order
         order = firmware.timestamp_order(registers) if wanted == "auto" else wanted
         self._description = self._description.model_copy(update={"timestamp_order": order})
@@ -143,13 +186,29 @@ class AstepBoard(LinkedBoard):
                 'decoded as configured, and probably wrong; set it to "auto"'
             )
 
-    def _find_firmware(self) -> Firmware:
+    def _gives_whole_frames(self, registers: RegisterMap) -> bool:
+        return self._astep.packet_mode and registers.has(Register.READOUT_CTRL)
+
+    def _retry(self, sequence: Callable[[], Generator[Step, bytes, Result]]) -> Result:
+        """Carry out `sequence`, from its beginning again where requests or answers got lost on the link."""
+        for left in reversed(range(TRIES)):
+            try:
+                return self._dialogue.run(sequence())
+            except BoardAnswerError as error:
+                is_answer = isinstance(error.__cause__, UnexpectedAnswerError)
+                if not left or (is_answer and not isinstance(error.__cause__, NotWrittenError)):
+                    raise
+                _log.warning("%s: once more, after %s", self.name, error)
+                self._line.recover()
+        raise AssertionError("unreachable")
+
+    def _run_again(self, sequence: Callable[[], Generator[Step, bytes, Result]]) -> Result:
+        """`_retry`; after a failure, whatever it is, the board is made safe."""
         try:
-            return self._dialogue.run(check_firmware())
-        except BoardAnswerError:
-            # An earlier daemon may have died in the middle of a request, or of its answer.
-            self._dialogue.end_requests(REQUEST_FILLER)
-            return self._dialogue.run(check_firmware())
+            return self._retry(sequence)
+        except BaseException:
+            self._make_safe()
+            raise
 
     def possible(self, setup: ChipSetup) -> ChipSetup:
         """With the threshold on the voltage card, or in the chips where the board has no cards."""
@@ -169,7 +228,7 @@ class AstepBoard(LinkedBoard):
         self.stop()
         self._configured = False
         self._read_back_results = {}
-        self._run(self._configuration(setup))
+        self._run_again(lambda: self._configuration(setup))
         self._setup = setup
         self._configured = True
         _log.info(
@@ -182,7 +241,7 @@ class AstepBoard(LinkedBoard):
         for warning in self._setup_warnings:
             _log.warning("%s: %s", self.name, warning)
         if setup is None or self.firmware is None:
-            yield from reset_chips(layers)
+            yield from reset_chips()
         else:
             yield from configure_board(setup, self.firmware)
             yield from self._read_back(setup)
@@ -219,23 +278,56 @@ class AstepBoard(LinkedBoard):
         if self._running:
             return
         self._reader.forget()
-        self._run(self._start_steps())
+        if not self._housekeeping.has_begun:
+            # What was counted before the first run is in no run.
+            self._count_the_rest()
+        for left in reversed(range(TRIES)):
+            self._run_again(self._start_steps)
+            if not self._damaged_settings:
+                break
+            if not left:
+                self._make_safe()
+                advice = "bytes to the board get lost or changed; check cable and hub"
+                raise BoardError(
+                    f"{self.name}: settings are damaged again and again: {self._damaged_settings}: {advice}"
+                )
+            _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
+            self._run_again(lambda: self._configuration(self._setup))
+        self._line.take_surplus()
         self._running = True
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Generator[Step, bytes, None]:
+        layers = self._settings.layers
+        yield from hold_layers()
+        self._damaged_settings = yield from self._look_for_damage()
+        if self._damaged_settings:
+            return
         yield from discard_readout()
-        yield from start_readout(self._settings.layers)
+        yield from start_readout(layers)
+        yield from check_controls(sending_controls(layers))
         if self._setup is not None and self._setup.injection is not None:
             yield from start_injection()
+
+    def _look_for_damage(self) -> Generator[Step, bytes, str]:
+        """Which of the checked settings are not as they were written."""
+        damaged = []
+        for register in _CHECKED:
+            written = self._line.written.get(register)
+            if written is None:
+                continue
+            got = yield from read_value(register, "is it still set", len(written))
+            if got & _SETTABLE.get(register, -1) != int.from_bytes(written, "little") & _SETTABLE.get(register, -1):
+                damaged.append(register.name)
+        return ", ".join(damaged)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """What the readout FIFO holds, up to `board.readout_bytes`, asked for every `board.poll_interval_ms`."""
         self._require(self._opened, "open")
         deadline = self._clock() + timeout_s
         while True:
-            self._keep_house()
             readout = self._reader.poll()
+            self._keep_house()
             if readout is not None:
                 return readout
             left = deadline - self._clock()
@@ -244,9 +336,14 @@ class AstepBoard(LinkedBoard):
             self._sleep(min(left, self._poll_interval_s))
 
     def _keep_house(self) -> None:
-        if self._clock() >= self._housekeeping_due and self._reader.settled:
+        """Ask for one byte of counters and readings, if it is time for it and no data wait."""
+        if self._clock() < self._housekeeping_due or not self._line.in_step or not self._running:
+            return
+        self._housekeeping.step()
+        if not self._reader.is_keeping_up:
+            self._housekeeping_due = self._clock() + BUSY_HOUSEKEEPING_S
+        elif not self._housekeeping.is_under_way:
             self._housekeeping_due = self._clock() + HOUSEKEEPING_S
-            self._housekeeping.ask()
 
     def stop(self) -> None:
         """Injection off, chips on hold, not selected, not read; the readout FIFO keeps what it holds."""
@@ -255,12 +352,40 @@ class AstepBoard(LinkedBoard):
         self._running = False
         try:
             self._reader.settle()
-            self._dialogue.run(make_safe(self._settings.layers))
-            self._housekeeping.ask()
+            self._retry(end_data)
+            finished = self._finish_frames()
+            self._retry(stop_layers)
+            if not finished:
+                _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
+            self._count_the_rest()
         except BoardError:
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
+
+    def _finish_frames(self) -> bool:
+        """Read on until no layer is within a frame; what comes is kept for `read_readout`."""
+        for poll in range(FRAME_POLLS):
+            layers = self._retry(layers_in_frames)
+            if not layers:
+                return True
+            self._reader.fetch()
+            if poll == FRAME_POLLS // 2:
+                self._retry(lambda: read_on(layers))  # noqa: B023 - called at once
+        return False
+
+    def _count_the_rest(self) -> None:
+        """One whole round of counters and readings, as they are after the last frame."""
+        self._housekeeping.begin()
+        tries = TRIES
+        while self._housekeeping.is_under_way:
+            self._housekeeping.step()
+            if not self._line.in_step:
+                self._line.recover()
+                tries -= 1
+                if not tries:
+                    return
+                self._housekeeping.begin()
 
     def status(self) -> BoardStatus:
         """What has been counted so far, and what the FPGA measured last."""
@@ -276,6 +401,7 @@ class AstepBoard(LinkedBoard):
                 "readouts": reader.readouts,
                 "read_bytes": reader.read_bytes,
                 "short_readouts": reader.short_readouts,
+                "resyncs": self._line.resyncs,
                 **housekeeping.counters,
                 **self.link.counters,
             },
@@ -293,7 +419,7 @@ class AstepBoard(LinkedBoard):
         }
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
-        return make_safe(self._settings.layers)
+        return make_safe()
 
     @property
     def firmware_name(self) -> str:

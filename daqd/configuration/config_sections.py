@@ -60,6 +60,7 @@ class DaqSection(Section):
 
 
 _USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
+_USUAL_ASTEP_READOUT_BYTES = 8192
 _USUAL_READOUT_BYTES = 2048
 _MAX_USUAL_QUEUE = 15
 _FLAGS_BYTES = 1
@@ -77,7 +78,8 @@ class BoardSection(Section):
     """`[board]`: which board, how it is reached, how it is read. `layers`, `spi_hz`: A-STEP; `spi_divider`: GECCO.
 
     `spi_divider` None: what is usual for `chip_version`. `readout_bytes` and `queue_ahead` of a GECCO board are limited
-    by its transmit FIFO: beyond it, the firmware loses bytes.
+    by its transmit FIFO: beyond it, the firmware loses bytes. Of an A-STEP board, `readout_bytes` is 8192 where it is
+    not given, and `queue_ahead` is 0.
     """
 
     kind: Literal["gecco", "astep"] = "gecco"
@@ -93,9 +95,17 @@ class BoardSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_queue(cls, values: Any) -> Any:
-        """A GECCO board answers 15 readouts at a time, or as many as it can without losing bytes."""
-        if not isinstance(values, dict) or "queue_ahead" in values or values.get("kind", "gecco") != "gecco":
+    def _usual_reading(cls, values: Any) -> Any:
+        """A GECCO board answers 15 readouts at a time, or as many as it can without losing bytes.
+
+        An A-STEP board takes one request at a time, and is read in larger pieces instead.
+        """
+        if not isinstance(values, dict):
+            return values
+        kind = values.get("kind", "gecco")
+        if kind == "astep":
+            return {"readout_bytes": _USUAL_ASTEP_READOUT_BYTES, "queue_ahead": 0, **values}
+        if kind != "gecco" or "queue_ahead" in values:
             return values
         readout_bytes = values.get("readout_bytes", _USUAL_READOUT_BYTES)
         if not isinstance(readout_bytes, int) or readout_bytes < 1:
@@ -122,9 +132,14 @@ class BoardSection(Section):
 
     @field_validator("queue_ahead")
     @classmethod
-    def _fits_the_transmit_fifo(cls, queue_ahead: int, info: ValidationInfo) -> int:
-        readout_bytes = info.data.get("readout_bytes")
-        if info.data.get("kind") != "gecco" or readout_bytes is None:
+    def _fits_the_firmware(cls, queue_ahead: int, info: ValidationInfo) -> int:
+        kind, readout_bytes = info.data.get("kind"), info.data.get("readout_bytes")
+        if kind == "astep" and queue_ahead:
+            raise ValueError(
+                "the A-STEP firmware takes one request at a time and loses those that come earlier: "
+                "leave queue_ahead out, and make board.readout_bytes larger where reading is too slow"
+            )
+        if kind != "gecco" or readout_bytes is None:
             return queue_ahead
         most = TRANSMIT_FIFO_BYTES // (readout_bytes + _FLAGS_BYTES)
         if queue_ahead > most:
@@ -177,14 +192,15 @@ def _day(value: Any) -> Any:
 class AstepSection(Section):
     """`[astep]`: how the A-STEP firmware stamps and frames what the layers send.
 
-    `timestamp_order` "auto": as the firmware's version says. `register_map`: the date of the register map that holds,
+    `read` None: "fixed" where the firmware gives whole frames only, "size" elsewhere. `timestamp_order` "auto": as the
+    firmware's version says. `register_map`: the date of the register map that holds,
     for a firmware whose map is not known; None: as the firmware's version says.
     """
 
     timestamp_bits: Literal[16, 32, 48, 64] = 32
     timestamp_order: Literal["auto", "little", "big"] = "auto"
     packet_mode: bool = True
-    read: Literal["size", "fixed"] = "size"
+    read: Literal["size", "fixed"] | None = None
     register_map: Annotated[date | None, BeforeValidator(_day)] = None
     read_back: bool = True
 
@@ -255,6 +271,7 @@ class EmulatorSection(Section):
     file: str = ""
     speed: Pace = 1.0
     fifo_bytes: int = Field(65536, ge=64, le=1 << 30)
+    firmware_damage: bool = False
     firmware_id: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
     firmware_version: int | None = Field(None, ge=0, le=0xFFFF_FFFF)
     link_latency_ms: float = Field(0.0, ge=0, le=10_000)

@@ -2,23 +2,21 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
+from daqd.emulator.astep_host_port import HostPort, RegisterBus
 from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
 from daqd.emulator.astep_readback import Readback
+from daqd.emulator.astep_readout import STALE_BYTES, AstepReadout, LayerInputs
 from daqd.emulator.astep_register_file import AstepRegisterFile
 from daqd.emulator.board_model import BoardModel
-from daqd.emulator.frame_source import FrameSource, SentFrames
+from daqd.emulator.frame_source import FrameSource
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.read_fifo import ReadFifo
 from protocol.chips.chip_kind import CHIP_KINDS
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits
-from protocol.registers.astep import RegisterRead, RegisterWrite, RequestParser
+from protocol.registers.astep import RegisterRead
 from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import (
@@ -29,6 +27,7 @@ from protocol.registers.astep_registers import (
     MAX_LAYERS,
     LayerCtrl,
     LayerStatus,
+    ReadoutCtrl,
     Register,
 )
 
@@ -36,30 +35,29 @@ NEWEST_FIRMWARE: Final = Firmware(0xAC03, 26012701)
 _FRAMES: Final = (Register.LAYER_0_FRAMES, Register.LAYER_1_FRAMES, Register.LAYER_2_FRAMES)
 _IDLES: Final = (Register.LAYER_0_IDLES, Register.LAYER_1_IDLES, Register.LAYER_2_IDLES)
 _WRONG: Final = (Register.LAYER_0_WRONG_LENGTH, Register.LAYER_1_WRONG_LENGTH, Register.LAYER_2_WRONG_LENGTH)
-_NOT_SENDING = int(LayerCtrl.RESET | LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO)
+_NOT_READING = int(LayerCtrl.RESET | LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO)
 _HELD = int(LayerCtrl.HOLD | LayerCtrl.RESET)
-
-_STALE_BYTES: Final = 300
-"""What the chips of a layer have to say after a reset, before anybody asked; a flush takes it away."""
 
 AnswerFilter = Callable[[RegisterRead, bytes], bytes]
 
 
-class AstepModel(BoardModel):
-    """Answers the register protocol as the firmware does; `exchange` is all there is to its link.
+class AstepModel(BoardModel, RegisterBus):
+    """The A-STEP firmware with its chips; `exchange` is all there is to its link.
 
-    A layer sends nothing before the version of its chips and the clocks are set and it is released, selected and read;
-    what it has to say then is up to `source`. After a reset the chips hold old data: who does not flush them finds it
-    in the readout.
+    `HostPort` says how requests are taken, `AstepReadout` what becomes of frames, and both where they deviate from the
+    firmware. A layer sends nothing before the version of its chips and the clocks are set and it is released, selected
+    and read; what it sends then is up to `source`. Hold and the chips' reset are those of layer 0, chip select is that
+    of any layer. After a reset the chips hold old data; without a flush they show up in the readout.
 
     `fifo_bytes`: capacity of the readout FIFO. `firmware`: id and version, from which the register map, the order of
     the bytes of the time stamp, and the pins follow; a version that nobody knows has the map of the nearest known one.
-    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given.
+    `chips`: in each layer's chain. `clock`: seconds, monotonic. `record`: let the FIFO remember all it was given, and
+    `taken` each piece that was read of it: where in all answers it begins, and its length. `damage`: as of
+    `AstepReadout`.
     `answer_filter`: may be set to a function that replaces the answer to a read by another, shorter, or empty one.
 
-    Deviations from the firmware: a frame that does not fit into the FIFO is lost as a whole, and counted (the firmware
-    stops SPI then, and the pixels lose hits); without packet mode the last frame comes in two parts; the time stamps
-    in frames count the time of taking data, and do not stand still where `TIMESTAMP_COUNTER` does.
+    Deviation: the time stamps in frames count the time of taking data, and do not stand still where
+    `TIMESTAMP_COUNTER` does.
     """
 
     def __init__(
@@ -70,32 +68,41 @@ class AstepModel(BoardModel):
         record: bool = False,
         firmware: Firmware = NEWEST_FIRMWARE,
         chips: int = 1,
+        damage: bool = False,
     ) -> None:
         self.source = source
         self.fifo = ReadFifo(fifo_bytes, record)
+        self.readout = AstepReadout(source, self.fifo, clock, damage)
+        self.host = HostPort(self, clock)
         self.answer_filter: AnswerFilter | None = None
-        self.lost_hits = 0
-        self.unread_hits = 0
+        self.taken: list[tuple[int, int]] = []
         self.firmware = firmware
         self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
         self._clock = clock
-        self._elapsed_s = 0.0
         self.power_up()
 
     def power_up(self) -> None:
         """The state after power was switched on: nothing configured, FIFOs empty. What the chips see goes on."""
-        self._parser = RequestParser()
         self._values = AstepRegisterFile(self.firmware, self._clock())
         self.chips = ChipPorts(self.firmware)
         self.readback = Readback(self.chips, self._chain_bits)
         self.cards = CardRegisters()
         self.injection = PatternGenerator()
         self.mosi = [MosiFifo() for _ in range(MAX_LAYERS)]
-        self._stale = [_STALE_BYTES] * MAX_LAYERS
-        self._arriving = b""
-        self._sending_since: float | None = None
         self._drained_at = self._clock()
-        self.fifo.reset()
+        self._inputs: LayerInputs | None = None
+        self._is_current = False
+        self.readout.reset()
+        self.host.reset()
+
+    def connect_at(self, baud: int) -> None:
+        """The board is on a UART at `baud` bits/s, or on the FT2232H (0)."""
+        self.host = HostPort(self, self._clock, baud)
+
+    @property
+    def answering_until(self) -> float:  # type: ignore[override]
+        """Until when, on its clock, the firmware is busy with its last answer."""
+        return self.host.busy_until
 
     @property
     def registers(self) -> RegisterMap:
@@ -111,117 +118,85 @@ class AstepModel(BoardModel):
 
     def sending(self, layer: int) -> bool:
         """Whether what the chips of a layer have to say reaches the FIFO."""
-        first = self._values[LAYER_CTRL[0]]
-        selected = any(self._values[register] & LayerCtrl.CHIP_SELECT for register in LAYER_CTRL)
-        ready = self._values.clocks_on and self._values.chip_version == self.source.chip_version
-        return bool(ready and selected and not first & _HELD and not self._values[LAYER_CTRL[layer]] & _NOT_SENDING)
+        return bool(self._layer_inputs().sending[layer])
+
+    def _layer_inputs(self) -> LayerInputs:
+        if self._inputs is None:
+            controls = [self._values[register] for register in LAYER_CTRL]
+            selected = any(control & LayerCtrl.CHIP_SELECT for control in controls)
+            ready = selected and self._values.clocks_on and self._values.chip_version == self.source.chip_version
+            self._inputs = LayerInputs(
+                reading=tuple(ready and not control & _NOT_READING for control in controls),
+                held=bool(controls[0] & _HELD),
+                packet_mode=self._values.packet_mode,
+                layout=self.layout,
+                frame_s=self.source.hit_bytes * self._spi_byte_s,
+            )
+        return self._inputs
+
+    @property
+    def _spi_byte_s(self) -> float:
+        return 8 * 2 * (self._values[Register.SPI_DIVIDER] + 1) / 40e6
 
     @property
     def exhausted(self) -> bool:
         """Whether the source has nothing more to say and everything it said was read."""
-        return self.source.exhausted and not self.fifo and not self._arriving
+        return self.readout.exhausted
 
     @property
     def counters(self) -> dict[str, int]:
         """What the board's designer would like to know, and a real board does not tell."""
         return {
             **self.source.counters,
-            "emulator_lost_hits": self.lost_hits,
-            "emulator_unread_hits": self.unread_hits,
+            "emulator_lost_hits": self.readout.lost_hits,
+            "emulator_unread_hits": self.readout.unread_hits,
             "emulator_discarded_bytes": self.fifo.discarded_bytes,
-            "emulator_unknown_bytes": self._parser.skipped_bytes,
+            "emulator_unknown_bytes": self.host.skipped_bytes,
+            "emulator_swallowed_bytes": self.host.swallowed_bytes,
         }
 
     def exchange(self, data: bytes) -> bytes:
         """Act on `data` from the host, in any pieces; returns the answers to the reads that it completed."""
-        answers = []
-        for request in self._parser.feed(data):
-            self._drain_mosi()
-            self._let_chips_send()
-            if isinstance(request, RegisterWrite):
-                self._write(request)
-            else:
-                answer = self._read(request)
-                named = self._named(request)
-                answers.append(self.answer_filter(named, answer) if self.answer_filter else answer)
-        return b"".join(answers)
-
-    def _named(self, request: RegisterRead) -> RegisterRead:
-        """The request with its register's name, where there is a register at its address."""
-        register = self.registers.at(self.registers.address(request.register))
-        return request if register is None else replace(request, register=register)
+        self._is_current = False
+        return self.host.exchange(data)
 
     def _drain_mosi(self) -> None:
         now = self._clock()
-        clocked = int((now - self._drained_at) * 40e6 / (2 * (self._values[Register.SPI_DIVIDER] + 1)) / 8)
+        clocked = int((now - self._drained_at) / self._spi_byte_s)
         if clocked:
             self._drained_at = now
         for layer, fifo in enumerate(self.mosi):
             control = self._values[LAYER_CTRL[layer]]
             sent = fifo.drain(clocked, selected=bool(control & LayerCtrl.CHIP_SELECT))
-            # Two bytes come back for each that is sent.
-            self._stale[layer] = max(0, self._stale[layer] - 2 * sent)
+            self.readout.clocked(layer, sent, listening=not control & LayerCtrl.DISABLE_MISO)
 
-    def _let_chips_send(self) -> None:
-        if self._arriving:
-            self.fifo.put(self._arriving)
-            self._arriving = b""
-        on = np.array([self.sending(layer) for layer in range(MAX_LAYERS)])
-        if not on.any():
-            self._sending_since = None
-            return
-        now = self._clock()
-        if self._sending_since is not None:
-            self._elapsed_s += now - self._sending_since
-        self._sending_since = now
-        self._send_stale(on)
-        for frames in self.source.take(self._elapsed_s, self.fifo.room - 1, self.layout, len(self.fifo)):
-            self._send(frames, on)
+    def write(self, address: int, data: bytes) -> None:
+        """Bytes to one address, one after the other."""
+        self._drain_mosi()
+        before = self._layer_inputs()
+        self.readout.update(before)
+        self._write_one(address, data)
+        self._inputs = None
+        self._is_current = False
+        self.readout.change(before, self._layer_inputs())
 
-    def _send_stale(self, on: npt.NDArray[np.bool_]) -> None:
-        for layer in np.flatnonzero(on).tolist():
-            if self._stale[layer]:
-                self._stale[layer] = 0
-                self.fifo.put(bytes((self.layout.length, layer + 1, 0x55, 0x55, 0x55)))
-
-    def _send(self, frames: SentFrames, on: npt.NDArray[np.bool_]) -> None:
-        if not on[frames.layers].all():
-            frames = self._only_of(frames, on)
-        fitting = int(np.searchsorted(frames.ends, self.fifo.room - len(self._arriving), side="right"))
-        self.lost_hits += len(frames) - fitting
-        good, wrong = (np.array([*counts, *[0] * (MAX_LAYERS - len(counts))]) for counts in (frames.good, frames.wrong))
-        self._count(_FRAMES, good + wrong)
-        self._count(_IDLES, good * self._values[Register.NODATA_CONTINUE])
-        self._count(_WRONG, wrong)
-        if not fitting:
-            return
-        data, self._arriving = self._arriving + frames.data[: int(frames.ends[fitting - 1])], b""
-        if not self._values.packet_mode and not self.source.as_recorded:
-            # Without packet mode, the last frame is still coming in while the host looks.
-            data, self._arriving = data[: -self.layout.frame_bytes // 2], data[-self.layout.frame_bytes // 2 :]
-        self.fifo.put(data)
-
-    def _only_of(self, frames: SentFrames, on: npt.NDArray[np.bool_]) -> SentFrames:
-        """Those of the layers that are read; the others' hits are never seen."""
-        kept = on[frames.layers]
-        self.unread_hits += int(np.count_nonzero(~kept))
-        starts = np.concatenate(([0], frames.ends[:-1]))
-        pieces = [frames.data[starts[index] : frames.ends[index]] for index in np.flatnonzero(kept).tolist()]
-        ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-        good = tuple(count if read else 0 for count, read in zip(frames.good, on.tolist(), strict=False))
-        return SentFrames(b"".join(pieces), ends, frames.layers[kept], good, frames.wrong)
-
-    def _count(self, counters: tuple[Register, ...], counts: npt.NDArray[np.int64]) -> None:
-        for register, count in zip(counters, counts.tolist(), strict=True):
-            self._values[register] = (self._values[register] + count) & 0xFFFF_FFFF
-
-    def _write(self, request: RegisterWrite) -> None:
-        address, data = self.registers.address(request.register), request.data
-        if request.increment:
-            for offset, value in enumerate(data):
-                self._write_one(address + offset, bytes((value,)))
-        elif data:
-            self._write_one(address, data)
+    def read(self, address: int, length: int) -> bytes:
+        """Bytes from one address; none where it cannot be read."""
+        register = self.registers.at(address)
+        self._catch_up()
+        if register == Register.READOUT:
+            if self.fifo.record is not None:
+                self.taken.append((self.host.answered_bytes, min(length, len(self.fifo))))
+            answer = self.fifo.read(length)
+            self._is_current = False
+        elif register == Register.READBACK:
+            answer = self.readback.read(length)
+            self._is_current = False
+        else:
+            answer = self._values.read(address, length)
+        if self.answer_filter is None:
+            return answer
+        return self.answer_filter(RegisterRead(address if register is None else register, length), answer)
 
     def _write_one(self, address: int, data: bytes) -> None:
         """Bytes to one address, one after the other."""
@@ -234,9 +209,10 @@ class AstepModel(BoardModel):
         elif register == Register.CARDS:
             self.cards.write(data)
         elif register in LAYER_CTRL:
-            for value in data:
-                self._control(LAYER_CTRL.index(register), value)
+            self._control(LAYER_CTRL.index(register), data)
         else:
+            if register == Register.READOUT_CTRL:
+                self._set_packet_mode(data)
             for value in data:
                 self._values.write(address, value, self._clock())
             if register is Register.READBACK_CTRL:
@@ -244,30 +220,46 @@ class AstepModel(BoardModel):
             elif register is not None:
                 self.injection.write(register, data)
 
-    def _control(self, layer: int, value: int) -> None:
-        self._values[LAYER_CTRL[layer]] = value
-        if not value & LayerCtrl.CHIP_SELECT:
-            self.mosi[layer].deselect()
-        if layer == 0 and value & LayerCtrl.RESET:
-            self.chips.reset()
-            self._stale = [_STALE_BYTES] * MAX_LAYERS
-        if self._sending_since is None and any(map(self.sending, range(MAX_LAYERS))):
-            self._sending_since = self._clock()
+    def _control(self, layer: int, data: bytes) -> None:
+        for value in data:
+            if not value & LayerCtrl.CHIP_SELECT:
+                self.mosi[layer].deselect()
+            if layer == 0 and value & LayerCtrl.RESET:
+                self.chips.reset()
+                self.readout.stale = [STALE_BYTES] * MAX_LAYERS
+        self._values[LAYER_CTRL[layer]] = data[-1]
 
-    def _read(self, request: RegisterRead) -> bytes:
-        address, length = self.registers.address(request.register), request.length
-        if self.registers.at(address) == Register.READOUT and not request.increment:
-            return self.fifo.read(length)
-        if self.registers.at(address) == Register.READBACK and not request.increment:
-            return self.readback.read(length)
+    def _set_packet_mode(self, data: bytes) -> None:
+        for value in data:
+            if value & ReadoutCtrl.PACKET_MODE and not self._values.packet_mode:
+                self.readout.set_packet_mode(on=True)
+            self._values[Register.READOUT_CTRL] = value
+
+    def _catch_up(self) -> None:
+        """Let happen what has happened since the last request, or the last change."""
+        if self._is_current:
+            return
+        self._drain_mosi()
+        self.readout.update(self._layer_inputs())
         self._refresh()
-        return self._values.read(address, length, increment=request.increment)
+        self._is_current = True
 
     def _refresh(self) -> None:
         """Registers that change by themselves."""
-        self._values[Register.READOUT_SIZE] = len(self.fifo)
+        self._values[Register.READOUT_SIZE] = self.readout.size
         self._values[Register.READBACK_SIZE] = len(self.readback.fifo)
         self._values.refresh(self._clock())
+        frames, wrong = self.readout.take_counts()
+        for registers, counts in (
+            (_FRAMES, frames),
+            (_IDLES, (frames - wrong) * self._values[Register.NODATA_CONTINUE]),
+            (_WRONG, wrong),
+        ):
+            for register, count in zip(registers, counts.tolist(), strict=True):
+                self._values[register] = (self._values[register] + count) & 0xFFFF_FFFF
         for layer in range(MAX_LAYERS):
             self._values[LAYER_MOSI_SIZE[layer]] = len(self.mosi[layer])
-            self._values[LAYER_STATUS[layer]] = 0 if self._stale[layer] else int(LayerStatus.INTERRUPT_N)
+            status = 0 if self.readout.stale[layer] else int(LayerStatus.INTERRUPT_N)
+            if self.readout.decoding(layer):
+                status |= LayerStatus.FRAME_DECODING
+            self._values[LAYER_STATUS[layer]] = status

@@ -1,5 +1,6 @@
 """The registers of the emulated A-STEP firmware: values, reset values, the time stamp, and what the host may write."""
 
+from collections.abc import Callable
 from typing import Final
 
 from daqd.emulator.astep_timestamp import TIMESTAMP_START, DividedTimestamp
@@ -70,12 +71,8 @@ class AstepRegisterFile:
         self.firmware = firmware
         self.map = registers = map_in_firmware(firmware)
         self._bytes = bytearray(registers.end)
-        self._writable = frozenset(
-            address
-            for register in registers.registers
-            if registers.writable(register)
-            for address in range(registers.address(register), registers.address(register) + registers.size(register))
-        )
+        self._readable = _addresses(registers, registers.readable)
+        self._writable = _addresses(registers, registers.writable)
         self._kept = {registers.address(each): ~bits & 0xFF for each, bits in _NOT_KEPT.items() if registers.has(each)}
         for register, value in _RESET.items():
             self[register] = value
@@ -140,11 +137,9 @@ class AstepRegisterFile:
         self[self._counter] = self.timestamp.counter & (1 << 8 * counter_bytes) - 1
         self[self._divider] = self.timestamp.divider
 
-    def read(self, address: int, length: int, *, increment: bool) -> bytes:
-        """`length` bytes from `address` on, or of that address; 0 beyond the last register."""
-        if increment:
-            return bytes(self._bytes[address : address + length]).ljust(length, b"\0")
-        return bytes(self._bytes[address : address + 1]).ljust(1, b"\0") * length
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes of that address; none where it cannot be read."""
+        return bytes((self._bytes[address],)) * length if address in self._readable else b""
 
     @property
     def chip_version(self) -> int | None:
@@ -167,3 +162,13 @@ class AstepRegisterFile:
     def packet_mode(self) -> bool:
         """Whether only whole frames are given to the host; a firmware without the register gives bytes at once."""
         return bool(self[Register.READOUT_CTRL] & ReadoutCtrl.PACKET_MODE)
+
+
+def _addresses(registers: RegisterMap, kept: Callable[[Register], bool]) -> frozenset[int]:
+    """All addresses of the registers that are `kept`."""
+    return frozenset(
+        address
+        for register in registers.registers
+        if kept(register)
+        for address in range(registers.address(register), registers.address(register) + registers.size(register))
+    )

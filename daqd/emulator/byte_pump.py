@@ -16,10 +16,10 @@ _MOST_BYTES = 65536
 
 
 class BytePump:
-    """One connection to `board`: takes what the host sends and hands out the answers, each way at `baud` bits/s.
+    """One connection to `board`: takes what the host sends and passes on the answers, each way at `baud` bits/s.
 
-    `baud` = 0: as fast as it goes. Nothing here waits: `read_at` and `write_at` say when to come again. `clock`:
-    seconds, monotonic.
+    `baud` = 0: as fast as it goes. Nothing here waits: `read_at` and `write_at` say when to come again. A piece of an
+    answer is passed on when its last byte has crossed the wire, never earlier. `clock`: seconds, monotonic.
     """
 
     def __init__(self, board: BoardModel, baud: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,14 +41,21 @@ class BytePump:
         self.read_at = max(self.read_at, self._clock()) + len(data) * self._byte_s
         if not data:
             return False
+        was_silent = not self._answers
         self._answers += self._board.exchange(data)
+        if was_silent and self._answers:
+            self.write_at = max(self.write_at, self.read_at) + self._next_piece_s
         return True
 
     def write(self, file: int) -> None:
-        """Hand out a piece of the answers. For a descriptor that does not block."""
+        """Pass on a piece of the answers. For a descriptor that does not block."""
         count = os.write(file, bytes(self._answers[: self._piece]))
         del self._answers[:count]
         self._board.fetched(count)
-        # A pause in the answers is no credit for more than one piece.
+        # A late call is no credit for more than one piece.
         earliest = self._clock() - self._piece * self._byte_s
-        self.write_at = max(self.write_at, earliest) + count * self._byte_s
+        self.write_at = max(self.write_at, earliest) + self._next_piece_s
+
+    @property
+    def _next_piece_s(self) -> float:
+        return min(len(self._answers), self._piece) * self._byte_s

@@ -1,5 +1,7 @@
 """From the configuration to the emulated board it describes."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from daqd.configuration.config import Config
@@ -22,14 +24,14 @@ _NEWEST_LITTLE = 25112001
 """The newest firmware that sends the time stamp least significant byte first."""
 
 
-def emulated_board(config: Config) -> BoardModel:
-    """The emulated board of `board.kind`, as `[emulator]` says.
+def emulated_board(config: Config, clock: Callable[[], float] = time.monotonic) -> BoardModel:
+    """The emulated board of `board.kind`, as `[emulator]` says. `clock`: seconds, monotonic.
 
     Raises `ConfigError` where it cannot play its file.
     """
     if config.board.kind == "astep":
-        return _astep(config)
-    return GeccoModel(_source(config), config.emulator.fifo_bytes)
+        return _astep(config, clock)
+    return GeccoModel(_source(config), config.emulator.fifo_bytes, clock)
 
 
 def emulated_firmware(config: Config) -> Firmware:
@@ -50,10 +52,15 @@ def emulated_firmware(config: Config) -> Firmware:
     return Firmware(_CMOD_A7 | config.board.chip_version if number is None else number, version)
 
 
-def _astep(config: Config) -> AstepModel:
+def _astep(config: Config, clock: Callable[[], float]) -> AstepModel:
     firmware = emulated_firmware(config)
     return AstepModel(
-        _frame_source(config, firmware), config.emulator.fifo_bytes, firmware=firmware, chips=config.board.chips
+        _frame_source(config, firmware),
+        config.emulator.fifo_bytes,
+        clock,
+        firmware=firmware,
+        damage=config.emulator.firmware_damage,
+        chips=config.board.chips,
     )
 
 

@@ -14,8 +14,8 @@ from protocol.layer_scan import FrameLayout
 class SentFrames:
     """Consecutive frames, or other pieces that stay whole. `data`: their bytes; `ends` (n,): where in it each ends.
 
-    `layers` (n,): from 0. `good`, `wrong`: how many frames of the right and of a wrong length are among the bytes, per
-    layer.
+    `layers` (n,): from 0. `good`: how many frames of the right length are among the bytes, per layer; `wrong`: how many
+    of a wrong length the firmware has dropped. `arrival_ns` (n,): when the chips sent them, where that is known.
     """
 
     data: bytes
@@ -23,9 +23,24 @@ class SentFrames:
     layers: npt.NDArray[np.int64]
     good: tuple[int, ...]
     wrong: tuple[int, ...]
+    arrival_ns: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def piece(self, index: int) -> bytes:
+        """The bytes of one of them."""
+        return self.data[int(self.ends[index - 1]) if index else 0 : int(self.ends[index])]
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "SentFrames":
+        """Those that are `kept`; wrong frames are nobody's, and stay counted."""
+        if kept.all():
+            return self
+        pieces = [self.piece(index) for index in np.flatnonzero(kept).tolist()]
+        ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        good = tuple(np.bincount(self.layers[kept], minlength=len(self.good)).tolist())
+        arrival_ns = None if self.arrival_ns is None else self.arrival_ns[kept]
+        return SentFrames(b"".join(pieces), ends, self.layers[kept], good, self.wrong, arrival_ns)
 
 
 class FrameSource(ABC):

@@ -24,14 +24,14 @@ FIRST_LAYER_ID = 1
 """The firmware numbers its layers from 1 in frames."""
 
 _MOST_PADDING = 8
-_WRONG_PAYLOADS = 7
 
 
 class SeededFrames(FrameSource):
     """The hits of a seed as frames, `settings.hits_limit` of them (0: without end), in order of arrival.
 
     `chips` in each of `layers`. At a rate, a hit comes when its time has; at "max", as many as there is room for. What
-    goes wrong is drawn apart from the hits: frames cut, bytes lost, frames of a wrong length (`garbage`), padding.
+    goes wrong is drawn apart from the hits: frames cut, bytes lost, padding, and `garbage`, of which the firmware drops
+    the frames.
     """
 
     def __init__(self, settings: EmulatorSection, chips: int, layers: int, version: int = 4) -> None:
@@ -94,11 +94,12 @@ class SeededFrames(FrameSource):
         frames = encode_frames(self._emulated.frame_bytes(hits), table["layer"], table["fpga_timestamp"], layout)
         layers = table["layer"].astype(np.int64) - FIRST_LAYER_ID
         if self._misbehaves:
-            return self._spoilt(frames, layers, layout)
+            return self._spoilt(frames, layers)
         ends = np.arange(1, len(frames) + 1) * layout.frame_bytes
-        return SentFrames(frames.tobytes(), ends, layers, self._per_layer(layers), (0,) * self._layers)
+        none = (0,) * self._layers
+        return SentFrames(frames.tobytes(), ends, layers, self._per_layer(layers), none, batch.arrival_ns[part])
 
-    def _spoilt(self, frames: npt.NDArray[np.uint8], layers: npt.NDArray[np.int64], layout: FrameLayout) -> SentFrames:
+    def _spoilt(self, frames: npt.NDArray[np.uint8], layers: npt.NDArray[np.int64]) -> SentFrames:
         random, chance = self._random, self._settings.misbehave
         pieces, wrong = [], [0] * self._layers
         for frame, layer in zip(frames, layers.tolist(), strict=True):
@@ -110,11 +111,7 @@ class SeededFrames(FrameSource):
                 position = int(random.integers(len(data)))
                 data = data[:position] + data[position + 1 :]
             if garbage:
-                # The firmware takes any byte for a header, and its lowest bits for the number of those that follow.
-                payload = int(random.integers(_WRONG_PAYLOADS))
-                header = int(random.integers(self._chips)) << 3 | payload
-                rest = random.integers(0, 256, payload + layout.timestamp_bits // 8, np.uint8).tobytes()
-                data = bytes((len(rest) + 2, layer + FIRST_LAYER_ID, header)) + rest + data
+                # The firmware takes it for a frame of a wrong length, drops it, and counts it.
                 wrong[layer] += 1
             if padding:
                 data = b"\xff" * int(random.integers(1, _MOST_PADDING + 1)) + data

@@ -23,6 +23,7 @@ class StreamDevice(ABC):
 
     def __init__(self, board: BoardModel, baud: int = 0, cable: Cable | None = None) -> None:
         self.board = board
+        board.connect_at(baud)
         self.cable = cable or Cable(board)
         self._baud = baud
         self._thread: threading.Thread | None = None

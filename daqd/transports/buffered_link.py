@@ -48,6 +48,12 @@ class BufferedLink(Link):
         del received[:length]
         return data
 
+    def pending(self) -> bytes:
+        """What has been received without having been read."""
+        data = bytes(self._received)
+        self._received.clear()
+        return data
+
     def _fetch(self, length: int, deadline: float, under_way: int) -> None:
         """Receive until there are `length` bytes, or nothing comes until `deadline`."""
         if self._lost is not None:

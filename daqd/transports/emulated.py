@@ -51,7 +51,7 @@ class EmulatedLink(Link):
         self._check()
         answer = self.model.exchange(data)
         if answer:
-            self._answers.append((self._clock() + self._latency_s, answer))
+            self._answers.append((max(self._clock() + self._latency_s, self.model.answering_until), answer))
 
     def read(self, length: int, timeout_s: float, under_way: int = 0) -> bytes:
         """Exactly `length` bytes of the board's answers."""
@@ -80,6 +80,16 @@ class EmulatedLink(Link):
                 self.model.fetched(len(partial))
                 raise LinkTimeout(f"emulated: {len(partial)} of {length} bytes within {timeout_s:g} s", partial)
             self._sleep(min(deadline, self._answers[0][0] if self._answers else deadline) - now)
+
+    def pending(self) -> bytes:
+        """What has arrived without having been read."""
+        self._check()
+        while self._answers and self._answers[0][0] <= self._clock():
+            self._arrived += self._answers.popleft()[1]
+        data = bytes(self._arrived)
+        self._arrived.clear()
+        self.model.fetched(len(data))
+        return data
 
     def close(self) -> None:
         """Disconnect."""

@@ -38,6 +38,10 @@ class EmulatedDeviceLink(Link):
         """Exactly `length` bytes."""
         return self._link.read(length, timeout_s, under_way)
 
+    def pending(self) -> bytes:
+        """What has arrived without having been read."""
+        return self._link.pending()
+
     def close(self) -> None:
         """Disconnect."""
         self._link.close()

@@ -39,6 +39,10 @@ class Link(ABC):
         read again.
         """
 
+    def pending(self) -> bytes:
+        """What has arrived without having been read, as far as that can be known without waiting; it is read now."""
+        return b""
+
     @abstractmethod
     def close(self) -> None:
         """Disconnect; never raises, and does nothing on a closed link."""

@@ -88,6 +88,11 @@ class SerialLink(BufferedLink):
         with self._lost_on_error():
             port.write(data)
 
+    def pending(self) -> bytes:
+        """What has been received without having been read, also by the operating system."""
+        self._receive(_SOCKET_BYTES, 0, 0.0)
+        return super().pending()
+
     def _receive(self, missing: int, under_way: int, wait_s: float) -> bool:
         port = self._require()
         before = len(self._received)

@@ -122,6 +122,12 @@ class TracingLink(Link):
         self._answered(data)
         return data
 
+    def pending(self) -> bytes:
+        """What has arrived without having been read; it answers no request."""
+        data = self.link.pending()
+        self.bytes += len(data)
+        return data
+
     def close(self) -> None:
         """Disconnect; what is still unanswered goes into the trace as it is."""
         self._give_up()

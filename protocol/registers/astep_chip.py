@@ -23,7 +23,16 @@ from protocol.registers.astep_registers import (
     Register,
     ShiftPort,
 )
-from protocol.registers.astep_sequence import Steps, hold_layers, read_value, reset_chips, send_to_chips
+from protocol.registers.astep_sequence import (
+    Steps,
+    check_controls,
+    hold_chips,
+    hold_layers,
+    read_value,
+    reset_chips,
+    safe_controls,
+    send_to_chips,
+)
 from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import card_bits, card_bytes
 from protocol.registers.pattern_generator import generator_settings
@@ -118,7 +127,7 @@ def configure_board(setup: ChipSetup, firmware: Firmware) -> Steps:
     `setup` is one for this board: `ChipSetup.for_board`.
     """
     yield stop_injection()
-    yield from reset_chips(setup.layers)
+    yield from reset_chips()
     for layer in range(setup.layers):
         by_port = firmware.loads_tdacs_by_port(layer)
         yield from configure_layer(setup.layer(layer), layer, setup.method, tdacs_by_port=by_port)
@@ -165,7 +174,19 @@ def stop_injection() -> RegisterWrite:
     return write_register(Register.INJECTION_CTRL, _HELD, "injection off")
 
 
-def make_safe(layers: int) -> Steps:
-    """Injection off, chips on hold and not read: without a question, for a board that may not answer any more."""
+def make_safe() -> Steps:
+    """Injection off, all layers on hold and not read: without a question, for a board that may not answer any more."""
     yield stop_injection()
-    yield from hold_layers(layers)
+    yield from hold_layers()
+
+
+def end_data() -> Steps:
+    """Injection off, chips on hold; the layers finish their frames."""
+    yield stop_injection()
+    yield from hold_chips()
+
+
+def stop_layers() -> Steps:
+    """All layers on hold and not read, and proof of it."""
+    yield from hold_layers()
+    yield from check_controls(safe_controls())

@@ -159,6 +159,14 @@ class RegisterMap:
         """Whether a write changes it; `AstepError` as `address`."""
         return Access.WRITE in self._place(register).access
 
+    def can_read(self, address: int) -> bool:
+        """Whether a read of this one address gives a byte; where it does not, the firmware hangs."""
+        return any(
+            place.address <= address < place.address + place.size
+            for place in self._places.values()
+            if Access.READ in place.access
+        )
+
     def encode(self, request: NamedRequest) -> bytes:
         """The bytes of a request to these firmwares. `AstepError` where they cannot take it."""
         return request.encode(self)
@@ -168,10 +176,15 @@ class RegisterMap:
         return self._names.get(address)
 
     def describe(self, register: Register | int) -> str:
-        """`0xA4 (READOUT_SIZE)`; an address without a register is a number only, a missing register its name."""
+        """`0xA4 (READOUT_SIZE)`, also for its other bytes; an address without a register is a number only.
+
+        A missing register is its name.
+        """
         if isinstance(register, int):
-            name = self._names.get(register)
-            return f"0x{register:02X}" if name is None else f"0x{register:02X} ({name.name})"
+            for name, each in self._places.items():
+                if each.address <= register < each.address + each.size:
+                    return f"0x{register:02X} ({name.name})"
+            return f"0x{register:02X}"
         place = self._places.get(register)
         return register.name if place is None else f"0x{place.address:02X} ({register.name})"
 

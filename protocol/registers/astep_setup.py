@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.errors import AstepError
-from protocol.registers.astep import read_register, write_register
+from protocol.registers.astep import write_register
 from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import (
@@ -32,6 +32,8 @@ FRAME_TAG_BITS: Final = 32
 _MATCH: Final = CORE_CLOCK_HZ // TIMESTAMP_HZ
 _TICKS_S: Final = 0.001
 """Long enough for the time stamp to change."""
+
+_TICKING_BYTES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ def _set_up_timestamp(settings: AstepSettings, registers: RegisterMap) -> Genera
     yield from _ensure(match, _MATCH, "time stamp ticks at 1 MHz")
     yield write_register(divider, 1, "divider, where it cannot miss the match")
     yield write_register(ctrl, on, "time stamp on", size)
-    before = yield read_register(counter, "time stamp")
+    before = yield from read_value(counter, "time stamp", _TICKING_BYTES)
     yield Pause(_TICKS_S, "time stamp ticks")
-    if (yield read_register(counter, "does the time stamp advance")) == before:
+    if (yield from read_value(counter, "does the time stamp advance", _TICKING_BYTES)) == before:
         return ("the time stamp of the board stands still: FPGA time stamps of the hits are wrong; configure again",)
     return ()

@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "history": history.history,
     "usb": boards.usb,
     "polling": boards.polling,
+    "astep-usb": boards.astep_usb,
     "uart": boards.uart,
     "browsers": browsers.browsers,
 }

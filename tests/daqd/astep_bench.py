@@ -1,5 +1,6 @@
 """An emulated A-STEP board on the table, with a clock that only moves when somebody sleeps."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class AstepBench:
         board: dict[str, Any] | None = None,
         emulator: dict[str, Any] | None = None,
         astep: dict[str, Any] | None = None,
+        real_time: bool = False,
     ) -> None:
         self.config = Config.model_validate(
             {
@@ -34,9 +36,12 @@ class AstepBench:
         )
         settings, section = self.config.emulator, self.config.board
         self.clock = HandClock()
+        clock = time.monotonic if real_time else self.clock
         self.source = SeededFrames(settings, section.chips, section.layers, section.chip_version)
         firmware = emulated_firmware(self.config)
-        self.model = AstepModel(self.source, settings.fifo_bytes, self.clock, True, firmware, section.chips)
+        self.model = AstepModel(
+            self.source, settings.fifo_bytes, clock, True, firmware, section.chips, settings.firmware_damage
+        )
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = AstepBoard(
             self.link, self.config, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)
@@ -48,7 +53,7 @@ class AstepBench:
             self.said.append(data.hex())
             return exchange(data)
 
-        self.model.exchange = listen
+        self.model.exchange = listen  # type: ignore[method-assign]
 
     def take_said(self) -> list[str]:
         """What went over the link to the board since the last time, in hex."""

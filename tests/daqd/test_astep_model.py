@@ -9,6 +9,7 @@ from daqd.configuration.config import EmulatorSection
 from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.seeded_frames import SeededFrames
 from protocol.layer_scan import FrameLayout
+from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import HandClock
 
 READY = "01080100040109010018"  # chip version 4, clocks on
@@ -21,7 +22,13 @@ def model(clock: HandClock | None = None, layers: int = 1, fifo_bytes: int = 100
 
 
 def say(board: AstepModel, *requests: str) -> str:
-    return board.exchange(bytes.fromhex("".join(requests))).hex()
+    """The answers to requests, each of which waits for the one before."""
+    answers = []
+    for request in requests:
+        now = board._clock()
+        board._clock.sleep(max(0.0, board.answering_until - now))  # type: ignore[attr-defined]
+        answers.append(board.exchange(bytes.fromhex(request)))
+    return b"".join(answers).hex()
 
 
 def flushed(clock: HandClock, layer_registers: str = "011f01001d") -> AstepModel:
@@ -38,7 +45,7 @@ def test_power_up() -> None:
     assert say(board, "06000400", "02080100", "02090100", "061f0300", "06760200") == "03ac000003020707071000"
     assert say(board, "060a0400") == "109f5055"  # 2545 and 1365, left-aligned
     assert say(board, "02a30300", "06a40400", "02220100") == "ffffff0000000000"
-    assert say(board, "01080100040208010006760200") == "041000"
+    assert say(board, "0108010004", "02080100", "06760200") == "041000"
     board.power_up()
     assert say(board, "02080100") == "03"
 
@@ -88,7 +95,7 @@ def test_old_data_that_nobody_flushed_are_found_in_the_readout() -> None:
     board = model()
     assert say(board, "02220100") == "00"
     say(board, READY, "011f010008")
-    assert say(board, "06a40400", "02a30500") == "050000000d01555555"
+    assert say(board, "06a40400", "02a30e00") == "0e0000000d01" + 12 * "55"
 
 
 def test_the_mosi_fifo_holds_256_bytes_and_empties_with_the_clock() -> None:
@@ -111,7 +118,7 @@ def test_a_frame_that_does_not_fit_is_lost_whole() -> None:
     say(board, "011f010015", "011f010008")
     clock.sleep(1.0)
     assert say(board, "06a40400") == "38000000"  # 56 of 64
-    assert board.lost_hits == board.source.hits_sent - 4
+    assert board.readout.lost_hits == board.source.hits_sent - 4
 
 
 def test_the_same_seed_gives_the_same_frames_whoever_reads_when() -> None:
@@ -134,3 +141,26 @@ def test_any_bytes_are_survived(noise: list[bytes]) -> None:
     board = model()
     for piece in noise:
         board.exchange(piece)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_frames_that_wait_for_another_layer_end_in_idle_bytes_and_look_valid(damage: bool) -> None:
+    """The firmware's own fault, which can be switched off."""
+    bench = AstepBench(
+        {"layers": 3}, {"rate_hz": 30_000.0, "hits_limit": 2000, "fifo_bytes": 1 << 20, "firmware_damage": damage}
+    )
+    bench.run()
+    table, decoder = bench.decode(bench.read_all())
+    assert decoder.ledger.dropped_hits == 0
+    assert len(table) == 2000
+    data = bytes(bench.model.fifo.record.data)  # type: ignore[union-attr]
+    filled = sum(data[start + 2 : start + 10].endswith(b"\x3d\x3d") for start in range(0, len(data), 14))
+    assert (filled > 200) is damage
+
+
+def test_switching_packet_mode_with_data_in_the_fifo_breaks_its_size() -> None:
+    clock = HandClock()
+    board = flushed(clock)
+    say(board, "011f010008")
+    clock.sleep(0.05)
+    assert say(board, "01a2010000", "01a2010001", "06a40400") == "3cf1ffff"

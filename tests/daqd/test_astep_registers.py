@@ -25,12 +25,23 @@ def bench_of(registers: RegisterMap, astep: dict[str, Any] | None = None, **boar
     return AstepBench(board, {"firmware_version": version_of(registers)}, astep)
 
 
+IDENTIFICATION = [f"020{byte}0004" for byte in (3, 2, 1, 0, 7, 6, 5, 4)]
+"""The bytes of the id, then of the version, each in a request of its own."""
+
+
+def said_but_zeros(bench: AstepBench) -> list[str]:
+    """What was sent, without the zeros that end an earlier session's request."""
+    return [each for each in bench.take_said() if each.strip("0")]
+
+
 def value(model: AstepModel, register: Register) -> int:
+    model._clock.sleep(max(0.0, model.answering_until - model._clock()))  # type: ignore[attr-defined]
     size = model.registers.size(register)
     return int.from_bytes(model.exchange(read_register(register, size=size).encode(model.registers)), "little")
 
 
 def write(model: AstepModel, register: Register, number: int) -> None:
+    model._clock.sleep(max(0.0, model.answering_until - model._clock()))  # type: ignore[attr-defined]
     request = write_register(register, number, size=model.registers.size(register))
     assert model.exchange(request.encode(model.registers)) == b""
 
@@ -120,8 +131,9 @@ def test_the_previous_set_up_froze_the_time_stamp(registers: RegisterMap) -> Non
 def test_a_time_stamp_that_stands_still_is_a_warning_until_the_next_configure() -> None:
     bench = AstepBench()
     bench.board.open()
+    second_byte = bench.model.registers.address(Register.TIMESTAMP_COUNTER) + 1
     bench.model.answer_filter = lambda request, data: (
-        bytes(8) if request.register == Register.TIMESTAMP_COUNTER else data
+        bytes(len(data)) if request.register in (Register.TIMESTAMP_COUNTER, second_byte) else data
     )
     bench.board.configure()
     (warning,) = bench.board.status().warnings
@@ -167,7 +179,7 @@ def test_nothing_is_written_to_a_firmware_that_nobody_knows(version: int) -> Non
     with pytest.raises(BoardError, match=f"version {version} are unknown"):
         bench.board.open()
     bench.board.close()
-    assert bench.take_said() == ["06000400", "06040400"]
+    assert said_but_zeros(bench) == IDENTIFICATION
     assert not bench.board.status().connected
 
 
@@ -203,7 +215,7 @@ def test_nothing_is_written_where_the_firmware_cannot_do_a_setting(
     bench = AstepBench(board, firmware, astep)
     with pytest.raises(BoardError, match=named):
         bench.board.open()
-    assert bench.take_said() == ["06000400", "06040400"]
+    assert said_but_zeros(bench) == IDENTIFICATION
 
 
 def test_the_previous_driver_wrote_into_other_registers_of_an_older_firmware() -> None:

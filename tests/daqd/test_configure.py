@@ -192,9 +192,9 @@ def test_dry_run_of_an_astep_board(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "injection  layer 2 chip 0, row 1, column 9" in told
     assert "pixels on  layer 1: 0; layer 2: 1" in told
     trace = trace_of(out)
-    assert trace[0]["name"] == "0x00 (FIRMWARE_ID)"
+    assert trace[0]["name"] == "0x03 (FIRMWARE_ID)"
     assert trace[0] | {"why": "", "name": ""} == {
-        "op": "read", "register": 0, "name": "", "length": 4, "data": "04ac0000", "why": ""
+        "op": "read", "register": 3, "name": "", "length": 1024, "data": 1024 * "00", "why": ""
     }  # fmt: skip
     assert {line["name"] for line in trace} >= {"0x91 (SHIFT_REGISTER)", "0x9A (READBACK)"}
     assert all(line["why"] for line in trace)

@@ -81,7 +81,7 @@ def test_a_board_of_the_other_kind_is_named(kind: str) -> None:
 
     other = Config.model_validate({"board": {"kind": "astep" if kind == "gecco" else "gecco", "transport": "emulated"}})
     clock = HandClock()
-    link = EmulatedLink(emulated_board(other), 0, clock, clock.sleep)
+    link = EmulatedLink(emulated_board(other, clock), 0, clock, clock.sleep)
     board = open_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}), link)
     if kind == "gecco":
         with pytest.raises(BoardError, match=r'A-STEP firmware 0xAC.*set board.kind = "astep"'):

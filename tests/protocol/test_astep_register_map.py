@@ -78,5 +78,5 @@ def test_what_cannot_be_read_or_written() -> None:
 def test_names_for_people() -> None:
     assert NEWEST.describe(0xA4) == NEWEST.describe(Register.READOUT_SIZE) == "0xA4 (READOUT_SIZE)"
     assert OLDEST.describe(0x84) == "0x84 (READOUT_SIZE)"
-    assert NEWEST.describe(0x7D) == "0x7D"
+    assert NEWEST.describe(0x7D) == "0x7D (TIMESTAMP_COUNTER)"
     assert NEWEST.encode(RegisterRead(Register.READOUT, 14)) == bytes.fromhex("02a30e00")

@@ -13,7 +13,9 @@ from protocol.registers.astep_chip import (
 )
 from protocol.registers.astep_registers import ShiftPort
 from protocol.registers.astep_sequence import (
+    FRAME_POLLS,
     discard_readout,
+    finish_frames,
     flush_layer,
     reset_chips,
     send_to_chips,
@@ -27,7 +29,14 @@ from tests.protocol.astep_steps import told
 
 def test_chips_are_reset_for_half_a_second_and_stay_on_hold() -> None:
     # hold + reset + no autoread + no MISO; then without reset
-    assert told(reset_chips(3))[0] == ["011f010017", "0.5 s", "011f010015", "0120010014", "0121010014"]
+    said = told(reset_chips(), {0x1F: [0x08], 0x20: [0x08], 0x21: [0x14], 0x23: [2, 1], 0xA3: [70, 0]})[0]
+    statuses = ["02220100", "02230100", "02240100"]
+    safe = ["011f010015", "0120010014", "0121010014"]
+    assert said == [
+        *("021f0100", "011f010009", "02200100", "0120010008", "02210100", "0121010014"),  # on hold, still read
+        *statuses, "02a30010", *statuses,  # until no layer is within a frame; the FIFO must not be full
+        *safe, "011f010017", "0120010016", "0121010016", "0.5 s", *safe,
+    ]  # fmt: skip
 
 
 def test_flush_until_the_chips_are_silent() -> None:
@@ -35,8 +44,8 @@ def test_flush_until_the_chips_are_silent() -> None:
     flush = "014e8000" + 128 * "00"
     assert said == [
         "012001001c",  # selected; no autoread, no MISO
-        flush, "064f0400", "0.001 s", "064f0400", "02230100",
-        flush, "064f0400", "02230100",
+        flush, "064f0200", "0.001 s", "064f0200", "02230100",
+        flush, "064f0200", "02230100",
         "0120010014",
     ]  # fmt: skip
     assert silent
@@ -51,7 +60,7 @@ def test_flush_gives_up_after_20_rounds() -> None:
 
 def test_more_bytes_than_the_fifo_holds_go_in_parts() -> None:
     said, _ = told(send_to_chips(0, bytes(300), "test"))
-    assert said == ["01490001" + 256 * "00", "064a0400", "01492c00" + 44 * "00", "064a0400"]
+    assert said == ["01490001" + 256 * "00", "064a0200", "01492c00" + 44 * "00", "064a0200"]
 
 
 def test_spi_that_does_not_run_is_named() -> None:
@@ -59,15 +68,23 @@ def test_spi_that_does_not_run_is_named() -> None:
         told(send_to_chips(0, b"1234567", "test"), {0x4A: [7]})
 
 
-def test_the_readout_fifo_is_emptied() -> None:
-    said, _ = told(discard_readout(), {0xA4: [5000, 904, 0]})
-    assert said == ["06a40400", "02a30010", "06a40400", "02a38803", "06a40400"]
-    with pytest.raises(UnexpectedAnswerError, match="does not empty"):
-        told(discard_readout(), {0xA4: [1]})
+def test_a_layer_that_was_stopped_within_a_frame_is_read_on() -> None:
+    said, finished = told(finish_frames(), {0x1F: [0x15], 0x24: [3]})
+    assert "0121010008" in said
+    assert said.count("02a30010") == FRAME_POLLS
+    assert not finished
+
+
+def test_the_readout_fifo_is_emptied_until_it_gives_padding_whatever_its_size_is() -> None:
+    said, _ = told(discard_readout(), {0xA3: [4096, 904, 0], 0xA4: [7]})
+    assert said == 3 * ["02a30010"]
+    with pytest.raises(UnexpectedAnswerError, match=r"READOUT.*goes on sending"):
+        told(discard_readout(), {0xA3: [1]})
 
 
 def test_layer_0_which_holds_all_is_released_last() -> None:
     assert told(start_readout(3))[0] == ["0121010008", "0120010008", "011f010008"]
+    assert told(start_readout(1))[0] == ["0121010014", "0120010014", "011f010008"]
 
 
 def test_shift_register_bytes() -> None:

@@ -25,7 +25,7 @@ def test_set_up(registers: RegisterMap) -> None:
         "06af0400", "05af040050000000",  # 80 MHz / 1 MHz
         "0578040001000000",  # divider at 1
         "057602001300",  # enabled, divided, 32 bits
-        "067c0800", "0.001 s", "067c0800",  # does it advance
+        "067c0200", "0.001 s", "067c0200",  # does it advance
         "011d010013",  # 40 MHz / 2 MHz - 1 = 19
         "0190010008",  # 5 + 4 - 1
         "02930100",  # no reading back that an earlier program left on
@@ -38,7 +38,7 @@ def test_set_up_before_the_chip_version_could_be_set() -> None:
     sent, _ = told(set_up(SETTINGS, CLOCKS), {0xAE: [80], 0xA1: [1], 0x7B: [1, 2]}, CLOCKS)
     assert sent == [
         "02080100", "0108010018",
-        "057502001000", "06ae0400", "0577040001000000", "057502001300", "067b0800", "0.001 s", "067b0800",
+        "057502001000", "06ae0400", "0577040001000000", "057502001300", "067b0200", "0.001 s", "067b0200",
         "011c010013", "018f010008", "02920100", "02a10100",
     ]  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_clocks_were_in_the_io_control_and_the_time_stamp_had_one_byte(
     assert sent == [
         f"02{io_ctrl:02x}0100", f"01{io_ctrl:02x}01001b",
         "0174010010", f"06{match:02x}0400", f"05{match:02x}040050000000", "0575040001000000", "0174010013",
-        "06790800", "0.001 s", "06790800",
+        "06790200", "0.001 s", "06790200",
         "011b010013", "0185010008", *(["02880100"] if registers is READBACK else []),
     ]  # fmt: skip
 
@@ -61,7 +61,7 @@ def test_the_frame_tag_was_there_before_the_time_stamp() -> None:
     assert sent == [
         "02880100", "018801001b",
         "0174010000", "068f0400", "058f040050000000", "0575040001000000", "0174010003",
-        "06790400", "0.001 s", "06790400",
+        "06790200", "0.001 s", "06790200",
         "011b010013", "017d010008",
     ]  # fmt: skip
 
