@@ -187,8 +187,8 @@ class AstepDialogue(Dialogue):
             came = re.sub(re.escape(self._identity[:1]) + b"{%d,}" % _SAME, b"", came)
         if _is_constant(came, _MIN_CONSTANT) and came[0] in self._identity:
             return b""
-        low_address_answer = request.length >> 8
-        if len(came) == low_address_answer and came == self._identity[:1] * len(came):
+        # As many as the high byte of the length says, or fewer where the answer was damaged, too.
+        if _is_constant(came, 3) and came[:1] == self._identity[:1]:
             return b""
         return came
 
