@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daqd.boards import open_board
+from daqd.configuration.config import Config
+from daqd.emulator.factory import emulated_board
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.emulated import EmulatedLink
 from protocol.hit import HitTable
-from protocol.registers.gecco_sequence import ROUTING_COMMAND
 from tests.daqd.emulated_bench import EmulatedBench, HandClock, ScriptedSource, without_padding
 from tests.daqd.test_emulator_model import RUN, busy, say
 from tests.daqd.test_gecco_configured import power_up_to_data
@@ -57,27 +59,21 @@ def test_a_divider_set_while_spi_was_on_shifted_the_data() -> None:
         clock.sleep(0.001)
         came = without_padding(board.exchange(bytes.fromhex("00180400")))
         assert (came != chip.sent()[lost : lost + len(came)]) == slipped
-    assert ROUTING_COMMAND[0] == 0x20
 
 
 def test_one_readout_thrown_away_left_old_data() -> None:
-    board, chip, clock = busy(2)
+    board, _, clock = busy(2)
     clock.sleep(0.1)
     say(board, "0115000180")
     held = len(board.fifo)
     board.exchange(bytes.fromhex("00180800"))
     assert len(board.fifo) == held - 2048 == 6144
-    before = chip.taken + board.fifo.lost_bytes
     say(board, RUN)
     assert len(board.fifo) == 0
-    assert before >= 8192
 
 
 @pytest.mark.parametrize("kind", ["gecco", "astep"])
 def test_a_board_of_the_other_kind_is_named(kind: str) -> None:
-    from daqd.boards import open_board
-    from daqd.configuration.config import Config
-    from daqd.emulator.factory import emulated_board
 
     other = Config.model_validate({"board": {"kind": "astep" if kind == "gecco" else "gecco", "transport": "emulated"}})
     clock = HandClock()
