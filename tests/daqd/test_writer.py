@@ -109,6 +109,7 @@ def test_rotation_on_request_while_nothing_comes(write: Write) -> None:
     wait_until("the file is finished", lambda: len(writing.rotated) == 1)
     assert writing.files.current is None
     writing.writer.rotate()  # there is no file now, and an empty one is not made
+    wait_until("the request is taken", lambda: not writing.writer._rotate.is_set())
     writing.put(raws(b"b"))
     writing.wait_for_a_batch()
     current = writing.files.current
