@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_housekeeping import Housekeeping
 from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.dialogue import Request
-from daqd.boards.linked_board import LinkedBoard
+from daqd.boards.linked_board import LinkedBoard, Reading
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
@@ -18,7 +18,6 @@ from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import read_register
 from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
 from protocol.registers.astep_readback import VERIFIED, compare, read_back
@@ -426,10 +425,13 @@ class AstepBoard(LinkedBoard):
         """Its id, board and version."""
         return str(self.firmware) if self._opened else ""
 
-    def _register_requests(self) -> dict[str, Request]:
+    def _take(self, reading: Reading) -> int:
+        return self._retry(reading)
+
+    def _register_readings(self) -> dict[str, Reading]:
         registers = self._registers
         return {
-            register.name: read_register(register, "report", registers.size(register))
+            register.name: partial(read_value, register, "report", registers.size(register))
             for register in registers.registers
             if registers.readable(register) and register not in READ_FIFOS
         }

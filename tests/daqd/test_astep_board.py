@@ -298,6 +298,21 @@ def test_chips_get_their_configuration_by_shift_register(layers: int, board: int
     assert control(bench) == SAFE
 
 
+def test_every_read_is_one_that_survives_the_link() -> None:
+    """Of setting up, reading back, a run and a report: no lost or doubled byte turns one into a hang."""
+    bench = AstepBench({"layers": 3, "chips": 2})
+    bench.board.open()
+    bench.board.configure(setup(3, 2))
+    registers = bench.board.read_registers()
+    assert registers["FIRMWARE_VERSION"] == 26012701
+    assert registers["SPI_DIVIDER"] == 19
+    bench.board.start()
+    bench.read_all()
+    bench.board.stop()
+    reads = [request for request in map(bytes.fromhex, bench.take_said()) if request[0] & 3 == 2]
+    assert {request.hex() for request in reads if request[0] != 2 or request[2] or request[3] & 3} == set()
+
+
 @pytest.mark.parametrize("chips", [1, 4])
 def test_the_configuration_is_read_back(chips: int) -> None:
     bench = AstepBench({"layers": 3, "chips": chips})
