@@ -11,6 +11,7 @@ from daqd.boards.astep_housekeeping import Housekeeping
 from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.linked_board import LinkedBoard, Reading
+from daqd.boards.which_firmware import is_gecco
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
@@ -141,7 +142,7 @@ class AstepBoard(LinkedBoard):
         try:
             # An earlier session may have ended in the middle of a request.
             self._line.begin_session()
-            self._meet(self._retry(check_firmware))
+            self._meet(self._find_firmware())
             self._run(make_safe())
         except BaseException:
             self.link.close()
@@ -151,6 +152,18 @@ class AstepBoard(LinkedBoard):
         self._housekeeping_due = 0.0
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
+
+    def _find_firmware(self) -> Firmware:
+        try:
+            return self._retry(check_firmware)
+        except BoardAnswerError as error:
+            # The zeros before have left a bench firmware where it expects a request.
+            if is_gecco(self.link):
+                raise BoardError(
+                    f'{self.name}: this board runs the GECCO bench firmware: set board.kind = "gecco", or load an '
+                    "A-STEP firmware"
+                ) from error
+            raise
 
     def _meet(self, firmware: Firmware) -> None:
         """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""

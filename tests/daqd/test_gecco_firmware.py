@@ -83,12 +83,9 @@ def test_a_board_of_the_other_kind_is_named(kind: str) -> None:
     clock = HandClock()
     link = EmulatedLink(emulated_board(other, clock), 0, clock, clock.sleep)
     board = open_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}), link)
-    if kind == "gecco":
-        with pytest.raises(BoardError, match=r'A-STEP firmware 0xAC.*set board.kind = "astep"'):
-            board.open()
-    else:
-        with pytest.raises(BoardError):
-            board.open()
+    named = "A-STEP firmware 0xAC.*" if kind == "gecco" else "GECCO bench firmware.*"
+    with pytest.raises(BoardError, match=f'runs the {named}set board.kind = "{other.board.kind}"'):
+        board.open()
 
 
 # ---- a chip that always has something to say
