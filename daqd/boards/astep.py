@@ -306,7 +306,7 @@ class AstepBoard(LinkedBoard):
             _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
             self._run_again(lambda: self._configuration(self._setup))
         self._line.take_surplus()
-        self._running = True
+        self._running, self._stop_failed = True, False
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Generator[Step, bytes, None]:
@@ -336,6 +336,8 @@ class AstepBoard(LinkedBoard):
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """What the readout FIFO holds, up to `board.readout_bytes`, asked for every `board.poll_interval_ms`."""
         self._require(self._opened, "open")
+        if self._stop_failed:
+            return self._reader.take_kept()
         deadline = self._clock() + timeout_s
         while True:
             readout = self._reader.poll()
@@ -371,6 +373,7 @@ class AstepBoard(LinkedBoard):
                 _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
             self._count_the_rest()
         except BoardError:
+            self._stop_failed = True
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)

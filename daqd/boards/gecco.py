@@ -134,7 +134,7 @@ class GeccoBoard(LinkedBoard):
         if self._running:
             return
         self._run(self._start_steps())
-        self._running = True
+        self._running, self._stop_failed = True, False
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Steps:
@@ -151,6 +151,8 @@ class GeccoBoard(LinkedBoard):
         Asked for `board.poll_interval_ms` after the board had nothing, or nothing more.
         """
         self._require(self._opened, "open")
+        if self._stop_failed:
+            return self._poller.take_kept()
         deadline = self._clock() + timeout_s
         while True:
             pause_s = min(self._poll_due, deadline) - self._clock()
@@ -176,6 +178,7 @@ class GeccoBoard(LinkedBoard):
             self._dialogue.run(disable_spi())
             self._dialogue.run(hold_chip())
         except BoardError:
+            self._stop_failed = True
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)

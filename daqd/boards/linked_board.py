@@ -26,6 +26,7 @@ class LinkedBoard(Board):
         self._opened = False
         self._configured = False
         self._running = False
+        self._stop_failed = False
 
     @abstractmethod
     def _safe_steps(self) -> Generator[Request | Pause, bytes, None]:

@@ -183,6 +183,28 @@ def test_a_stop_within_frames_loses_nothing() -> None:
     assert decoder.ledger.dropped == 0
 
 
+def test_what_was_read_before_a_stop_fails_is_given() -> None:
+    bench = AstepBench({"layers": 3}, {"rate_hz": "max", "hits_limit": 0, "fifo_bytes": 20_000})
+    bench.run()
+    assert bench.board.read_readout(1.0) is not None
+    fetch, fetched = bench.board._reader.fetch, []
+
+    def hang_afterwards() -> None:
+        fetch()
+        fetched.append(sum(length for _, length in bench.model.taken))
+        bench.model.host.hung = True
+
+    bench.board._reader.fetch = hang_afterwards  # type: ignore[method-assign]
+    taken = sum(length for _, length in bench.model.taken)
+    with pytest.raises(BoardAnswerError, match="hangs"):
+        bench.board.stop()
+    readouts = []
+    while (readout := bench.board.read_readout(0)) is not None:
+        readouts.append(readout.data)
+    assert len(fetched) == 1
+    assert len(b"".join(readouts).rstrip(b"\xff")) == fetched[0] - taken > 0
+
+
 def test_late_bytes_are_kept_in_their_place() -> None:
     bench = AstepBench({"readout_bytes": 1024}, {"rate_hz": "max", "hits_limit": 2000, "fifo_bytes": 20_000})
     bench.run()

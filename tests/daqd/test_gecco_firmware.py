@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from daqd.emulator.seeded_hits import SeededHits
-from daqd.errors import BoardAnswerError, BoardError
+from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from daqd.transports.emulated import EmulatedLink
 from protocol.hit import HitTable
 from protocol.registers.gecco_sequence import ROUTING_COMMAND
@@ -166,6 +166,31 @@ def test_a_stop_loses_the_word_in_transfer_and_nothing_else() -> None:
         assert lost in (0, 1, 2)
         position += lost
         bench.board.start()
+
+
+def test_what_was_read_before_a_stop_fails_is_given() -> None:
+    bench = busy_bench(2)
+    before = b""
+    while bench.board._poller.idle:
+        bench.clock.sleep(0.01)
+        if (readout := bench.board.read_readout(0.001)) is not None:
+            before += without_padding(readout.data)
+    settle = bench.board._poller.settle
+
+    def unplug_afterwards() -> None:
+        settle()
+        bench.link.cable.unplug()
+
+    bench.board._poller.settle = unplug_afterwards  # type: ignore[method-assign]
+    with pytest.raises(BoardLost):
+        bench.board.stop()
+    after = b""
+    while (readout := bench.board.read_readout(0)) is not None:
+        after += without_padding(readout.data)
+    record = bench.model.fifo.record
+    assert record is not None
+    assert len(after) > 1000
+    assert bytes(record.data).find(before + after) >= 0
 
 
 # ---- a link that damages what it carries
