@@ -87,12 +87,13 @@ class FrameReader:
 
     def fetch(self) -> None:
         """Read once, to make room in the FIFO; what comes is kept for `poll`."""
-        kept = self._ready
-        self._ready = deque()
-        readout = self._read()
-        self._ready = kept + self._ready
-        if readout is not None:
-            self._ready.insert(len(kept), readout)
+        kept, self._ready = self._ready, deque()
+        try:
+            readout = self._read()
+            if readout is not None:
+                self._ready.appendleft(readout)
+        finally:
+            self._ready = kept + self._ready
 
     def _read(self) -> RawReadout | None:
         self.polls += 1

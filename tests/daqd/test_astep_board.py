@@ -205,6 +205,19 @@ def test_what_was_read_before_a_stop_fails_is_given() -> None:
     assert len(b"".join(readouts).rstrip(b"\xff")) == fetched[0] - taken > 0
 
 
+def test_a_read_that_fails_leaves_what_was_read_before() -> None:
+    bench = AstepBench(emulator={"rate_hz": "max", "hits_limit": 0})
+    bench.run()
+    reader = bench.board._reader
+    bench.clock.sleep(0.01)
+    reader.fetch()
+    bench.model.host.hung = True
+    with pytest.raises(BoardAnswerError, match="hangs"):
+        for _ in range(3):
+            reader.fetch()
+    assert reader.take_kept() is not None
+
+
 def test_late_bytes_are_kept_in_their_place() -> None:
     bench = AstepBench({"readout_bytes": 1024}, {"rate_hz": "max", "hits_limit": 2000, "fifo_bytes": 20_000})
     bench.run()
