@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daqd.boards.gecco import GeccoBoard
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from daqd.transports.emulated import EmulatedLink
@@ -58,6 +59,26 @@ def test_a_divider_set_while_spi_was_on_shifted_the_data() -> None:
         came = without_padding(board.exchange(bytes.fromhex("00180400")))
         assert (came != chip.sent()[lost : lost + len(came)]) == slipped
     assert ROUTING_COMMAND[0] == 0x20
+
+
+def test_a_faster_spi_after_a_daemon_that_died_shifts_nothing() -> None:
+    bench = busy_bench(40)
+    bench.clock.sleep(0.01)
+    faster = EmulatedBench(board={"chips": 4, "spi_divider": 2, "poll_interval_ms": 0.0})
+    board = GeccoBoard(bench.link, faster.config.board, bench.clock, bench.clock.sleep)
+    board.open()
+    board.configure()
+    board.start()
+    decoder = board.readout_class.make_decoder(board.description)
+    hits = 0
+    for number in range(20):
+        bench.clock.sleep(0.001)
+        if (readout := board.read_readout(0.001)) is not None:
+            hits += len(decoder.decode([board.readout_class(readout.data, number, 0)]))
+    assert hits > 100
+    assert decoder.ledger.dropped_hits == 0
+    # At most the rest of a hit of which the first bytes went before.
+    assert decoder.ledger.dropped + decoder.ledger.orphan < 8
 
 
 def test_one_readout_thrown_away_left_old_data() -> None:
