@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from daqd.acquisition.readout_queue import ReadoutQueue
@@ -77,6 +78,10 @@ class Reader(Worker):
             except BoardError as error:
                 if not end.failure:
                     end = ReaderEnd(f"board could not be stopped: {error}", failure=True)
+                # What was read from it before it failed.
+                if self._answering:
+                    with suppress(BoardError):
+                        self._drain()
             except Exception as error:  # as above: the queue is closed below, and the run says why
                 end = ReaderEnd(f"board could not be stopped: {type(error).__name__}: {error}", failure=True)
                 raise

@@ -3,14 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_housekeeping import Housekeeping
 from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.dialogue import Request
-from daqd.boards.linked_board import LinkedBoard
+from daqd.boards.linked_board import LinkedBoard, Reading
+from daqd.boards.which_firmware import is_gecco
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
 from daqd.transports.link import Link
@@ -18,7 +19,6 @@ from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.astep import read_register
 from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
 from protocol.registers.astep_readback import VERIFIED, compare, read_back
@@ -142,7 +142,7 @@ class AstepBoard(LinkedBoard):
         try:
             # An earlier session may have ended in the middle of a request.
             self._line.begin_session()
-            self._meet(self._retry(check_firmware))
+            self._meet(self._find_firmware())
             self._run(make_safe())
         except BaseException:
             self.link.close()
@@ -152,6 +152,18 @@ class AstepBoard(LinkedBoard):
         self._housekeeping_due = 0.0
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
+
+    def _find_firmware(self) -> Firmware:
+        try:
+            return self._retry(check_firmware)
+        except BoardAnswerError as error:
+            # The zeros before have left a bench firmware where it expects a request.
+            if is_gecco(self.link):
+                raise BoardError(
+                    f'{self.name}: this board runs the GECCO bench firmware: set board.kind = "gecco", or load an '
+                    "A-STEP firmware"
+                ) from error
+            raise
 
     def _meet(self, firmware: Firmware) -> None:
         """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""
@@ -294,7 +306,7 @@ class AstepBoard(LinkedBoard):
             _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
             self._run_again(lambda: self._configuration(self._setup))
         self._line.take_surplus()
-        self._running = True
+        self._running, self._stop_failed = True, False
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Generator[Step, bytes, None]:
@@ -324,6 +336,8 @@ class AstepBoard(LinkedBoard):
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """What the readout FIFO holds, up to `board.readout_bytes`, asked for every `board.poll_interval_ms`."""
         self._require(self._opened, "open")
+        if self._stop_failed:
+            return self._reader.take_kept()
         deadline = self._clock() + timeout_s
         while True:
             readout = self._reader.poll()
@@ -359,6 +373,7 @@ class AstepBoard(LinkedBoard):
                 _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
             self._count_the_rest()
         except BoardError:
+            self._stop_failed = True
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
@@ -426,10 +441,13 @@ class AstepBoard(LinkedBoard):
         """Its id, board and version."""
         return str(self.firmware) if self._opened else ""
 
-    def _register_requests(self) -> dict[str, Request]:
+    def _take(self, reading: Reading) -> int:
+        return self._retry(reading)
+
+    def _register_readings(self) -> dict[str, Reading]:
         registers = self._registers
         return {
-            register.name: read_register(register, "report", registers.size(register))
+            register.name: partial(read_value, register, "report", registers.size(register))
             for register in registers.registers
             if registers.readable(register) and register not in READ_FIFOS
         }

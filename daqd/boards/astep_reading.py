@@ -6,6 +6,7 @@ from typing import Final
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.board import RawReadout
+from daqd.errors import BoardError
 from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, fifo_length, read_register
 from protocol.registers.astep_registers import Register
@@ -80,19 +81,28 @@ class FrameReader:
         """One readout, or None if the board has nothing now."""
         return self._ready.popleft() if self._ready else self._read()
 
+    def take_kept(self) -> RawReadout | None:
+        """One readout that was read already; the board is not asked."""
+        return self._ready.popleft() if self._ready else None
+
     def fetch(self) -> None:
         """Read once, to make room in the FIFO; what comes is kept for `poll`."""
-        kept = self._ready
-        self._ready = deque()
-        readout = self._read()
-        self._ready = kept + self._ready
-        if readout is not None:
-            self._ready.insert(len(kept), readout)
+        kept, self._ready = self._ready, deque()
+        try:
+            readout = self._read()
+            if readout is not None:
+                self._ready.appendleft(readout)
+        finally:
+            self._ready = kept + self._ready
 
     def _read(self) -> RawReadout | None:
         self.polls += 1
         for _ in range(_TRIES):
-            self.settle()
+            try:
+                self.settle()
+            except BoardError:  # what came is given first
+                if not self._ready:
+                    raise
             if self._ready:
                 return self._ready.popleft()
             length = self._next_length()

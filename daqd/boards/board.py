@@ -85,7 +85,8 @@ class Board(ABC):
         """The next readout, or None where there was none within `timeout_s` seconds.
 
         Whatever bytes came are returned, also where they are fewer than a readout should have. After `stop` it gives
-        what the board's FIFO still holds, then None.
+        what the board's FIFO still holds, then None; after a `stop` that failed, only what was read before, as the
+        board may go on sending.
         """
 
     @abstractmethod

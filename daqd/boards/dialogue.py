@@ -1,7 +1,6 @@
 """Carrying out what the sequences of `protocol` say to a board, over a link."""
 
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
@@ -14,9 +13,6 @@ Result = TypeVar("Result")
 ANSWER_TIMEOUT_S = 1.0
 SLOWEST_BYTES_S = 50_000
 """Half of what a UART at 921 600 baud carries: bytes on their way before a question take their time."""
-
-_MOST_OLD_READS = 16
-_OLD_READ_BYTES = 0xFFFF
 
 
 class Request(Protocol):
@@ -104,16 +100,6 @@ class Dialogue:
             raise self.silence(request, error.partial) from error
         self._on_their_way = 0
         return answer
-
-    def end_requests(self, filler: bytes) -> None:
-        """Say `filler`, which ends a request that an earlier daemon has begun; what the board answers is dropped."""
-        self.link.why = "filler, to end what may have been begun"
-        self.link.write(filler)
-        timeout_s = (len(filler) + _OLD_READ_BYTES) / SLOWEST_BYTES_S
-        with suppress(LinkTimeout):
-            for _ in range(_MOST_OLD_READS):
-                self.link.read(_OLD_READ_BYTES, timeout_s)
-        self._on_their_way = 0
 
     def silence(self, request: Request, partial: bytes) -> BoardAnswerError:
         """The error for an answer of which only `partial` came."""

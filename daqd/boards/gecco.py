@@ -5,19 +5,19 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.dialogue import Request
 from daqd.boards.gecco_polling import ReadoutPoller
 from daqd.boards.gecco_resync import resynchronise
-from daqd.boards.linked_board import LinkedBoard
+from daqd.boards.linked_board import LinkedBoard, Reading
 from daqd.boards.which_firmware import astep_firmware
 from daqd.configuration.config import BoardSection
 from daqd.errors import BoardAnswerError, BoardError
 from daqd.transports.link import Link
 from protocol.chips.chip_setup import ChipSetup
 from protocol.readout_description import ReadoutDescription
-from protocol.registers.gecco import ReadRequest, Register
+from protocol.registers.gecco import Register
 from protocol.registers.gecco_chip import configure_board, make_safe, start_board, stop_injection
 from protocol.registers.gecco_sequence import (
     Steps,
@@ -26,6 +26,7 @@ from protocol.registers.gecco_sequence import (
     disable_spi,
     enable_spi,
     hold_chip,
+    read_byte,
     reset_chip,
     reset_fifos,
     reset_read_fifo,
@@ -133,7 +134,7 @@ class GeccoBoard(LinkedBoard):
         if self._running:
             return
         self._run(self._start_steps())
-        self._running = True
+        self._running, self._stop_failed = True, False
         _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Steps:
@@ -150,6 +151,8 @@ class GeccoBoard(LinkedBoard):
         Asked for `board.poll_interval_ms` after the board had nothing, or nothing more.
         """
         self._require(self._opened, "open")
+        if self._stop_failed:
+            return self._poller.take_kept()
         deadline = self._clock() + timeout_s
         while True:
             pause_s = min(self._poll_due, deadline) - self._clock()
@@ -175,6 +178,7 @@ class GeccoBoard(LinkedBoard):
             self._dialogue.run(disable_spi())
             self._dialogue.run(hold_chip())
         except BoardError:
+            self._stop_failed = True
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
@@ -208,6 +212,6 @@ class GeccoBoard(LinkedBoard):
         """The bench firmware has no version that it tells."""
         return "GECCO bench firmware" if self._opened else ""
 
-    def _register_requests(self) -> dict[str, Request]:
+    def _register_readings(self) -> dict[str, Reading]:
         ports = {Register.SPI_WRITE_FIFO, Register.SPI_READ_FIFO, Register.READBACK_FIFO}
-        return {register.name: ReadRequest(register, 1, "report") for register in Register if register not in ports}
+        return {register.name: partial(read_byte, register, "report") for register in Register if register not in ports}

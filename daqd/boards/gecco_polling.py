@@ -118,6 +118,10 @@ class ReadoutPoller:
             raise self._broken_off
         self._broken_off, self._damaged = None, False
 
+    def take_kept(self) -> RawReadout | None:
+        """One readout that was read already; the board is not asked."""
+        return self._ready.popleft() if self._ready else None
+
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now. `BoardAnswerError` where it does not answer rightly."""
         if self._broken_off is None and not self._ready and (self._expected or self._ask_for_data()):

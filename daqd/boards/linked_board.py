@@ -1,9 +1,9 @@
 """What all boards behind a link have in common: the order of `open`, `configure` and `start`, failures, and the end."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from daqd.boards.board import Board
 from daqd.boards.dialogue import Dialogue, RegisterFile, Request
@@ -12,6 +12,8 @@ from daqd.transports.link import Link
 from protocol.registers.steps import Pause
 
 Result = TypeVar("Result")
+Reading = Callable[[], Generator[Any, bytes, int]]
+"""Begins a sequence of steps, in the board's own register protocol, that gives the value of a register."""
 
 
 class LinkedBoard(Board):
@@ -24,6 +26,7 @@ class LinkedBoard(Board):
         self._opened = False
         self._configured = False
         self._running = False
+        self._stop_failed = False
 
     @abstractmethod
     def _safe_steps(self) -> Generator[Request | Pause, bytes, None]:
@@ -35,14 +38,17 @@ class LinkedBoard(Board):
         """The firmware that answered at `open`, for people; empty before."""
 
     @abstractmethod
-    def _register_requests(self) -> dict[str, Request]:
-        """A request for each register that can be read without taking data from the board, by the register's name."""
+    def _register_readings(self) -> dict[str, Reading]:
+        """How to read each register that can be read without taking data from the board, by the register's name."""
+
+    def _take(self, reading: Reading) -> int:
+        return self._dialogue.run(reading())
 
     def read_registers(self, names: Collection[str] | None = None) -> dict[str, int]:
         """Values of the registers `names`, or of all that can be read without taking data, on an open, idle board."""
         self._require(self._opened and not self._running, "open and stopped")
-        requests = self._register_requests()
-        return self._dialogue.run(_values({name: requests[name] for name in names or requests}))
+        readings = self._register_readings()
+        return {name: self._take(readings[name]) for name in names or readings}
 
     def _run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
         """Carry out `steps`; after a failure, whatever it is, the board is made safe."""
@@ -67,11 +73,3 @@ class LinkedBoard(Board):
     def _require(self, condition: bool, state: str) -> None:
         if not condition:
             raise BoardError(f"{self.name} is not {state}: open(), configure() and start() come in that order")
-
-
-def _values(requests: Mapping[str, Request]) -> Generator[Request | Pause, bytes, dict[str, int]]:
-    values = {}
-    for name, request in requests.items():
-        answer = yield request
-        values[name] = int.from_bytes(answer, "little")
-    return values

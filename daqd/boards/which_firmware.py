@@ -1,10 +1,11 @@
 """Which firmware answers on a link, asked so that neither mistakes the question for anything but a read."""
 
+from daqd.boards.gecco_resync import take_until_silence
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
-from protocol.registers.astep import RegisterRead, read_register
+from protocol.registers.astep import byte_of, read_byte
 from protocol.registers.astep_firmware import Firmware
-from protocol.registers.astep_register_map import NEWEST_MAP
+from protocol.registers.astep_register_map import NEWEST_MAP, SIZES
 from protocol.registers.astep_registers import Register as AstepRegister
 from protocol.registers.gecco import IDENTITY_BYTES, IDENTITY_VALUE, ReadRequest, Register
 
@@ -23,19 +24,23 @@ def is_gecco(link: Link) -> bool:
 def astep_firmware(link: Link) -> Firmware | None:
     """The A-STEP firmware that answers, None where none does; nothing is written to it.
 
-    To the bench firmware the questions are reads of 1024 bytes: ask as GECCO first, and resynchronise where it might be
-    one all the same.
+    The questions are `read_byte`, which no lost or doubled byte turns into one that hangs the firmware; a board that
+    goes on sending was asked something else. To the bench firmware they are reads of 4 bytes: ask as GECCO first.
     """
-    number = _value(link, read_register(AstepRegister.FIRMWARE_ID))
+    number = _value(link, AstepRegister.FIRMWARE_ID)
     if number is None or not Firmware(number, 0).is_known:
         return None
-    version = _value(link, read_register(AstepRegister.FIRMWARE_VERSION))
-    return None if version is None else Firmware(number, version)
+    version = _value(link, AstepRegister.FIRMWARE_VERSION)
+    return None if version is None or take_until_silence(link) else Firmware(number, version)
 
 
-def _value(link: Link, request: RegisterRead) -> int | None:
-    link.write(request.encode(NEWEST_MAP))
-    try:
-        return int.from_bytes(link.read(request.length, ANSWER_S), "little")
-    except LinkTimeout:
-        return None
+def _value(link: Link, register: AstepRegister) -> int | None:
+    value = 0
+    for offset in reversed(range(SIZES[register])):
+        request = read_byte(register, offset)
+        link.write(request.encode(NEWEST_MAP))
+        try:
+            value = value << 8 | byte_of(link.read(request.length, ANSWER_S))
+        except LinkTimeout:
+            return None
+    return value

@@ -14,12 +14,12 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from daqd.boards.factory import open_board
 from daqd.boards.linked_board import LinkedBoard
@@ -50,19 +50,16 @@ def write_board_report(config: Config, path: Path, seconds: float) -> dict[str, 
     """Bring the board of `config` to data, read it for `seconds`, stop it, and write all that was learnt to `path`.
 
     Returns what was written. A board that fails somewhere is reported as far as it came, with the failure in `failed`.
-    Raises `ConfigError` for a chip configuration that cannot be used, `DaqError` where `path` exists or cannot be
-    written; then the board was not touched.
+    Raises `ConfigError` for a configuration that cannot be used, `DaqError` where `path` exists or cannot be written;
+    then the board was not touched.
     """
     setup = load_chip_setup(config.chip, config.board)
-    try:
-        file = path.open("x", encoding="utf-8")
-    except FileExistsError:
-        raise DaqError(f"{path}: exists already; name a new file for the report") from None
-    except OSError as error:
-        raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
-    with file, _log_lines() as lines:
-        transfers = StringIO()
+    transfers = StringIO()
+    with ExitStack() as held:
+        lines = held.enter_context(_log_lines())
         link = TracingLink(make_link(config), REQUEST_PARSERS[config.board.kind], transfers)
+        board = open_board(config, link)
+        file = held.enter_context(_new_file(path))
         report: dict[str, Any] = {
             "format": FORMAT,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -70,7 +67,6 @@ def write_board_report(config: Config, path: Path, seconds: float) -> dict[str, 
             "configuration": _configuration(config),
             "failed": None,
         }
-        board = open_board(config, link)
         try:
             _look(board, report)
             setup = board.possible(setup)
@@ -94,21 +90,30 @@ def write_board_report(config: Config, path: Path, seconds: float) -> dict[str, 
     return public
 
 
+def _new_file(path: Path) -> TextIO:
+    try:
+        return path.open("x", encoding="utf-8")
+    except FileExistsError:
+        raise DaqError(f"{path}: exists already; name a new file for the report") from None
+    except OSError as error:
+        raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def _look(board: LinkedBoard, report: dict[str, Any]) -> None:
     """Open the board and read its registers, before anything but its safe state was written."""
     board.open()
     report["firmware"] = board.firmware_name
     registers = board.read_registers()
     report["registers"] = {name: f"0x{value:X}" for name, value in registers.items()}
-    report["round_trip_ms"] = _round_trips(board, next(iter(registers)))
+    report["round_trip_ms"] = _round_trips(board)
 
 
-def _round_trips(board: LinkedBoard, register: str) -> dict[str, float]:
-    """How long the board takes to answer for one register."""
+def _round_trips(board: LinkedBoard) -> dict[str, float]:
+    """How long the board takes to answer one question: with 1 byte, an A-STEP board with 1024."""
     times_ms = []
     for _ in range(ROUND_TRIPS):
         start = time.perf_counter()
-        board.read_registers([register])
+        board.read_registers(["SPI_DIVIDER"])
         times_ms.append(1000 * (time.perf_counter() - start))
     return {
         "questions": ROUND_TRIPS,

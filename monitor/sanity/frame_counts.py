@@ -12,7 +12,6 @@ from protocol.readout_description import ReadoutDescription
 
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Stamps = npt.NDArray[np.uint64]
 
 LAYER_NUMBERS = 256
 """As many as the byte in the frame can name."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_vector import Bits, configuration_bits, read_chain_bits
-from protocol.registers.astep import RegisterRead, RegisterWrite, write_register
+from protocol.registers.astep import SAFE_LENGTH, RegisterRead, RegisterWrite, write_register
 from protocol.registers.astep_registers import READBACK_FIFO_BYTES, ReadbackCtrl, Register, ShiftPort
 from protocol.registers.astep_sequence import Step, read_value
 
@@ -56,8 +56,9 @@ def _drain() -> Generator[Step, bytes, bytes]:
     size = yield from read_value(Register.READBACK_SIZE, "bytes read back")
     if not size:
         return b""
-    data = yield RegisterRead(Register.READBACK, min(size, READBACK_FIFO_BYTES), False, "configuration read back")
-    return data
+    # A shorter read could become one that hangs the firmware; the rest of this one is padding.
+    data = yield RegisterRead(Register.READBACK, SAFE_LENGTH, False, "configuration read back")
+    return data[:size]
 
 
 def compare(chips: Sequence[ChipConfig], found: Bits) -> str:

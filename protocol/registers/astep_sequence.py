@@ -60,7 +60,7 @@ def read_value(register: Register, why: str, size: int | None = None) -> Reading
 def hold_layers(why: str = "on hold, not read") -> Steps:
     """All layers, used or not, on hold, autoread off, chip select off, MISO off: the safe state."""
     for layer in range(MAX_LAYERS):
-        yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} {why}")
+        yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} {why}")
 
 
 def _safe(layer: int) -> int:
@@ -71,16 +71,16 @@ def _safe(layer: int) -> int:
 def hold_chips() -> Steps:
     """Chips on hold; layers that are read go on being read, so that they can finish their frames."""
     for layer in range(MAX_LAYERS):
-        control = yield from read_value(LAYER_CTRL[layer], f"control of layer {layer}")
+        control = yield from read_value(LAYER_CTRL[layer], f"control of layer {layer + 1}")
         held = control | LayerCtrl.HOLD if layer == 0 else control
-        yield write_register(LAYER_CTRL[layer], held, f"layer {layer} on hold, still read")
+        yield write_register(LAYER_CTRL[layer], held, f"layer {layer + 1} on hold, still read")
 
 
 def layers_in_frames() -> Generator[Step, bytes, list[int]]:
     """Which layers are within a frame. One that is stopped or reset then stays half decoded."""
     found = []
     for layer in range(MAX_LAYERS):
-        status = yield from read_value(LAYER_STATUS[layer], f"is layer {layer} within a frame")
+        status = yield from read_value(LAYER_STATUS[layer], f"is layer {layer + 1} within a frame")
         if status & LayerStatus.FRAME_DECODING:
             found.append(layer)
     return found
@@ -90,7 +90,7 @@ def read_on(layers: Iterable[int]) -> Steps:
     """Read `layers`, which were stopped within a frame, on hold: their frames are completed, with idle bytes."""
     for layer in layers:
         control = LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
-        yield write_register(LAYER_CTRL[layer], control, f"layer {layer} read, to complete its frame")
+        yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} read, to complete its frame")
 
 
 def finish_frames() -> Generator[Step, bytes, bool]:
@@ -114,7 +114,7 @@ def reset_chips() -> Steps:
     yield from finish_frames()
     yield from hold_layers("stopped before the reset")
     for layer in range(MAX_LAYERS):
-        yield write_register(LAYER_CTRL[layer], _safe(layer) | LayerCtrl.RESET, f"layer {layer} into reset")
+        yield write_register(LAYER_CTRL[layer], _safe(layer) | LayerCtrl.RESET, f"layer {layer + 1} into reset")
     yield Pause(CHIP_RESET_S, "chips in reset")
     yield from hold_layers()
 
@@ -168,7 +168,7 @@ def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
         silent = bool(status & LayerStatus.INTERRUPT_N)
         if silent:
             break
-    yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} flushed")
+    yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} flushed")
     return silent
 
 
@@ -193,9 +193,9 @@ def start_readout(layers: int) -> Steps:
     """Let the layers send: hold off, autoread on, chip select on, MISO on; layer 0, which holds them all, last."""
     for layer in reversed(range(MAX_LAYERS)):
         if layer < layers:
-            yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer} sends")
+            yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer + 1} sends")
         else:
-            yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer} is not used")
+            yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} is not used")
 
 
 COUNTER_KINDS: Final = ("frames", "idle_bytes", "wrong_length")

@@ -116,10 +116,12 @@ def send_routing() -> Steps:
 def enable_spi(divider: int) -> Steps:
     """Set the SPI clock (`spi_clock_hz`), switch SPI on, empty its FIFOs, send the routing command. `divider`: 1…255.
 
-    The divider comes first: after power-up SPI would run at 50 MHz, and lowering it on the run shifts the data by bits.
+    The divider is set while SPI is off: after power-up SPI would run at 50 MHz, and lowering it on the run shifts the
+    data by bits. A program that died may have left SPI on.
     """
     if not 1 <= divider <= 0xFF:
         raise GeccoError(f"an SPI divider of {divider} is impossible: 1 to 255")
+    yield from set_bits(Register.SPI_CONFIG, SpiConfig.MODULE_RESET, "SPI off, while its clock is set")
     yield WriteRequest(Register.SPI_DIVIDER, bytes((divider,)), "SPI clock, before SPI is on")
     yield from clear_bits(Register.SPI_CONFIG, SpiConfig.MODULE_RESET, "SPI on")
     yield from reset_spi_fifos()

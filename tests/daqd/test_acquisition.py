@@ -140,11 +140,12 @@ def test_a_board_that_does_not_start() -> None:
 
 
 def test_a_board_that_does_not_stop_is_a_failure() -> None:
-    board = FakeBoard([b"a"])
+    board = FakeBoard([b"a"], held=[b"held"])
     board.failing["stop"] = BoardLost("cable")
     reading = Reading(board, readout_limit=1)
     assert reading.end() == ReaderEnd("board could not be stopped: cable", failure=True)
-    assert reading.data() == [b"a"]
+    # What was read from it while it was being stopped belongs to the run.
+    assert reading.data() == [b"a", b"held"]
 
 
 def test_of_two_failures_the_first_is_the_reason() -> None:

@@ -183,6 +183,41 @@ def test_a_stop_within_frames_loses_nothing() -> None:
     assert decoder.ledger.dropped == 0
 
 
+def test_what_was_read_before_a_stop_fails_is_given() -> None:
+    bench = AstepBench({"layers": 3}, {"rate_hz": "max", "hits_limit": 0, "fifo_bytes": 20_000})
+    bench.run()
+    assert bench.board.read_readout(1.0) is not None
+    fetch, fetched = bench.board._reader.fetch, []
+
+    def hang_afterwards() -> None:
+        fetch()
+        fetched.append(sum(length for _, length in bench.model.taken))
+        bench.model.host.hung = True
+
+    bench.board._reader.fetch = hang_afterwards  # type: ignore[method-assign]
+    taken = sum(length for _, length in bench.model.taken)
+    with pytest.raises(BoardAnswerError, match="hangs"):
+        bench.board.stop()
+    readouts = []
+    while (readout := bench.board.read_readout(0)) is not None:
+        readouts.append(readout.data)
+    assert len(fetched) == 1
+    assert len(b"".join(readouts).rstrip(b"\xff")) == fetched[0] - taken > 0
+
+
+def test_a_read_that_fails_leaves_what_was_read_before() -> None:
+    bench = AstepBench(emulator={"rate_hz": "max", "hits_limit": 0})
+    bench.run()
+    reader = bench.board._reader
+    bench.clock.sleep(0.01)
+    reader.fetch()
+    bench.model.host.hung = True
+    with pytest.raises(BoardAnswerError, match="hangs"):
+        for _ in range(3):
+            reader.fetch()
+    assert reader.take_kept() is not None
+
+
 def test_late_bytes_are_kept_in_their_place() -> None:
     bench = AstepBench({"readout_bytes": 1024}, {"rate_hz": "max", "hits_limit": 2000, "fifo_bytes": 20_000})
     bench.run()
@@ -296,6 +331,21 @@ def test_chips_get_their_configuration_by_shift_register(layers: int, board: int
             assert [frame[0] for frame in frames[1:]] == [0x60, 0x61]
             assert all(frame.rstrip(b"\0").endswith(10 * b"\x06") for frame in frames[1:])
     assert control(bench) == SAFE
+
+
+def test_every_read_is_one_that_survives_the_link() -> None:
+    """Of setting up, reading back, a run and a report: no lost or doubled byte turns one into a hang."""
+    bench = AstepBench({"layers": 3, "chips": 2})
+    bench.board.open()
+    bench.board.configure(setup(3, 2))
+    registers = bench.board.read_registers()
+    assert registers["FIRMWARE_VERSION"] == 26012701
+    assert registers["SPI_DIVIDER"] == 19
+    bench.board.start()
+    bench.read_all()
+    bench.board.stop()
+    reads = [request for request in map(bytes.fromhex, bench.take_said()) if request[0] & 3 == 2]
+    assert {request.hex() for request in reads if request[0] != 2 or request[2] or request[3] & 3} == set()
 
 
 @pytest.mark.parametrize("chips", [1, 4])

@@ -14,7 +14,7 @@ from daqd.cli import main
 from daqd.commands.board_report import write_board_report
 from daqd.configuration.config import Config
 from daqd.emulator.board_model import BoardModel
-from daqd.errors import DaqError
+from daqd.errors import ConfigError, DaqError
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
@@ -77,6 +77,15 @@ def test_another_file_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DaqError, match="exists already"):
         write_board_report(config("gecco"), path, seconds=0.1)
     assert path.read_text() == "mine"
+
+
+def test_a_configuration_that_cannot_be_used_leaves_no_file(tmp_path: Path) -> None:
+    wrong = Config.model_validate(
+        {"board": {"kind": "astep", "transport": "emulated"}, "astep": {"read": "fixed", "packet_mode": False}}
+    )
+    with pytest.raises(ConfigError, match="packet_mode"):
+        write_board_report(wrong, tmp_path / "report.json", seconds=0.1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_private_is_in_it(

@@ -1,6 +1,7 @@
 """`daqd configure`: the bytes that would go to the board, and what is said about it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def test_a_dry_run_says_what_a_real_one_says(transport: str, tmp_path: Path) -> 
     assert traces[0] == traces[1]
     chips = [len(data) // 2 for data in writes(traces[0], 0x00) if len(data) > 2]
     assert chips == [65280, 2 * 34320 - 240 - 65280, 65280, 2 * 34320 - 240 - 65280, 6640]
+
+
+def test_layers_count_from_1_in_what_a_trace_says(tmp_path: Path) -> None:
+    real = tmp_path / "astep.toml"
+    real.write_text('[board]\nkind = "astep"\ntransport = "emulated"\nlayers = 2\n')
+    out = tmp_path / "trace.jsonl"
+    assert main(["configure", "-c", str(real), "--dry-run", "--stop", "--trace", str(out)]) == 0
+    named = [(line["name"], found[1]) for line in trace_of(out) if (found := re.search(r"layer (\d)", line["why"]))]
+    assert {layer for _, layer in named} == {"1", "2", "3"}
+    for name, layer in named:
+        if register := re.search(r"LAYER_(\d)", name):
+            assert int(layer) == int(register[1]) + 1, name
 
 
 def test_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,7 @@ def test_from_power_up_to_data_every_byte() -> None:
     bench.board.start()
     assert trace.take() == [
         *reset,
+        *("00150001", "0115000192"),
         "0116000128",
         *("00150001", "0115000112"),
         *("00150001", "0115000113", "00150001", "0115000112"),

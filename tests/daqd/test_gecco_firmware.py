@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from daqd.boards import open_board
+from daqd.boards.gecco import GeccoBoard
 from daqd.configuration.config import Config
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.seeded_hits import SeededHits
-from daqd.errors import BoardAnswerError, BoardError
+from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from daqd.transports.emulated import EmulatedLink
 from protocol.hit import HitTable
 from tests.daqd.emulated_bench import EmulatedBench, HandClock, ScriptedSource, without_padding
@@ -61,6 +62,26 @@ def test_a_divider_set_while_spi_was_on_shifted_the_data() -> None:
         assert (came != chip.sent()[lost : lost + len(came)]) == slipped
 
 
+def test_a_faster_spi_after_a_daemon_that_died_shifts_nothing() -> None:
+    bench = busy_bench(40)
+    bench.clock.sleep(0.01)
+    faster = EmulatedBench(board={"chips": 4, "spi_divider": 2, "poll_interval_ms": 0.0})
+    board = GeccoBoard(bench.link, faster.config.board, bench.clock, bench.clock.sleep)
+    board.open()
+    board.configure()
+    board.start()
+    decoder = board.readout_class.make_decoder(board.description)
+    hits = 0
+    for number in range(20):
+        bench.clock.sleep(0.001)
+        if (readout := board.read_readout(0.001)) is not None:
+            hits += len(decoder.decode([board.readout_class(readout.data, number, 0)]))
+    assert hits > 100
+    assert decoder.ledger.dropped_hits == 0
+    # At most the rest of a hit of which the first bytes went before.
+    assert decoder.ledger.dropped + decoder.ledger.orphan < 8
+
+
 def test_one_readout_thrown_away_left_old_data() -> None:
     board, _, clock = busy(2)
     clock.sleep(0.1)
@@ -79,12 +100,9 @@ def test_a_board_of_the_other_kind_is_named(kind: str) -> None:
     clock = HandClock()
     link = EmulatedLink(emulated_board(other, clock), 0, clock, clock.sleep)
     board = open_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}), link)
-    if kind == "gecco":
-        with pytest.raises(BoardError, match=r'A-STEP firmware 0xAC.*set board.kind = "astep"'):
-            board.open()
-    else:
-        with pytest.raises(BoardError):
-            board.open()
+    named = "A-STEP firmware 0xAC.*" if kind == "gecco" else "GECCO bench firmware.*"
+    with pytest.raises(BoardError, match=f'runs the {named}set board.kind = "{other.board.kind}"'):
+        board.open()
 
 
 # ---- a chip that always has something to say
@@ -165,6 +183,31 @@ def test_a_stop_loses_the_word_in_transfer_and_nothing_else() -> None:
         assert lost in (0, 1, 2)
         position += lost
         bench.board.start()
+
+
+def test_what_was_read_before_a_stop_fails_is_given() -> None:
+    bench = busy_bench(2)
+    before = b""
+    while bench.board._poller.idle:
+        bench.clock.sleep(0.01)
+        if (readout := bench.board.read_readout(0.001)) is not None:
+            before += without_padding(readout.data)
+    settle = bench.board._poller.settle
+
+    def unplug_afterwards() -> None:
+        settle()
+        bench.link.cable.unplug()
+
+    bench.board._poller.settle = unplug_afterwards  # type: ignore[method-assign]
+    with pytest.raises(BoardLost):
+        bench.board.stop()
+    after = b""
+    while (readout := bench.board.read_readout(0)) is not None:
+        after += without_padding(readout.data)
+    record = bench.model.fifo.record
+    assert record is not None
+    assert len(after) > 1000
+    assert bytes(record.data).find(before + after) >= 0
 
 
 # ---- a link that damages what it carries

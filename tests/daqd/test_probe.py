@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ import usb.backend.libusb1
 from daqd.commands.firmware import firmware_on
 from daqd.commands.probe import add_probe_arguments, probe_ftdi, probe_main, probe_serial
 from daqd.configuration.config import Config
+from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.ft2232h import EmulatedFt2232h
+from daqd.emulator.lossy_line import LossyLine, OneFault
 from daqd.transports.emulated import EmulatedLink
+from tests.daqd.emulated_bench import HandClock
 from tests.daqd.usb_bench import CountingBoard, UsbBench
 from tests.deadline import DEADLINE_S
 
@@ -26,8 +30,8 @@ ASTEP = "firmware 0xAC04 (CMOD A7), version 26012701"
 GECCO = "GECCO bench firmware"
 
 
-def board(kind: str) -> BoardModel:
-    return emulated_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}))
+def board(kind: str, clock: Callable[[], float] = time.monotonic) -> BoardModel:
+    return emulated_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}), clock)
 
 
 class Echo(CountingBoard):
@@ -76,8 +80,23 @@ def test_nothing_is_written_to_an_astep_board() -> None:
     link = EmulatedLink(model)
     link.open()
     assert firmware_on(link) == ASTEP
-    # The bench firmware's question begins no request; then two reads of four bytes with address increment.
-    assert bytes(said) == bytes.fromhex("00 50 00 04  06 00 04 00  06 04 04 00")
+    # The bench firmware's question begins no request; then id and version, byte by byte.
+    identification = [f"020{byte}0004" for byte in (3, 2, 1, 0, 7, 6, 5, 4)]
+    assert bytes(said).hex() == "00500004" + "".join(identification)
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+@pytest.mark.parametrize("position", range(36))
+def test_no_question_hangs_an_astep_board_where_a_byte_goes_wrong(position: int, is_lost: bool) -> None:
+    clock = HandClock()
+    model = board("astep", clock)
+    assert isinstance(model, AstepModel)
+    line = LossyLine(model, OneFault(position, is_lost=is_lost), OneFault(None, is_lost=True))
+    link = EmulatedLink(line, 0, clock, clock.sleep)
+    link.open()
+    assert firmware_on(link) == ASTEP
+    assert not model.host.hung
+    link.close()
 
 
 @pytest.mark.parametrize("begun", ["00", "0018", "001808", "01", "0100ffff" + "aa" * 100, "0600040000"])

@@ -70,7 +70,8 @@ def test_chip_on_hold() -> None:
 
 
 def test_enable_spi_after_the_divider() -> None:
-    assert carry_out(enable_spi(40), "92 12 13 12 1a 12") == [
+    assert carry_out(enable_spi(40), "12 92 12 13 12 1a 12") == [
+        *("00150001", "0115000192"),
         "0116000128",
         *("00150001", "0115000112"),
         *("00150001", "0115000113", "00150001", "0115000112"),
