@@ -19,6 +19,10 @@ SHORT_FILLER: Final = bytes(260)
 """Ends a request of `read_byte` or `fifo_length` of which one byte was lost."""
 
 FULL_TRIES: Final = 3
+
+READ_TRIES: Final = 3
+"""How often a read that survives the link is repeated by itself, where nothing was written since the last answer."""
+
 _FILLER_PIECE = 1024
 _MAX_LATE_BYTES = 1 << 24
 _SAME = SAFE_LENGTH * 7 // 8
@@ -43,6 +47,7 @@ class AstepDialogue(Dialogue):
         self.written: dict[Register, bytes] = {}
         self._identity = b""
         self._was_data = False
+        self._has_answered = False
         self._surplus = b""
 
     def know_firmware(self, firmware_id: int, registers: RegisterMap) -> None:
@@ -58,11 +63,17 @@ class AstepDialogue(Dialogue):
             self.written[step.register] = step.data
         if not isinstance(step, RegisterRead):
             self.send(step)
+            self._has_answered = False
             return b""
-        answer = self.exchange(step)
-        if len(answer) < step.length and not (step.copies and len(answer) >= _SAME):
-            raise self.silence(step, answer)
-        self.in_step = True
+        for left in reversed(range(READ_TRIES)):
+            answer = self.exchange(step)
+            if len(answer) == step.length or (step.copies and len(answer) >= _SAME):
+                break
+            # Behind a write, it may be the write that was damaged.
+            if not (left and step.copies and self._has_answered):
+                raise self.silence(step, answer)
+            self.recover(silent=not answer)
+        self.in_step = self._has_answered = True
         return answer
 
     def exchange(self, request: RegisterRead, first_s: float = ANSWER_TIMEOUT_S) -> bytes:

@@ -23,9 +23,8 @@ from protocol.registers.gecco_sequence import (
     Steps,
     check_identity,
     check_running,
-    disable_spi,
+    check_stopped,
     enable_spi,
-    hold_chip,
     read_byte,
     reset_chip,
     reset_fifos,
@@ -34,6 +33,9 @@ from protocol.registers.gecco_sequence import (
 from protocol.words import counted
 
 _log = logging.getLogger(__name__)
+
+STOP_TRIES = 5
+"""How often a stop is carried out where its requests, or the answers to them, get lost on the link."""
 
 
 class GeccoBoard(LinkedBoard):
@@ -109,7 +111,11 @@ class GeccoBoard(LinkedBoard):
         `damaged`: a request may have written to any register. Not all can be read, so the board has to be set up again.
         """
         self._dialogue.run(check_identity())
-        if self._running and not damaged:
+        if not self._running:
+            # What holds the chips may have been written to: what is left in the FIFO is read after the stop.
+            self._dialogue.run(make_safe())
+            self._dialogue.run(check_stopped())
+        elif not damaged:
             self._dialogue.run(check_running(self._config.gecco_spi_divider))
         return not (self._running and damaged)
 
@@ -122,6 +128,8 @@ class GeccoBoard(LinkedBoard):
         self.stop()
         self._configured = False
         self._run(reset_chip() if setup is None else configure_board(setup))
+        # A byte that the link lost or doubled shifts all behind it, so that this is not answered rightly.
+        self._run(check_identity())
         self._setup = setup
         self._configured = True
         _log.info(
@@ -134,6 +142,8 @@ class GeccoBoard(LinkedBoard):
         if self._running:
             return
         self._run(self._start_steps())
+        self._run(check_identity())
+        self._run(check_running(self._config.gecco_spi_divider))
         self._running, self._stop_failed = True, False
         _log.info("%s sends data", self.name)
 
@@ -172,16 +182,29 @@ class GeccoBoard(LinkedBoard):
             return
         self._running = False
         try:
-            if self._setup is not None:
-                self._dialogue.run(stop_injection())
-            self._poller.settle()
-            self._dialogue.run(disable_spi())
-            self._dialogue.run(hold_chip())
+            self._end_run()
         except BoardError:
             self._stop_failed = True
             self._make_safe()
             raise
         _log.info("%s stopped", self.name)
+
+    def _end_run(self) -> None:
+        """Stop and check it, again if need be: after a failure nobody would read what the FIFO holds."""
+        for left in reversed(range(STOP_TRIES)):
+            try:
+                if self._setup is not None:
+                    self._dialogue.run(stop_injection())
+                self._poller.settle()
+                self._dialogue.run(make_safe())
+                self._dialogue.run(check_stopped())
+            except BoardAnswerError as error:
+                if not left:
+                    raise
+                _log.warning("%s: stopped once more, after %s", self.name, error)
+                resynchronise(self._dialogue)
+            else:
+                return
 
     def status(self) -> BoardStatus:
         """What has been counted so far."""

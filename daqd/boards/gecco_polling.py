@@ -8,7 +8,7 @@ from daqd.boards.board import RawReadout
 from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
 from daqd.boards.gecco_resync import resynchronise, take_until_silence
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
-from protocol.registers.gecco import ReadRequest, Register, SpiConfig
+from protocol.registers.gecco import FLAGS_ANSWER_BYTES, IDENTITY_VALUE, ReadRequest, Register, SpiConfig
 from protocol.stream_bytes import PADDING_BYTE
 
 _log = logging.getLogger(__name__)
@@ -20,6 +20,13 @@ _QUIET_FLAGS = int(
 )
 _QUIET = int(SpiConfig.WRITE_FIFO_EMPTY)
 """What these flags are while data are read. Anything else is not an answer about flags: bytes were lost before it."""
+
+_FLAGS_QUESTION = ReadRequest(Register.IDENTITY, 1).encode() + ReadRequest(Register.SPI_CONFIG, 1).encode()
+"""The identity, then the flags: an answer that begins one byte early or late has neither in its place.
+
+With the flags alone, one byte of data in 16 would pass for them, and be lost. In this order, a lost or doubled byte
+turns the question, if nothing but zeros follows it, into nothing worse than one clock on the chips' shift register.
+"""
 
 _RAN_DRY = bytes((PADDING_BYTE,)) * 8
 """A readout that ends so was longer than what the FIFO held. A hit may end in a few such bytes, hardly in all."""
@@ -57,9 +64,9 @@ class ReadoutPoller:
         self._ahead = 1
         self._flowing = False
         self._ran_dry = False
-        self._flags_request = ReadRequest(Register.SPI_CONFIG, 1, "is the read FIFO empty")
+        self._flags_request = ReadRequest(Register.SPI_CONFIG, FLAGS_ANSWER_BYTES, "is the read FIFO empty")
         self._data_request = ReadRequest(Register.SPI_READ_FIFO, readout_bytes, "readout")
-        self._flags_question, self._data_question = self._flags_request.encode(), self._data_request.encode()
+        self._data_question = self._data_request.encode()
         self._nothing = bytes((PADDING_BYTE,)) * readout_bytes
         self._expected: deque[ReadRequest] = deque()
         self._expected_bytes = 0
@@ -101,9 +108,13 @@ class ReadoutPoller:
     def settle(self) -> None:
         """Take the answers that are on their way, so that something else may be asked; they are kept for `poll`.
 
-        Where an answer broke off, bring board and driver into step again. `BoardAnswerError` where that fails.
+        Where an answer broke off, or more came than was asked for, bring board and driver into step again.
+        `BoardAnswerError` where that fails.
         """
         self._ahead = 1
+        if self._broken_off is None:
+            # Its answer shows whether something else came before it.
+            self._ask(flags=1)
         while self._expected and self._broken_off is None:
             if (readout := self._next_readout(ask_ahead=False)) is not None:
                 self._ready.append(readout)
@@ -159,7 +170,7 @@ class ReadoutPoller:
     def _ask(self, *, flags: int = 0, readouts: int = 0) -> None:
         self._expected += flags * (self._flags_request,) + readouts * (self._data_request,)
         self._expected_bytes += flags * self._flags_request.length + readouts * self._data_request.length
-        self._link.write(flags * self._flags_question + readouts * self._data_question)
+        self._link.write(flags * _FLAGS_QUESTION + readouts * self._data_question)
 
     def _next_readout(self, *, ask_ahead: bool = True) -> RawReadout | None:
         """The next answer, if it is a readout; None if it is flags, missing, or padding where nobody promised more.
@@ -174,14 +185,14 @@ class ReadoutPoller:
             self._came = error.partial
             self.short_readouts += bool(error.partial)
             return None
-        if request is self._flags_request and answer[0] & _QUIET_FLAGS != _QUIET:
+        if request is self._flags_request and (answer[0] != IDENTITY_VALUE or answer[1] & _QUIET_FLAGS != _QUIET):
             self._broken_off = self._dialogue.silence(request, answer)
             self._came, self._out_of_step = answer, True
             return None
         self._expected.popleft()
         self._expected_bytes -= request.length
         if request is self._flags_request:
-            self._note_flags(answer[0])
+            self._note_flags(answer[1])
             return None
         promised = not self._flags & _READ_FIFO_EMPTY
         # The flags were true when the first readout after them was taken; what follows is taken on trust.

@@ -22,7 +22,7 @@ from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
-from protocol.registers.gecco import SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
+from protocol.registers.gecco import FLAGS_ANSWER_BYTES, SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
 from protocol.stream_bytes import MAX_CHIPS
 from protocol.wire.endpoints import check_endpoint
 
@@ -63,9 +63,6 @@ _USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
 _USUAL_ASTEP_READOUT_BYTES = 8192
 _USUAL_READOUT_BYTES = 2048
 _MAX_USUAL_QUEUE = 15
-_FLAGS_BYTES = 1
-"""With each readout, the flags of the FIFO may be asked for."""
-
 _READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
     ("gecco", 3): AstroPix3Readout,
     ("gecco", 4): AstroPix4Readout,
@@ -110,7 +107,7 @@ class BoardSection(Section):
         readout_bytes = values.get("readout_bytes", _USUAL_READOUT_BYTES)
         if not isinstance(readout_bytes, int) or readout_bytes < 1:
             return values
-        most = TRANSMIT_FIFO_BYTES // (readout_bytes + _FLAGS_BYTES)
+        most = TRANSMIT_FIFO_BYTES // (readout_bytes + FLAGS_ANSWER_BYTES)
         return {**values, "queue_ahead": min(_MAX_USUAL_QUEUE, most)}
 
     @field_validator("readout_bytes")
@@ -123,10 +120,10 @@ class BoardSection(Section):
                 f"{readout_bytes} is not a multiple of {SPI_WORD_BYTES}: a GECCO board sends padding in groups of "
                 f"{SPI_WORD_BYTES} bytes, which can only be found in readouts of such a length"
             )
-        if readout_bytes > TRANSMIT_FIFO_BYTES - _FLAGS_BYTES:
+        if readout_bytes > TRANSMIT_FIFO_BYTES - FLAGS_ANSWER_BYTES:
             raise ValueError(
                 f"{readout_bytes} is more than a GECCO board can answer without losing bytes: "
-                f"at most {(TRANSMIT_FIFO_BYTES - _FLAGS_BYTES) // SPI_WORD_BYTES * SPI_WORD_BYTES}"
+                f"at most {(TRANSMIT_FIFO_BYTES - FLAGS_ANSWER_BYTES) // SPI_WORD_BYTES * SPI_WORD_BYTES}"
             )
         return readout_bytes
 
@@ -141,7 +138,7 @@ class BoardSection(Section):
             )
         if kind != "gecco" or readout_bytes is None:
             return queue_ahead
-        most = TRANSMIT_FIFO_BYTES // (readout_bytes + _FLAGS_BYTES)
+        most = TRANSMIT_FIFO_BYTES // (readout_bytes + FLAGS_ANSWER_BYTES)
         if queue_ahead > most:
             raise ValueError(
                 f"{queue_ahead} readouts of board.readout_bytes = {readout_bytes} are more than a GECCO board can "

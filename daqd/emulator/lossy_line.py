@@ -47,6 +47,20 @@ class RandomFaults(LineFaults):
         return [(index, bool(self._random.random() < 0.5)) for index in where]
 
 
+class TransferFaults(LineFaults):
+    """Of each transfer, however long, one byte goes wrong with the probability `rate`; otherwise as `RandomFaults`."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self._random = np.random.default_rng(seed)
+
+    def _faults(self, length: int) -> list[tuple[int, bool]]:
+        if not length or self._random.random() >= self.rate:
+            return []
+        return [(int(self._random.integers(length)), bool(self._random.random() < 0.5))]
+
+
 class OneFault(LineFaults):
     """The byte at `position` of all that is sent is lost, or doubled. None: no byte."""
 
@@ -71,7 +85,14 @@ class LossyLine(BoardModel):
 
     def exchange(self, data: bytes) -> bytes:
         """What arrives of the answers to what arrives of `data`."""
-        return self.to_host.carry(self.board.exchange(self.to_board.carry(data)))
+        answer = self.board.exchange(self.to_board.carry(data))
+        arrived = self.to_host.carry(answer)
+        self.board.fetched(len(answer) - len(arrived))
+        return arrived
+
+    def fetched(self, count: int) -> None:
+        """The host has taken `count` more bytes; those that the line lost left the board without it."""
+        self.board.fetched(count)
 
     def connect_at(self, baud: int) -> None:
         """The board is on a UART at `baud` bits/s; 0: on a link as fast as it gets."""

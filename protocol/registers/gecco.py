@@ -67,6 +67,9 @@ IDENTITY_VALUE: Final = 0xAB
 IDENTITY_BYTES: Final = 4
 """How many bytes of it are asked for: the bytes of that request begin none in an A-STEP firmware."""
 
+FLAGS_ANSWER_BYTES: Final = 2
+"""What may be asked for with a readout: the identity, then the flags of the read FIFO."""
+
 _READ, _WRITE = 0x00, 0x01
 
 

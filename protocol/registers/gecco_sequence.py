@@ -146,6 +146,15 @@ def check_running(divider: int) -> Steps:
             )
 
 
-def disable_spi() -> Steps:
-    """No more data from the chips; what the read FIFO holds stays there, but a word in transfer is lost."""
-    yield from set_bits(Register.SPI_CONFIG, SpiConfig.MODULE_RESET, "SPI off")
+def check_stopped() -> Steps:
+    """Check that SPI is off and the chips are in reset: writes have no answer, and may have been damaged."""
+    resets = SpiConfig.MODULE_RESET | SpiConfig.WRITE_FIFO_RESET | SpiConfig.READ_FIFO_RESET
+    for register, mask, expected in (
+        (Register.SPI_CONFIG, int(resets), int(SpiConfig.MODULE_RESET)),
+        (Register.CHIP, 0xFF, int(ChipPort.RESET)),
+    ):
+        value = yield from read_byte(register, "has the board stopped")
+        if value & mask != expected:
+            raise UnexpectedAnswerError(
+                register, f"0x{expected:02X}", f"0x{value & mask:02X}", "the stop did not reach it: check the cable"
+            )

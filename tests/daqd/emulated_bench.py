@@ -1,5 +1,6 @@
 """An emulated board on the table, with a clock that only moves when somebody sleeps."""
 
+import time
 from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
@@ -60,6 +61,7 @@ class EmulatedBench:
         source: ByteSource | None = None,
         board: dict[str, Any] | None = None,
         emulator: dict[str, Any] | None = None,
+        real_time: bool = False,
     ) -> None:
         self.config = Config.model_validate(
             {"board": {"transport": "emulated", **(board or {})}, "emulator": emulator or {}}
@@ -68,7 +70,8 @@ class EmulatedBench:
         self.clock = HandClock()
         section = self.config.board
         self.source = source or SeededHits(settings, section.chips, section.chip_version)
-        self.model = GeccoModel(self.source, settings.fifo_bytes, self.clock, record=True)
+        clock = time.monotonic if real_time else self.clock
+        self.model = GeccoModel(self.source, settings.fifo_bytes, clock, record=True)
         self.link = EmulatedLink(self.model, settings.link_latency_ms / 1000, self.clock, self.clock.sleep)
         self.board = GeccoBoard(
             self.link, self.config.board, self.clock, self.clock.sleep, now_ns=lambda: round(self.clock.now * 1e9)

@@ -54,7 +54,7 @@ def test_from_power_up_to_data_every_byte() -> None:
     ]
     bench.board.configure()
     reset = ["00000001", "0100000110", "00000001", "0100000100"]
-    assert trace.take() == reset
+    assert trace.take() == [*reset, "00500004"]
     bench.board.start()
     assert trace.take() == [
         *reset,
@@ -65,13 +65,18 @@ def test_from_power_up_to_data_every_byte() -> None:
         *("00150001", "011500011a", "00150001", "0115000112"),
         *("00150001", "011700080400000000000000"),
         *("00150001", "011500010a", "00150001", "0115000112"),
+        *("00500004", "00150001", "00160001", "00000001"),
     ]
     readout = bench.board.read_readout(0)
-    assert trace.take() == ["00150001", "00180800"]
+    assert trace.take() == ["0050000100150001", "00180800"]
     assert readout is not None
     assert readout.data == b"hit" + 2045 * b"\xff"
     bench.board.stop()
-    assert trace.take() == ["00150001", "0115000192", "00000001", "0100000110"]
+    assert trace.take() == [
+        "0050000100150001",
+        *("0103000101", "0102000101", "0115000180", "0100000110"),
+        *("00150001", "00000001"),
+    ]
     bench.board.close()
     assert trace.take() == []
 
@@ -99,8 +104,9 @@ def test_nothing_within_the_time_is_none() -> None:
 
 
 def test_no_time_is_one_question() -> None:
-    bench = EmulatedBench(ScriptedSource(b"", b"", b"late"))
+    bench = EmulatedBench(source := ScriptedSource())
     bench.run()
+    source.pieces += [b"", b"late"]
     assert bench.board.read_readout(0) is None
     assert bench.board.status().counters["polls"] == 1
 
@@ -116,7 +122,7 @@ def test_the_time_stamp_is_taken_after_the_read() -> None:
 
 
 def test_stop_leaves_the_board_safe_and_start_brings_it_back() -> None:
-    bench = EmulatedBench(ScriptedSource(b"one", b"", b"", b"", b"", b"two"))
+    bench = EmulatedBench(source := ScriptedSource(b"one"))
     bench.run()
     assert registers(bench) == (0, CHIP_OUT_OF_RESET)
     bench.board.stop()
@@ -129,6 +135,7 @@ def test_stop_leaves_the_board_safe_and_start_brings_it_back() -> None:
     bench.board.start()
     bench.board.start()
     assert registers(bench) == (0, CHIP_OUT_OF_RESET)
+    source.pieces.append(b"two")
     following = bench.board.read_readout(1)
     assert following is not None
     assert following.data.rstrip(b"\xff") == b"two"
@@ -267,13 +274,14 @@ def test_no_readout_at_all() -> None:
 
 
 def test_silence_in_a_run_and_a_board_that_comes_back() -> None:
-    bench = EmulatedBench(ScriptedSource(b"", b"", b"", b"data"))
+    bench = EmulatedBench(source := ScriptedSource())
     bench.run()
     bench.model.answer_filter = lambda request, answer: b""
     for _ in range(2):
         with pytest.raises(BoardAnswerError, match="got none"):
             bench.board.read_readout(1)
     bench.model.answer_filter = None
+    source.pieces += [b"", b"", b"", b"data"]
     # The first call brings board and driver into step, which takes longer than it was given.
     assert bench.board.read_readout(1) is None
     readout = bench.board.read_readout(1)
@@ -283,7 +291,7 @@ def test_silence_in_a_run_and_a_board_that_comes_back() -> None:
 
 
 def test_unplugged_in_a_run_and_plugged_in_again() -> None:
-    bench = EmulatedBench(ScriptedSource(b"", b"one", b"", b"", b"two"))
+    bench = EmulatedBench(source := ScriptedSource(b"one"))
     bench.run()
     assert bench.board.read_readout(1) is not None
     bench.link.cable.unplug()
@@ -296,6 +304,7 @@ def test_unplugged_in_a_run_and_plugged_in_again() -> None:
         bench.board.open()
     bench.link.cable.plug_in()
     bench.run()
+    source.pieces.append(b"two")
     readout = bench.board.read_readout(1)
     assert readout is not None
     assert readout.data.rstrip(b"\xff") == b"two"

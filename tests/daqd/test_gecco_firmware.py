@@ -1,8 +1,6 @@
 """What the firmware does that earlier drivers did not expect, a busy chip, and a link that loses and repeats bytes."""
 
 import random
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -210,48 +208,7 @@ def test_what_was_read_before_a_stop_fails_is_given() -> None:
     assert bytes(record.data).find(before + after) >= 0
 
 
-# ---- a link that damages what it carries
-
-
-class DamagedLink:
-    """Damages bytes between host and board with probability `chance`: lost or repeated, both ways."""
-
-    def __init__(self, bench: EmulatedBench, seed: int) -> None:
-        self.chance = 0.0
-        self._random = random.Random(seed)
-        self._exchange: Callable[[bytes], bytes] = bench.model.exchange
-        bench.model.exchange = self._through
-
-    def _through(self, data: bytes) -> bytes:
-        return self._damaged(self._exchange(self._damaged(data)))
-
-    def _damaged(self, data: bytes) -> bytes:
-        if not self.chance or self._random.random() >= self.chance or not data:
-            return data
-        at = self._random.randrange(len(data))
-        return data[:at] + (data[at : at + 1] * 2 if self._random.random() < 0.5 else b"") + data[at + 1 :]
-
-
-@pytest.mark.parametrize("chance", [0.004, 0.05])
-@pytest.mark.parametrize("seed", range(2))
-def test_starts_and_stops_with_bytes_lost_and_repeated_leave_no_stuck_board(seed: int, chance: float) -> None:
-    bench = EmulatedBench(board={"spi_divider": 2}, emulator={"rate_hz": ALWAYS_BUSY_HZ, "link_latency_ms": 0.01})
-    damage = DamagedLink(bench, seed)
-    for _ in range(50):
-        damage.chance = chance
-        with suppress(BoardError):
-            power_up_to_data(bench)
-            for _ in range(30):
-                bench.clock.sleep(0.0003)
-                bench.board.read_readout(0.001)
-            bench.board.stop()
-        bench.board.close()
-    damage.chance = 0.0
-    power_up_to_data(bench)
-    bench.clock.sleep(0.01)
-    readout = bench.board.read_readout(0.1)
-    assert readout is not None
-    assert without_padding(readout.data)[:1] in b"\xbc\xe0"
+# ---- a link that damages what it carries (more in test_gecco_soak.py)
 
 
 def pieces_bench() -> EmulatedBench:
@@ -286,8 +243,8 @@ def test_bytes_lost_between_board_and_host_cost_only_those_bytes(seed: int) -> N
             came += readout.data
     assert len(lost) == 1
     counts = np.bincount(np.frombuffer(came, np.uint8), minlength=256)
-    # Flags that were taken for data may have come in, and data for flags gone.
-    assert sum(64 - count for count in counts[:40]) <= 4
+    # Identity and flags that were taken for data may have come in.
+    assert sum(max(0, 64 - count) for count in counts[:40]) == 1
     assert bench.board.status().counters["resyncs"] == 1
     bench.board.stop()
 

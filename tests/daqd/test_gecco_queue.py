@@ -37,8 +37,9 @@ def requests(bench: EmulatedBench) -> list[str]:
     exchange = bench.model.exchange
 
     def listen(data: bytes) -> bytes:
-        # Each request is four bytes, the second is the register.
-        said.append("".join("D" if data[at + 1] == Register.SPI_READ_FIFO else "F" for at in range(0, len(data), 4)))
+        # Each request is four bytes, the second is the register; the identity is a part of the question for flags.
+        letters = {Register.SPI_READ_FIFO: "D", Register.SPI_CONFIG: "F", Register.IDENTITY: ""}
+        said.append("".join(letters[Register(data[at + 1])] for at in range(0, len(data), 4)))
         return exchange(data)
 
     bench.model.exchange = listen

@@ -10,7 +10,7 @@ from protocol.registers.gecco_sequence import (
     Steps,
     check_identity,
     check_running,
-    disable_spi,
+    check_stopped,
     enable_spi,
     hold_chip,
     reset_chip,
@@ -105,8 +105,15 @@ def test_a_write_fifo_that_never_empties_is_an_error() -> None:
     assert caught.value.got == "0x14"
 
 
-def test_disable_spi() -> None:
-    assert carry_out(disable_spi(), "12") == ["00150001", "0115000192"]
+def test_a_board_that_has_stopped() -> None:
+    assert carry_out(check_stopped(), "92 10") == ["00150001", "00000001"]
+
+
+@pytest.mark.parametrize(("answers", "register"), [("12 10", 0x15), ("92 00", 0)])
+def test_a_stop_that_did_not_reach_the_board(answers: str, register: int) -> None:
+    with pytest.raises(UnexpectedAnswerError) as caught:
+        carry_out(check_stopped(), answers)
+    assert caught.value.register == register
 
 
 @pytest.mark.parametrize("divider", [0, 256, -1])
