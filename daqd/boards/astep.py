@@ -253,10 +253,12 @@ class AstepBoard(LinkedBoard):
         for warning in self._setup_warnings:
             _log.warning("%s: %s", self.name, warning)
         if setup is None or self.firmware is None:
-            yield from reset_chips()
+            finished = yield from reset_chips()
         else:
-            yield from configure_board(setup, self.firmware)
+            finished = yield from configure_board(setup, self.firmware)
             yield from self._read_back(setup)
+        if not finished:
+            _log.warning("%s: a layer was reset within a frame; the next run begins with a wrong one", self.name)
         for layer in range(layers):
             silent = yield from flush_layer(layer)
             if not silent:

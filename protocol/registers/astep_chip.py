@@ -4,6 +4,7 @@ Two ways lead to the chips: their shift registers, whose wires hang on a port, a
 the order in which they are sent, those of the last chip of a chain first.
 """
 
+from collections.abc import Generator
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from protocol.registers.astep_registers import (
     ShiftPort,
 )
 from protocol.registers.astep_sequence import (
+    Step,
     Steps,
     check_controls,
     hold_chips,
@@ -121,13 +123,13 @@ def _configure_by_spi(bits: Bits, place: int, chips: int, layer: int, load: int,
     yield from send_frame(layer, frame, f"layer {layer + 1}: {what} of chip {place}")
 
 
-def configure_board(setup: ChipSetup, firmware: Firmware) -> Steps:
+def configure_board(setup: ChipSetup, firmware: Firmware) -> Generator[Step, bytes, bool]:
     """Chips and cards from any state: injection off, chips reset and configured, cards and pattern generator set.
 
-    `setup` is one for this board: `ChipSetup.for_board`.
+    `setup` is one for this board: `ChipSetup.for_board`. Returns what `reset_chips` does.
     """
     yield stop_injection()
-    yield from reset_chips()
+    finished = yield from reset_chips()
     for layer in range(setup.layers):
         by_port = firmware.loads_tdacs_by_port(layer)
         yield from configure_layer(setup.layer(layer), layer, setup.method, tdacs_by_port=by_port)
@@ -135,10 +137,11 @@ def configure_board(setup: ChipSetup, firmware: Firmware) -> Steps:
     if cards is not None:
         yield from _set_card(cards, cards.dacs_v, cards.voltage_slot, "voltage")
     if injection is None:
-        return
+        return finished
     if injection.output == "card" and cards is not None:
         yield from _set_card(cards, (injection.amplitude_mv / 1000, 0.0), cards.injection_slot, "injection")
     yield from set_up_injection(injection)
+    return finished
 
 
 def _set_card(cards: GeccoCards, dacs_v: tuple[float, ...], slot: int, what: str) -> Steps:

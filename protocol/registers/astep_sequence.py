@@ -109,14 +109,15 @@ def finish_frames() -> Generator[Step, bytes, bool]:
     return False
 
 
-def reset_chips() -> Steps:
-    """Reset all chips and layers for half a second; they stay on hold."""
-    yield from finish_frames()
+def reset_chips() -> Generator[Step, bytes, bool]:
+    """Reset all chips and layers for half a second; they stay on hold. Returns whether no layer was within a frame."""
+    finished = yield from finish_frames()
     yield from hold_layers("stopped before the reset")
     for layer in range(MAX_LAYERS):
         yield write_register(LAYER_CTRL[layer], _safe(layer) | LayerCtrl.RESET, f"layer {layer + 1} into reset")
     yield Pause(CHIP_RESET_S, "chips in reset")
     yield from hold_layers()
+    return finished
 
 
 def check_controls(expected: Mapping[Register, int]) -> Steps:

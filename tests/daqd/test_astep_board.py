@@ -166,6 +166,15 @@ def test_an_unfinished_frame_in_the_fifo_is_empty_and_ends_everything(astep: dic
     assert control(bench) == SAFE
 
 
+def test_a_layer_that_never_finishes_its_frame_is_reset_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    bench = AstepBench()
+    bench.board.open()
+    bench.model.answer_filter = only(Register.LAYER_1_STATUS, lambda data: b"\x03" * len(data))
+    bench.board.configure()
+    assert "a layer was reset within a frame" in caplog.text
+    assert control(bench) == SAFE
+
+
 def test_a_stop_within_frames_loses_nothing() -> None:
     bench = AstepBench({"layers": 3}, {"rate_hz": "max", "hits_limit": 20_000, "fifo_bytes": 20_000})
     bench.run()
