@@ -11,6 +11,7 @@ from daqd.boards.astep_reading import FrameReader
 from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.dialogue import Request
 from daqd.boards.linked_board import LinkedBoard
+from daqd.boards.which_firmware import is_gecco
 from daqd.configuration.config import Config
 from daqd.errors import BoardAnswerError, BoardError, BoardSettingError
 from daqd.transports.link import Link
@@ -140,7 +141,7 @@ class AstepBoard(LinkedBoard):
         try:
             # An earlier session may have ended in the middle of a request.
             self._line.begin_session()
-            self._meet(self._retry(check_firmware))
+            self._meet(self._find_firmware())
             self._run(make_safe())
         except BaseException:
             self.link.close()
@@ -150,6 +151,17 @@ class AstepBoard(LinkedBoard):
         self._housekeeping_due = 0.0
         self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
+
+    def _find_firmware(self) -> Firmware:
+        try:
+            return self._retry(check_firmware)
+        except BoardAnswerError as error:
+            if is_gecco(self.link):
+                raise BoardError(
+                    f'{self.name}: this board runs the GECCO bench firmware: set board.kind = "gecco", or load the '
+                    "A-STEP firmware"
+                ) from error
+            raise
 
     def _meet(self, firmware: Firmware) -> None:
         """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""

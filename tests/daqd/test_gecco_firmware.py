@@ -83,12 +83,12 @@ def test_a_board_of_the_other_kind_is_named(kind: str) -> None:
     clock = HandClock()
     link = EmulatedLink(emulated_board(other, clock), 0, clock, clock.sleep)
     board = open_board(Config.model_validate({"board": {"kind": kind, "transport": "emulated"}}), link)
-    if kind == "gecco":
-        with pytest.raises(BoardError, match=r'A-STEP firmware 0xAC.*set board.kind = "astep"'):
-            board.open()
-    else:
-        with pytest.raises(BoardError):
-            board.open()
+    named = {
+        "gecco": r'A-STEP firmware 0xAC.*set board.kind = "astep"',
+        "astep": r'this board runs the GECCO bench firmware: set board.kind = "gecco"',
+    }
+    with pytest.raises(BoardError, match=named[kind]):
+        board.open()
 
 
 # ---- a chip that always has something to say
