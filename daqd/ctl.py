@@ -248,16 +248,23 @@ def _tell_status(stat: Stat) -> None:
     full = "" if disk.time_to_full_s is None else f", full in {_in_words(disk.time_to_full_s)}"
     alarm = f", {disk.level.upper()}: {disk.reason}" if disk.level != "ok" else ""
     free = f"{disk.free_bytes / 1e9:.1f} GB" if disk.free_bytes >= 1e9 else f"{disk.free_bytes / 1e6:.0f} MB"
-    print(f"disk       {free} free at {disk.path}{full}{alarm}")
+    room = f"{free} free" if disk.total_bytes or disk.free_bytes else "free space not known"
+    print(f"disk       {room} at {disk.path}{full}{alarm}")
     print(
         f"board      {stat.board.kind} over {stat.board.transport}, {'connected' if stat.board.connected else 'closed'}"
     )
+    if stat.board.counters:
+        print(f"counters   {', '.join(f'{name} {_rounded(value)}' for name, value in stat.board.counters.items())}")
     for warning in stat.board.warnings:
         print(f"WARNING    {warning}")
     print(
         f"publisher  {publisher.subscribers} subscribers, {publisher.messages} messages, {publisher.dropped} dropped, "
         f"{publisher.lag_bytes} bytes behind, {publisher.restarts} restarts"
     )
+
+
+def _rounded(value: float | str) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _in_words(seconds: float) -> str:

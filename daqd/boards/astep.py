@@ -13,7 +13,7 @@ from daqd.boards.board import BoardStatus, RawReadout
 from daqd.boards.linked_board import LinkedBoard, Reading
 from daqd.boards.which_firmware import is_gecco
 from daqd.configuration.config import Config
-from daqd.errors import BoardAnswerError, BoardError, BoardSettingError, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, BoardSettingError
 from daqd.transports.link import Link
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
@@ -80,8 +80,8 @@ class AstepBoard(LinkedBoard):
     the chips on hold, not read; so does every failure. Counters and readings are taken once a second while data are
     read.
 
-    Raises `ConfigError` for settings that do not go together. `clock` (seconds, monotonic), `sleep` (seconds) and
-    `now_ns` (ns since the epoch) are there for tests to bring their own.
+    `clock` (seconds, monotonic), `sleep` (seconds) and `now_ns` (ns since the epoch) are there for tests to bring
+    their own.
     """
 
     def __init__(
@@ -93,8 +93,6 @@ class AstepBoard(LinkedBoard):
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         board, astep = config.board, config.astep
-        if astep.read == "fixed" and not astep.packet_mode:
-            raise ConfigError(['astep.read: "fixed" needs packet_mode: padding could come within a frame'])
         self.readout_class = board.readout_class
         super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
         self.firmware: Firmware | None = None

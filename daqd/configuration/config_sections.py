@@ -110,6 +110,13 @@ class BoardSection(Section):
         most = TRANSMIT_FIFO_BYTES // (readout_bytes + FLAGS_ANSWER_BYTES)
         return {**values, "queue_ahead": min(_MAX_USUAL_QUEUE, most)}
 
+    @field_validator("layers")
+    @classmethod
+    def _has_so_many(cls, layers: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "gecco" and layers > 1:
+            raise ValueError(f"{layers} is not allowed: a GECCO board has one chain of chips: leave layers out")
+        return layers
+
     @field_validator("readout_bytes")
     @classmethod
     def _is_read_in_whole_words(cls, readout_bytes: int, info: ValidationInfo) -> int:
@@ -200,6 +207,13 @@ class AstepSection(Section):
     read: Literal["size", "fixed"] | None = None
     register_map: Annotated[date | None, BeforeValidator(_day)] = None
     read_back: bool = True
+
+    @field_validator("read")
+    @classmethod
+    def _needs_whole_frames(cls, read: str | None, info: ValidationInfo) -> str | None:
+        if read == "fixed" and info.data.get("packet_mode") is False:
+            raise ValueError('"fixed" needs packet_mode: padding could come within a frame')
+        return read
 
     @field_validator("register_map")
     @classmethod

@@ -10,7 +10,7 @@ from daqd.boards.astep import AstepBoard
 from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.emulator.astep_model import AstepModel
-from daqd.errors import BoardAnswerError, BoardError, BoardLost, ConfigError
+from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from protocol.chips.chip_file import usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import configuration_bits, tdac_row_bits
@@ -270,7 +270,7 @@ def test_an_empty_board_read_in_fixed_pieces_gives_nothing() -> None:
 
 
 def test_fixed_reads_without_packet_mode_are_refused() -> None:
-    with pytest.raises(ConfigError, match="packet_mode"):
+    with pytest.raises(ValueError, match="packet_mode"):
         AstepBench(astep={"read": "fixed", "packet_mode": False})
 
 

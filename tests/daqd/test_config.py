@@ -200,6 +200,11 @@ def test_an_astep_board_has_other_limits() -> None:
             BOARD + "readout_bytes = 16384\nqueue_ahead = 2",
             "board.queue_ahead: 2 readouts of board.readout_bytes = 16384",
         ),
+        (BOARD + "layers = 2", "board.layers: 2 is not allowed: a GECCO board has one chain of chips"),
+        (
+            BOARD + '[astep]\nread = "fixed"\npacket_mode = false',
+            'astep.read: "fixed" needs packet_mode: padding could come within a frame',
+        ),
         (BOARD + "poll_interval_ms = nan", "board.poll_interval_ms: nan is not allowed: it must be 0 to 1000"),
         (BOARD + "[emulator]\nrate_hz = -1", 'emulator.rate_hz: it must be a number above 0, or "max"'),
         (BOARD + "[emulator]\nrate_hz = true", 'emulator.rate_hz: it must be a number above 0, or "max"'),

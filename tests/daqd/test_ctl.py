@@ -128,6 +128,31 @@ def test_a_small_disk_is_told_in_megabytes(daemon: Daemon, capsys: pytest.Captur
     assert "disk       2 MB free at /d\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("disk", "said"),
+    [
+        (Disk(path="/d"), "free space not known at /d"),
+        (Disk(path="/d", level="warning", reason="gone"), "free space not known at /d, WARNING: gone"),
+        (Disk(path="/d", total_bytes=10**9), "0 MB free at /d"),
+    ],
+)
+def test_a_disk_that_was_not_looked_at_is_not_full(
+    daemon: Daemon, disk: Disk, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stat = STAT.model_copy(update={"disk": disk})
+    daemon.answers["status"] = {"status": stat.model_dump(mode="json", by_alias=True)}
+    assert ctl(daemon, "status") == 0
+    assert f"disk       {said}\n" in capsys.readouterr().out
+
+
+def test_the_counters_of_the_board(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    board = Board(kind="gecco", counters={"polls": 12, "fifo_full": 0, "fpga_degc": 41.23456, "firmware": "new"})
+    stat = STAT.model_copy(update={"board": board})
+    daemon.answers["status"] = {"status": stat.model_dump(mode="json", by_alias=True)}
+    assert ctl(daemon, "status") == 0
+    assert "counters   polls 12, fifo_full 0, fpga_degc 41.235, firmware new\n" in capsys.readouterr().out
+
+
 def test_status_before_the_first_run(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.answers["status"] = {"status": Stat(state="idle").model_dump(mode="json", by_alias=True)}
     assert ctl(daemon, "status") == 0
