@@ -113,7 +113,7 @@ def test_stop_leaves_it_safe(config: Path, tmp_path: Path) -> None:
     assert main(["configure", "-c", str(config), "--dry-run", "--stop", "--trace", str(out)]) == 0
     trace = trace_of(out)
     assert writes(trace, 0x03)[-1] == writes(trace, 0x02)[-1] == "01"
-    assert writes(trace, 0x15)[-1] == "92"
+    assert writes(trace, 0x15)[-1] == "80"
     assert writes(trace, 0x00)[-1] == "10"
 
 
