@@ -23,8 +23,8 @@ from protocol.registers.astep_registers import (
     timestamp_ctrl,
     timestamp_width,
 )
-from protocol.registers.astep_sequence import Step, Steps, read_value
-from protocol.registers.steps import Pause, UnexpectedAnswerError
+from protocol.registers.astep_sequence import NotWrittenError, Step, Steps, read_value
+from protocol.registers.steps import Pause
 from protocol.stream_bytes import MAX_CHIPS
 
 TIMESTAMP_HZ: Final = 1_000_000
@@ -106,7 +106,8 @@ def _set_chip_version(version: int) -> Steps:
     yield write_register(Register.CHIP_VERSION, version, "chip version")
     got = yield from read_value(Register.CHIP_VERSION, "chip version: does the board take what is written")
     if got != version:
-        raise UnexpectedAnswerError(
+        # Tried again: the write may have been damaged on the link.
+        raise NotWrittenError(
             Register.CHIP_VERSION, str(version), str(got), "the firmware does not know this chip; load a newer one"
         )
 
