@@ -195,7 +195,7 @@ def test_recorded_frames_in_reads_of_a_fixed_length(tmp_path: Path) -> None:
     [
         ({}, "time stamps with timestamp_bits = 64: set astep.timestamp_bits to that"),
         ({"chip_version": 3}, "holds AstroPix4LayerReadout, and the board sends AstroPix3LayerReadout"),
-        ({"kind": "gecco"}, "holds AstroPix4LayerReadout, and the board sends AstroPix4Readout"),
+        ({"kind": "gecco", "layers": 1}, "holds AstroPix4LayerReadout, and the board sends AstroPix4Readout"),
         ({"readout_bytes": 1000}, "time stamps with timestamp_bits = 64"),
     ],
 )
