@@ -36,7 +36,7 @@ bench: $(READY)  ## speed and latency, printed beside the figures of the design
 
 NO_LIMIT = --timeout 0 -o faulthandler_timeout=0
 
-soak: $(READY)  ## what takes long: a hundred kills, ten million hits, lossy links, much fuzzing (an hour or so)
+soak: $(READY)  ## long tests: kills, starts and stops on damaged links, ten million hits, much fuzzing (an hour or more)
 	$(BIN)/pytest -m soak -s $(NO_LIMIT)
 	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz $(NO_LIMIT)
 	FUZZ_EXAMPLES=1000 $(BIN)/pytest -m "hypothesis and not soak" --ignore tests/fuzz $(NO_LIMIT)

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, TypeVar
 
+from daqd.boards.astep_checks import contradictions, damaged_settings, read_back_layers, read_back_warnings
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.astep_housekeeping import Housekeeping
 from daqd.boards.astep_reading import FrameReader
@@ -21,9 +22,8 @@ from protocol.errors import AstepError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
-from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import NEWEST_MAP, RegisterMap
-from protocol.registers.astep_registers import READ_FIFOS, ClockCtrl, Register
+from protocol.registers.astep_registers import READ_FIFOS, Register
 from protocol.registers.astep_sequence import (
     FRAME_POLLS,
     NotWrittenError,
@@ -53,19 +53,6 @@ BUSY_HOUSEKEEPING_S = 0.25
 
 TRIES = 5
 """How often a sequence is carried out from its beginning where its requests get lost on the link."""
-
-_CHECKED = (
-    Register.CHIP_VERSION,
-    Register.CLOCK_CTRL,
-    Register.TIMESTAMP_CTRL,
-    Register.SPI_DIVIDER,
-    Register.NODATA_CONTINUE,
-    Register.READOUT_CTRL,
-)
-"""Settings that are read back before a run: a damaged request may have changed them."""
-
-_SETTABLE = {Register.CLOCK_CTRL: int(~ClockCtrl.CURRENT & 0xFF)}
-"""Bits that stay as they are written, where not all do."""
 
 Result = TypeVar("Result")
 
@@ -177,24 +164,9 @@ class AstepBoard(LinkedBoard):
         wanted = self._astep.timestamp_order
         order = firmware.timestamp_order(registers) if wanted == "auto" else wanted
         self._description = self._description.model_copy(update={"timestamp_order": order})
-        self._firmware_warnings = tuple(self._contradictions(firmware, registers))
+        self._firmware_warnings = tuple(contradictions(self._astep, firmware, registers))
         for warning in self._firmware_warnings:
             _log.warning("%s: %s", self.name, warning)
-
-    def _contradictions(self, firmware: Firmware, registers: RegisterMap) -> Iterator[str]:
-        """What the configuration says otherwise than the firmware's version; the configuration is obeyed."""
-        named, by_version = self._astep.register_map, firmware.register_map
-        if named is not None and by_version is None:
-            yield f"astep.register_map: {firmware} is unknown, and the map of {named} is used as configured"
-        elif named is not None and by_version is not registers:
-            since = None if by_version is None else by_version.since
-            yield f"astep.register_map = {named}, but {firmware} has the map of {since}"
-        by_firmware, wanted = firmware.timestamp_order(registers), self._astep.timestamp_order
-        if wanted not in ("auto", by_firmware):
-            yield (
-                f'astep.timestamp_order = "{wanted}", but {firmware} sends "{by_firmware}": FPGA time stamps are '
-                'decoded as configured, and probably wrong; set it to "auto"'
-            )
 
     def _gives_whole_frames(self, registers: RegisterMap) -> bool:
         return self._astep.packet_mode and registers.has(Register.READOUT_CTRL)
@@ -254,7 +226,10 @@ class AstepBoard(LinkedBoard):
             finished = yield from reset_chips()
         else:
             finished = yield from configure_board(setup, self.firmware)
-            yield from self._read_back(setup)
+            self._read_back_results = yield from read_back_layers(setup, self._registers, wanted=self._astep.read_back)
+            for warning in read_back_warnings(self._read_back_results):
+                self._setup_warnings += (warning,)
+                _log.warning("%s: %s", self.name, warning)
         if not finished:
             _log.warning("%s: a layer was reset within a frame; the next run begins with a wrong one", self.name)
         for layer in range(layers):
@@ -262,27 +237,6 @@ class AstepBoard(LinkedBoard):
             if not silent:
                 _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
-
-    def _read_back(self, setup: ChipSetup) -> Generator[Step, bytes, None]:
-        """Compare what the chips hold with what was written, where that can be done; a difference is a warning."""
-        for layer in range(setup.layers):
-            result = self._why_not_read_back(setup)
-            if not result:
-                chips = setup.layer(layer)
-                found = yield from read_back(layer, sum(chip.bits for chip in chips))
-                result = compare(chips, found)
-                if result != VERIFIED:
-                    warning = f"layer {layer + 1}: the configuration of the chips is not as written: {result}"
-                    self._setup_warnings += (warning,)
-                    _log.warning("%s: %s", self.name, warning)
-            self._read_back_results[f"layer_{layer + 1}"] = result
-
-    def _why_not_read_back(self, setup: ChipSetup) -> str:
-        if not self._astep.read_back:
-            return "not read back: astep.read_back = false"
-        if not self._registers.has(Register.READBACK):
-            return "not read back: the firmware cannot"
-        return "" if setup.method == "shift-register" else "not read back: configured by SPI"
 
     def start(self) -> None:
         """Empty FIFO, layers sending, injection on where wanted."""
@@ -312,7 +266,7 @@ class AstepBoard(LinkedBoard):
     def _start_steps(self) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
         yield from hold_layers()
-        self._damaged_settings = yield from self._look_for_damage()
+        self._damaged_settings = yield from damaged_settings(self._line.written)
         if self._damaged_settings:
             return
         yield from discard_readout()
@@ -320,18 +274,6 @@ class AstepBoard(LinkedBoard):
         yield from check_controls(sending_controls(layers))
         if self._setup is not None and self._setup.injection is not None:
             yield from start_injection()
-
-    def _look_for_damage(self) -> Generator[Step, bytes, str]:
-        """Which of the checked settings are not as they were written."""
-        damaged = []
-        for register in _CHECKED:
-            written = self._line.written.get(register)
-            if written is None:
-                continue
-            got = yield from read_value(register, "is it still set", len(written))
-            if got & _SETTABLE.get(register, -1) != int.from_bytes(written, "little") & _SETTABLE.get(register, -1):
-                damaged.append(register.name)
-        return ", ".join(damaged)
 
     def read_readout(self, timeout_s: float) -> RawReadout | None:
         """What the readout FIFO holds, up to `board.readout_bytes`, asked for every `board.poll_interval_ms`."""

@@ -122,7 +122,7 @@ class AstepDialogue(Dialogue):
 
         Zeros end the request that the board may have begun; then its id shows whether it listens again. `request`: the
         one without an answer; `silent`: whether nothing at all was answered. Returns what came late of its data.
-        Raises `BoardAnswerError` where the board does not answer any more.
+        Raises `BoardAnswerError` where the board does not answer any more; `take_surplus` has the late data then.
         """
         self.resyncs += 1
         self._collect()
@@ -141,6 +141,7 @@ class AstepDialogue(Dialogue):
         if found:
             self.in_step = True
             return self.data_of(request, late + came)
+        self._surplus += self.data_of(request, late + came)
         raise BoardAnswerError(
             self.name,
             self.registers.describe(Register.FIRMWARE_ID),

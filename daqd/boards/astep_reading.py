@@ -6,7 +6,7 @@ from typing import Final
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.board import RawReadout
-from daqd.errors import BoardError
+from daqd.errors import BoardAnswerError, BoardError
 from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, fifo_length, read_register
 from protocol.registers.astep_registers import Register
@@ -156,7 +156,11 @@ class FrameReader:
     def _recover(self) -> None:
         """Bring board and host into step; what came late becomes a readout."""
         request, self._broken = self._broken, None
-        self._keep(self._dialogue.recover(request, silent=self._is_silent or request is None))
+        try:
+            self._keep(self._dialogue.recover(request, silent=self._is_silent or request is None))
+        except BoardAnswerError:
+            self._keep(self._dialogue.take_surplus())
+            raise
 
     def _keep(self, data: bytes) -> None:
         if data and not self._is_empty(data):

@@ -74,7 +74,7 @@ class ChipRegisters:
 
 @dataclass(frozen=True)
 class CardSetting:
-    """What a card was told: codes of its DACs, the first one first."""
+    """What a card was set to: codes of its DACs, the first one first."""
 
     slot: int
     codes: tuple[int, ...]

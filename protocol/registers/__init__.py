@@ -1,1 +1,1 @@
-"""Register protocols of both boards, and what is said in them from power-up to data."""
+"""Register protocols of both boards, and their sequences from power-up to data."""

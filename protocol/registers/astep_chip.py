@@ -1,4 +1,4 @@
-"""What is said to an A-STEP board to configure chips and cards, and to inject (docs/formats.md, "A-STEP registers").
+"""Sequences that configure chips and cards of an A-STEP board, and inject (docs/formats.md, "A-STEP registers").
 
 Two ways lead to the chips: their shift registers, whose wires hang on a port, and frames over SPI. Vectors are bits in
 the order in which they are sent, those of the last chip of a chain first.
@@ -64,7 +64,7 @@ def shift_into_chips(bits: Bits, load: ShiftPort, why: str) -> Steps:
 
 
 def routing_frame(chips: int, first_id: int = 0) -> bytes:
-    """Tells the `chips` of a chain who they are."""
+    """Gives the `chips` of a chain their ids."""
     return bytes((ROUTING | first_id, *bytes(2 * chips)))
 
 

@@ -167,7 +167,7 @@ class LayerStatus(IntFlag):
     """Bits of `LAYER_STATUS`."""
 
     INTERRUPT_N = 1 << 0
-    """The chips have nothing to say."""
+    """The chips have nothing to send."""
     FRAME_DECODING = 1 << 1
 
 

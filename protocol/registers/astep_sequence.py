@@ -159,13 +159,13 @@ def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
 
 
 def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
-    """Clock old data out of the chips; returns whether they have nothing to say any more."""
+    """Clock old data out of the chips; returns whether they have nothing left to send."""
     control = _SAFE | LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
     yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} selected, for flushing")
     silent = False
     for _ in range(FLUSH_ROUNDS):
         yield from send_to_chips(layer, bytes(FLUSH_BYTES), f"flush layer {layer + 1}")
-        status = yield from read_value(LAYER_STATUS[layer], "have the chips anything left to say")
+        status = yield from read_value(LAYER_STATUS[layer], "have the chips anything left to send")
         silent = bool(status & LayerStatus.INTERRUPT_N)
         if silent:
             break

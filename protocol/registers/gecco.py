@@ -9,7 +9,7 @@ with exactly the bytes asked for, in the order of the requests, and writes with 
     read    00 register length_hi length_lo           (answer: `length` bytes)
 
 Several bytes written to one register, or read from it, go one after the other into the same register: that is how
-FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_sequence` has what is said in which order.
+FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_sequence` has the sequences.
 """
 
 from collections.abc import Iterable, Iterator

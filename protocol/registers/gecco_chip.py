@@ -1,4 +1,4 @@
-"""What is said to a GECCO board to configure chips and cards, and to inject (docs/chips.md).
+"""Sequences that configure chips and cards of a GECCO board, and inject (docs/chips.md).
 
 Sequences of steps, as in `steps`. Chips and cards hang on ports: registers whose bits are wires. A
 byte written to a port is one state of its wires; what looks like repetition is time.

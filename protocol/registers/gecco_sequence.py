@@ -1,4 +1,4 @@
-"""What is said to a GECCO board, in which order: from power-up to data, and back to a safe board.
+"""Sequences of requests to a GECCO board: from power-up to data, and back to a safe board.
 
 Sequences of steps, as in `steps`.
 """
@@ -97,7 +97,7 @@ def reset_chip() -> Steps:
 
 
 def send_routing() -> Steps:
-    """Tell the chips of the chain who they are, once the write FIFO is empty."""
+    """Give the chips of the chain their ids, once the write FIFO is empty."""
     for _ in range(WRITE_FIFO_POLLS):
         config = yield from read_byte(Register.SPI_CONFIG, "is the SPI write FIFO empty")
         if config & SpiConfig.WRITE_FIFO_EMPTY:

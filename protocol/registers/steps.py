@@ -1,4 +1,4 @@
-"""What is said to a board, in which order: the steps that the sequences of both boards are made of.
+"""The steps that the sequences of requests to both boards are made of.
 
 Each sequence is a generator. It yields one step after the other: a request, or a pause. Whoever runs it sends back
 the board's answer to a read, and anything to the other steps. So the order of the bytes is written down once, without

@@ -247,6 +247,32 @@ def test_late_bytes_are_kept_in_their_place() -> None:
     assert bench.board.status().counters["short_readouts"] == 1
 
 
+def test_late_bytes_before_a_hang_are_kept() -> None:
+    bench = AstepBench({"readout_bytes": 1024}, {"rate_hz": "max", "hits_limit": 2000, "fifo_bytes": 20_000})
+    bench.run()
+    exchange = bench.link.model.exchange
+    sent = b""
+
+    def stall_and_hang(data: bytes) -> bytes:
+        nonlocal sent
+        answer = exchange(data)
+        if data[1:2] == b"\xa3":
+            bench.link._answers.append((bench.clock.now, answer[:100]))
+            bench.link._answers.append((bench.clock.now + 0.35, answer[100:]))
+            bench.model.host.hung = True
+            sent = answer
+            return b""
+        return answer
+
+    bench.link.model.exchange = stall_and_hang  # type: ignore[method-assign]
+    bench.clock.sleep(0.01)
+    given = b""
+    with pytest.raises(BoardAnswerError, match="hangs"):
+        while (readout := bench.board.read_readout(0.1)) is not None:
+            given += readout.data
+    assert given == sent != b""
+
+
 def test_a_firmware_that_hangs_is_reported_with_advice() -> None:
     bench = AstepBench(emulator={"rate_hz": 100.0})
     bench.run()
