@@ -69,6 +69,7 @@ def test_a_board_that_does_not_answer_is_reported(tmp_path: Path, monkeypatch: p
     assert "GECCO board" in report["failed"]
     assert "capture" not in report
     assert report["transfers"]
+    assert all(transfer["length"] for transfer in report["transfers"])
 
 
 def test_another_file_is_not_replaced(tmp_path: Path) -> None:
@@ -81,9 +82,12 @@ def test_another_file_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_configuration_that_cannot_be_used_leaves_no_file(tmp_path: Path) -> None:
     wrong = Config.model_validate(
-        {"board": {"kind": "astep", "transport": "emulated"}, "astep": {"read": "fixed", "packet_mode": False}}
+        {
+            "board": {"kind": "gecco", "transport": "emulated"},
+            "emulator": {"source": "file", "file": str(tmp_path / "nowhere.apx")},
+        }
     )
-    with pytest.raises(ConfigError, match="packet_mode"):
+    with pytest.raises(ConfigError, match="nowhere"):
         write_board_report(wrong, tmp_path / "report.json", seconds=0.1)
     assert not list(tmp_path.iterdir())
 
