@@ -156,10 +156,14 @@ def _capture(board: LinkedBoard, seconds: float) -> dict[str, Any]:
 
 
 def _transfers(trace: StringIO) -> list[dict[str, Any]]:
-    """The first transfers of the trace, long data cut."""
-    kept = []
-    for line in trace.getvalue().splitlines()[:_MAX_TRANSFERS]:
+    """The first transfers, long data cut. Reads of nothing, the zeros that resynchronise a board, are left out."""
+    kept: list[dict[str, Any]] = []
+    for line in trace.getvalue().splitlines():
         transfer = json.loads(line)
+        if not transfer["length"]:
+            continue
+        if len(kept) == _MAX_TRANSFERS:
+            break
         if len(transfer["data"]) > 2 * _MAX_TRANSFER_BYTES:
             transfer["data"] = transfer["data"][: 2 * _MAX_TRANSFER_BYTES] + "…"
         kept.append(transfer)

@@ -109,7 +109,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _summary(report: dict[str, Any], path: Path) -> Iterator[str]:
-    yield f"firmware   {report.get('firmware') or 'none answered'}"
+    yield f"firmware   {report.get('firmware') or 'none that the configuration is for'}"
     if trips := report.get("round_trip_ms"):
         spread = f"{trips['min']:g} to {trips['max']:g} ms"
         yield f"link       {trips['median']:g} ms from question to answer (median; {spread})"

@@ -69,6 +69,7 @@ def test_a_board_that_does_not_answer_is_reported(tmp_path: Path, monkeypatch: p
     assert "GECCO board" in report["failed"]
     assert "capture" not in report
     assert report["transfers"]
+    assert all(transfer["length"] for transfer in report["transfers"])
 
 
 def test_another_file_is_not_replaced(tmp_path: Path) -> None:
@@ -80,12 +81,17 @@ def test_another_file_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_cannot_be_used_leaves_no_file(tmp_path: Path) -> None:
+    no_recording = tmp_path / "no_recording.apx"
+    no_recording.write_bytes(b"nothing of the kind")
     wrong = Config.model_validate(
-        {"board": {"kind": "astep", "transport": "emulated"}, "astep": {"read": "fixed", "packet_mode": False}}
+        {
+            "board": {"kind": "gecco", "transport": "emulated"},
+            "emulator": {"source": "file", "file": str(no_recording)},
+        }
     )
-    with pytest.raises(ConfigError, match="packet_mode"):
+    with pytest.raises(ConfigError, match="no_recording"):
         write_board_report(wrong, tmp_path / "report.json", seconds=0.1)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [no_recording]
 
 
 def test_nothing_private_is_in_it(

@@ -79,7 +79,7 @@ DROPPED_HITS = CheckInfo(
     "dropped_hits",
     WARNING,
     "hits that were begun and not completed",
-    "bytes were lost between chip and board: lower the SPI clock, check cables",
+    "one is cut by the end of a run; more were lost between chip and board: lower the SPI clock, check cables",
 )
 RESTORED_HITS = CheckInfo(
     "restored_hits",

@@ -105,13 +105,14 @@ class HitTally:
 
 @dataclass(frozen=True, slots=True)
 class LedgerCheck:
-    """`part` of `whole` may be at most the fraction `allowed(limits)`; less, but not 0, is worth knowing."""
+    """`part` of `whole` may be at most the fraction `allowed(limits)`, or `usual`; less, above 0, is worth knowing."""
 
     check: CheckInfo
     part: Callable[[Ledger], int]
     whole: Callable[[Ledger], int]
     unit: str
     allowed: Callable[[Limits], float]
+    usual: int = 0
 
 
 LEDGER_CHECKS = (
@@ -128,6 +129,7 @@ LEDGER_CHECKS = (
         lambda ledger: ledger.hits + ledger.dropped_hits,
         "hits",
         lambda limits: limits.dropped_fraction,
+        usual=1,  # the end of a run cuts a hit
     ),
     LedgerCheck(
         catalogue.RESTORED_HITS,
@@ -152,7 +154,7 @@ def check_ledger(ledger: Ledger, limits: Limits) -> Iterator[Notice]:
                 f"{part} of {whole} {each.unit} ({part / max(whole, 1):.2%})",
                 count=part,
                 total=True,
-                level=Level.INFO if part <= each.allowed(limits) * whole else None,
+                level=Level.INFO if part <= max(each.allowed(limits) * whole, each.usual) else None,
                 value=part / max(whole, 1),
                 limit=each.allowed(limits),
             )

@@ -104,6 +104,8 @@ def test_a_clean_ledger_is_not_worth_a_word() -> None:
         ({"orphan": 3}, "orphan_bytes", Level.INFO),
         ({"orphan": 300}, "orphan_bytes", Level.WARNING),
         ({"dropped_hits": 1, "dropped": 6}, "dropped_hits", Level.INFO),
+        ({"dropped_hits": 1, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", Level.INFO),
+        ({"dropped_hits": 2, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", Level.WARNING),
         ({"dropped_hits": 2, "dropped": 12}, "dropped_hits", Level.WARNING),
         ({"restored_hits": 10}, "restored_hits", Level.INFO),
         ({"restored_hits": 11}, "restored_hits", Level.WARNING),

@@ -124,7 +124,7 @@ def test_misbehaving_data_is_found(check: Any, tmp_path: Path) -> None:
         "impossible_address": ([*good, wire(row=14)], {}),
         "tot_zero": ([*good, wire(ts_dec2=1000)], {}),
         "orphan_bytes": ([*good, b"\xbc\x01\x02\x03\xbc"], {}),
-        "dropped_hits": ([*good, wire()[:5] + wire()], {}),
+        "dropped_hits": ([*good, *2 * [wire()[:5] + wire()]], {}),
         "time_back": (good, {"times": [T0 + S * (i if i < 30 else i - 20) for i in range(50)]}),
         "time_step": (good, {"times": [T0 + S * (i if i < 30 else i + 100) for i in range(50)]}),
     }
