@@ -4,10 +4,10 @@ from typing import Any
 
 from daqd.boards.astep import AstepBoard
 from daqd.emulator.astep_model import AstepModel
-from daqd.emulator.lossy_line import LineFaults, LossyLine
 from daqd.errors import BoardError
 from protocol.registers.astep_registers import LAYER_CTRL
 from tests.daqd.astep_bench import AstepBench
+from tests.daqd.lossy_line import LineFaults, LossyLine
 
 
 class LossyBench(AstepBench):

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from daqd.emulator.lossy_line import LossyLine, TransferFaults
 from daqd.errors import BoardError
 from protocol.hit import HitTable
 from protocol.registers.gecco import ChipPort, ReadRequest, Register, SpiConfig
 from tests.daqd.emulated_bench import EmulatedBench
+from tests.daqd.lossy_line import LossyLine, TransferFaults
 from tests.daqd.test_gecco_configured import SETUP
 
 BUSY_HZ = 2e6

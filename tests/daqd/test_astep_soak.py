@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from daqd.boards.astep import AstepBoard
-from daqd.emulator.lossy_line import OneFault, RandomFaults
 from daqd.emulator.pty_device import PtyDevice
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.astep_soak import LossyBench, bring_up, is_safe, one_run, soak
+from tests.daqd.lossy_line import OneFault, RandomFaults
 
 BOARD = {"layers": 3, "chips": 4}
 EMULATOR = {"hits_limit": 0, "rate_hz": "max", "fifo_bytes": 8192}

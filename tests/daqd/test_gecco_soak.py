@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from daqd.boards.gecco import GeccoBoard
-from daqd.emulator.lossy_line import OneFault
 from daqd.emulator.pty_device import PtyDevice
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.gecco_soak import GeccoSoak, LossyGeccoBench
+from tests.daqd.lossy_line import OneFault
 
 TO_BOARD, TO_HOST = 0.004, 0.01
 """Share of the transfers with a byte that goes wrong: two in three runs have one."""

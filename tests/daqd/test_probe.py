@@ -20,9 +20,9 @@ from daqd.emulator.astep_model import AstepModel
 from daqd.emulator.board_model import BoardModel
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.ft2232h import EmulatedFt2232h
-from daqd.emulator.lossy_line import LossyLine, OneFault
 from daqd.transports.emulated import EmulatedLink
 from tests.daqd.emulated_bench import HandClock
+from tests.daqd.lossy_line import LossyLine, OneFault
 from tests.daqd.usb_bench import CountingBoard, UsbBench
 from tests.deadline import DEADLINE_S
 
