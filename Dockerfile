@@ -8,8 +8,10 @@ RUN pip --python /opt/astropix/bin/python install --no-cache-dir --no-compile --
 # What builds our package is pinned as well, and stays here.
 RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock && pip install --no-cache-dir --require-hashes -r build.lock
 COPY protocol protocol
+COPY astropix_runtime astropix_runtime
 COPY daqd daqd
 COPY monitor monitor
+COPY apx apx
 COPY astropix_pytest astropix_pytest
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels .
 RUN pip --python /opt/astropix/bin/python install --no-cache-dir --no-compile --no-deps wheels/*.whl

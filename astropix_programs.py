@@ -32,7 +32,7 @@ def daqctl() -> int:
 def apx() -> int:
     """`apx`."""
     with _ended_at_once():
-        from protocol.tool.cli import main
+        from apx.cli import main
     return _run("apx", main)
 
 
@@ -60,7 +60,11 @@ def _ended_at_once() -> Iterator[None]:
 
 def _run(name: str, main: Callable[[], int]) -> int:
     """Exit code of a program; while the interpreter is taken down after it, SIGINT ends it at once again."""
-    from protocol.tool.output import drop_output, is_of_output, prepare_streams  # the program has imported it already
+    from astropix_runtime.command_line.output import (  # the program has imported it already
+        drop_output,
+        is_of_output,
+        prepare_streams,
+    )
 
     code = _FAILED
     try:

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.endpoints import check_stream_endpoint
 from daqd.argument_types import seconds
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
@@ -27,10 +30,7 @@ from daqd.process.signals import ProcessSignals
 from daqd.process.systemd import ServiceManager
 from daqd.service import Service
 from daqd.sockets.curve import load_server_keys
-from protocol.tool.output import drop_output
 from protocol.version import __version__
-from protocol.wire.allowed_clients import ServerKeys
-from protocol.wire.endpoints import check_stream_endpoint
 
 log = logging.getLogger(__name__)
 

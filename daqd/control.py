@@ -14,16 +14,16 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.endpoints import forbidden, is_absent, is_tcp
+from astropix_runtime.sockets.handshake import HANDSHAKE_EVENTS, Handshakes
+from astropix_runtime.sockets.key_files import ClientKeys
+from astropix_runtime.storage.process_lock import ProcessLock, lock_socket
 from daqd.errors import DaqError, RunControlError
 from daqd.sockets.curve import Gatekeeper, checked_pair, secure_client, secure_server
 from daqd.sockets.endpoint_holder import in_the_way
 from daqd.sockets.peer_probe import who_is_at
 from protocol.errors import KeyFileError, MessageError
-from protocol.storage.process_lock import ProcessLock, lock_socket
-from protocol.wire.allowed_clients import ServerKeys
-from protocol.wire.endpoints import forbidden, is_absent, is_tcp
-from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Reply,

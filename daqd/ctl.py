@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.sockets.endpoints import connectable, is_tcp
+from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
+from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.argument_types import number, seconds
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
@@ -16,13 +20,9 @@ from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
 from protocol.errors import KeyFileError
-from protocol.tool.output import drop_output
+from protocol.text import counted
 from protocol.version import __version__
-from protocol.wire.endpoints import connectable, is_tcp
-from protocol.wire.key_files import ClientKeys, read_client_keys
 from protocol.wire.messages import Stat
-from protocol.wire.socket_directories import default_runtime_dir
-from protocol.words import counted
 
 _EXAMPLES = """examples:
   daqctl status                                    what the daemon is doing

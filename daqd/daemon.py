@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.children.history_handle import HistoryHandle
@@ -20,9 +22,7 @@ from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
-from protocol.storage.process_lock import ProcessLock
 from protocol.version import __version__
-from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import Stat
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Gap, RunRecord, one_line
-from protocol.words import counted
+from protocol.text import counted
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import logging
 import os
 from typing import NoReturn
 
+from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.boards.factory import open_board
 from daqd.configuration.config import Config
 from daqd.daemon import Daemon
@@ -16,7 +17,6 @@ from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
 from daqd.runs.run_store import RunStore
 from daqd.sockets.curve import load_server_keys
-from protocol.storage.process_lock import ProcessLock
 
 log = logging.getLogger(__name__)
 

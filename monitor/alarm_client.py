@@ -7,13 +7,13 @@ from typing import Any, Self
 
 import zmq
 
+from astropix_runtime.sockets.endpoints import forbidden, is_absent
+from astropix_runtime.sockets.key_files import ClientKeys
+from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from monitor.errors import AlarmServiceError
 from monitor.receiving.curve import HandshakeWatch, secure_client
 from protocol.errors import MessageError
-from protocol.wire.endpoints import forbidden, is_absent
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Request, decode_reply, encode_request
-from protocol.wire.socket_directories import default_runtime_dir
 
 
 def default_control_endpoint(name: str) -> str:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from astropix_runtime.sockets.key_files import ClientKeys
 from monitor.alarm_client import AlarmControlClient
 from monitor.receiving.curve import client_keys
-from protocol.wire.key_files import ClientKeys
 
 AlarmCommand = Literal["ack", "silence", "unsilence"]
 SILENCE_S: Final = 3600.0

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from astropix_runtime.command_line.output import drop_output
 from monitor.alarm_client import default_control_endpoint
 from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
@@ -19,7 +20,6 @@ from monitor.terminal.alarm_lines import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments
-from protocol.tool.output import drop_output
 
 _EXAMPLES = """\
 examples:

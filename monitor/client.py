@@ -13,6 +13,7 @@ from typing import Self
 
 import zmq
 
+from astropix_runtime.sockets.key_files import ClientKeys, KeyPair, PublicKey
 from monitor.continuity import HitArray
 from monitor.errors import EndpointError
 from monitor.events import Event, HitBatch
@@ -21,7 +22,6 @@ from monitor.receiving.history import run_hits
 from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
 from monitor.receiving.joining import HistoryJoin
 from monitor.receiving.reader import StreamCounters, StreamReader
-from protocol.wire.key_files import ClientKeys, KeyPair, PublicKey
 from protocol.wire.messages import Topic
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
+from astropix_runtime.sockets.endpoints import forbidden, is_absent
+from astropix_runtime.sockets.key_files import ClientKeys
 from monitor.errors import MonitorError
 from monitor.receiving.curve import secure_client
 from protocol.errors import MessageError
-from protocol.wire.endpoints import forbidden, is_absent
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
 
 _TIMEOUT_S = 65.0

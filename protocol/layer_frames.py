@@ -15,7 +15,7 @@ from protocol.layout import Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions, ranges
 from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE, strip_padding
-from protocol.words import counted
+from protocol.text import counted
 
 _BLOCK_BYTES = 1 << 18
 """Data decoded at a time: small enough for the processor's cache."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.key_files import ClientKeys, KeyPair, format_key_pair, format_public_key, read_client_keys
 from daqd.sockets.curve import load_server_keys
-from protocol.wire.allowed_clients import ServerKeys
-from protocol.wire.key_files import ClientKeys, KeyPair, format_key_pair, format_public_key, read_client_keys
 
 
 class KeyRing:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from apx import cli as apx
 from daqd import cli as daqd
 from daqd import ctl as daqctl
 from monitor import cli as monitor
 from monitor.control import Controller, ControlRefusal
 from monitor.sanity import cli as sanity
 from protocol import AstroPix4Readout, FileHeader, apx_open
-from protocol.tool import cli as apx
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "daqd": daqd.main,

@@ -41,7 +41,7 @@ from protocol.registers.astep_sequence import (
 )
 from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.registers.steps import UnexpectedAnswerError
-from protocol.words import counted
+from protocol.text import counted
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from protocol.registers.gecco_sequence import (
     reset_fifos,
     reset_read_fifo,
 )
-from protocol.words import counted
+from protocol.text import counted
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import zmq
 
+from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.catching_up.archive import Archive, DataDirectory
 from daqd.catching_up.history_server import HistoryError, HistoryServer
 from daqd.catching_up.missing_ledgers import missing_ledgers
@@ -27,7 +28,6 @@ from daqd.children.notices import Report, encode_line
 from daqd.errors import ConfigError
 from daqd.following.replay_progress import ReplayView
 from daqd.runs.run_store import RunStore
-from protocol.wire.endpoints import is_tcp
 
 Ledgers = Iterator[tuple[int, dict[str, Any]] | None]
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.catching_up.archive import Archive, ArchivedRun
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
@@ -18,7 +20,6 @@ from daqd.errors import DaqError
 from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
-from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,
@@ -29,7 +30,6 @@ from protocol.wire.catch_up import (
     encode_refusal,
     encode_runs_reply,
 )
-from protocol.wire.endpoints import is_tcp
 from protocol.wire.messages import decode_request
 from protocol.wire.packing import describe
 

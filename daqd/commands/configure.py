@@ -23,7 +23,7 @@ from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
 from protocol.registers import astep, gecco
 from protocol.registers.gecco_cards import shown_voltages
-from protocol.words import counted
+from protocol.text import counted
 
 CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml

@@ -16,15 +16,15 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO, Any
 
+from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.sockets.socket_directories import directory_for_sockets
 from daqd.commands.tied import start_tied
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.errors import DaqError
 from daqd.exit_codes import FAILED, OK
 from daqd.process.signals import END_SIGNALS, noted_signals
-from protocol.tool.output import drop_output
 from protocol.wire.messages import Stat
-from protocol.wire.socket_directories import directory_for_sockets
 
 _START_S = 30.0
 _STOP_S = 20.0

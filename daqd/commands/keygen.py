@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zmq
 
+from astropix_runtime.sockets.key_files import PUBLIC_SUFFIX, SECRET_SUFFIX, KeyPair, format_key_pair, format_public_key
 from daqd.errors import DaqError
-from protocol.wire.key_files import PUBLIC_SUFFIX, SECRET_SUFFIX, KeyPair, format_key_pair, format_public_key
 
 EXAMPLES = """examples:
   daqctl keygen daq-pc                      a pair for the daemon, named after its machine

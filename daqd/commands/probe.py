@@ -10,6 +10,7 @@ from typing import Any
 
 from serial.tools import list_ports
 
+from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.argument_types import seconds
 from daqd.commands.board_report import write_board_report
 from daqd.commands.firmware import firmware_on
@@ -21,7 +22,6 @@ from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
 from daqd.transports.link import Link
 from daqd.transports.serial_link import DIALOUT_ADVICE, SerialLink, port_label
-from protocol.wire.socket_directories import default_runtime_dir
 
 EXAMPLES = """examples:
   daqd probe                                       all FTDI devices and serial ports

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
 from daqd.commands.replay_past import ReplayPast
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
@@ -21,10 +22,9 @@ from daqd.publishing.patience import Patience
 from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
 from daqd.publishing.stream import Stream
+from protocol.text import counted
 from protocol.version import __version__
-from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
-from protocol.words import counted
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from astropix_runtime.configuration.config_mistakes import describe_mistakes
+from astropix_runtime.configuration.config_section import Section
 from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW
 from daqd.errors import ConfigError
-from protocol.config_mistakes import describe_mistakes
-from protocol.config_section import Section
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
 

@@ -9,6 +9,15 @@ from typing import Self
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
+from astropix_runtime.configuration.config_mistakes import describe_mistakes
+from astropix_runtime.configuration.config_section import Section
+from astropix_runtime.configuration.toml_file import read_toml
+from astropix_runtime.sockets.endpoints import (
+    check_control_endpoint,
+    check_endpoint,
+    check_stream_endpoint,
+)
+from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.configuration.chip_settings import ChipSettings
 from daqd.configuration.config_sections import (
     CONFIG_FOLDER,
@@ -28,16 +37,7 @@ from daqd.configuration.config_sections import (
     StreamSection,
 )
 from daqd.errors import ConfigError
-from protocol.config_mistakes import describe_mistakes
-from protocol.config_section import Section
 from protocol.registers.gecco import SPI_READ_FIFO_BYTES
-from protocol.toml_file import read_toml
-from protocol.wire.endpoints import (
-    check_control_endpoint,
-    check_endpoint,
-    check_stream_endpoint,
-)
-from protocol.wire.socket_directories import default_runtime_dir
 
 __all__ = [
     "AcquisitionSection",

@@ -15,16 +15,16 @@ from pydantic import (
     model_validator,
 )
 
+from astropix_runtime.configuration.config_section import KeysSection, Name, Section
+from astropix_runtime.sockets.endpoints import check_endpoint
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
-from protocol.config_section import KeysSection, Name, Section
 from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.registers.gecco import FLAGS_ANSWER_BYTES, SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
 from protocol.stream_bytes import MAX_CHIPS
-from protocol.wire.endpoints import check_endpoint
 
 MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
 MAX_CHIP_COLUMN = max(kind.columns for kind in CHIP_KINDS.values()) - 1

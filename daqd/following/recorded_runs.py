@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from astropix_runtime.storage.recordings import recordings_in
 from daqd.errors import DaqError
 from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError, NoRecordingsError
 from protocol.run_record import PART_SUFFIX, RunRecord
-from protocol.storage.recordings import recordings_in
 from protocol.wire.messages import encode_body
 
 

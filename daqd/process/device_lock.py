@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.errors import BoardError
-from protocol.storage.process_lock import ProcessLock
 
 
 class DeviceLock(ProcessLock):

@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.errors import DaqError
 from daqd.publishing.patience import Patience
 from daqd.publishing.subscriptions import Subscriptions
 from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
-from protocol.wire.allowed_clients import ServerKeys
-from protocol.wire.endpoints import is_tcp
 from protocol.wire.messages import Topic, encode_frames
 
 log = logging.getLogger(__name__)

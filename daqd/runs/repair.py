@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from astropix_runtime.storage.run_repair import plan_run_repair
 from daqd.runs.run_store import RunStore
-from protocol.storage.run_repair import plan_run_repair
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from astropix_runtime.storage.durable import sync_directory
 from daqd.errors import DiskError
 from daqd.runs.lost_file import bring_back, is_in_place
 from daqd.runs.run_store import RunStore
 from protocol.apx import FileHeader
 from protocol.readout import AbstractAstroPixReadout
 from protocol.run_record import FileRecord
-from protocol.storage.durable import sync_directory
 
 _MOST_AT_ONCE_BYTES = 1 << 20
 """Of one write: on a slow disk it shall be seen that it goes on."""

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from astropix_runtime.storage.durable import replace_text
+from astropix_runtime.storage.process_lock import ProcessLock
+from astropix_runtime.storage.run_directory import run_of_name
 from daqd.errors import DiskError
 from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
-from protocol.storage.durable import replace_text
-from protocol.storage.process_lock import ProcessLock
-from protocol.storage.run_directory import run_of_name
 
 _COUNTER = "last_run"
 _RESERVE_BYTES = 1 << 18

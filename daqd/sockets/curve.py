@@ -11,9 +11,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from daqd.errors import ConfigError
-from protocol.errors import KeyFileError
-from protocol.wire.allowed_clients import (
+from astropix_runtime.sockets.allowed_clients import (
     HANDSHAKE_MS,
     ZAP_DOMAIN,
     ZAP_ENDPOINT,
@@ -22,9 +20,11 @@ from protocol.wire.allowed_clients import (
     judge,
     read_server_keys,
 )
-from protocol.wire.handshake import OTHER_MECHANISM
-from protocol.wire.key_files import ClientKeys, KeyPair
-from protocol.wire.refusals import Refusals
+from astropix_runtime.sockets.handshake import OTHER_MECHANISM
+from astropix_runtime.sockets.key_files import ClientKeys, KeyPair
+from astropix_runtime.sockets.refusals import Refusals
+from daqd.errors import ConfigError
+from protocol.errors import KeyFileError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import zmq
 
-from protocol.wire.endpoints import is_occupied
+from astropix_runtime.sockets.endpoints import is_occupied
 
 _LISTENING = "0A"
 _CHILD = re.compile(r"daqd\.(publishing\.(?P<publisher>publish)|catching_up\.history)$")

@@ -6,11 +6,11 @@ from typing import Any
 
 import zmq
 
+from astropix_runtime.sockets.handshake import HANDSHAKE_EVENTS, Handshakes
+from astropix_runtime.sockets.key_files import ClientKeys, KeyPair, PublicKey, read_client_keys
 from monitor.errors import EndpointError, KeysError
 from monitor.receiving.peer_probe import PeerProbe
 from protocol.errors import KeyFileError
-from protocol.wire.handshake import HANDSHAKE_EVENTS, Handshakes
-from protocol.wire.key_files import ClientKeys, KeyPair, PublicKey, read_client_keys
 
 
 def client_keys(server_key: Path | str | PublicKey | None, key: Path | str | KeyPair | None) -> ClientKeys | None:

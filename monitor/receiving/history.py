@@ -6,11 +6,11 @@ from itertools import count
 
 import zmq
 
+from astropix_runtime.sockets.key_files import ClientKeys
 from monitor.continuity import HitArray, RunPass, RunTracker
 from monitor.errors import HistoryError
 from monitor.receiving.history_link import HistoryLink
 from protocol.wire.catch_up import CatchUpReply, HitsArgs, HitsReply, Refusal, RunOnDisk, RunsArgs, RunsReply
-from protocol.wire.key_files import ClientKeys
 
 _ASK_AGAIN_S = 1.5
 _CONNECT_S = 0.05

@@ -5,11 +5,11 @@ from typing import Any
 
 import zmq
 
+from astropix_runtime.sockets.key_files import ClientKeys
 from monitor.errors import EndpointError
 from monitor.receiving.curve import secure_client
 from protocol.errors import MessageError
 from protocol.wire.catch_up import CatchUpReply, HitsArgs, RunsArgs, decode_catch_up_reply, hits_request, runs_request
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import encode_request
 
 MAX_FRAME_BYTES = 1 << 29

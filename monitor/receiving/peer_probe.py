@@ -4,8 +4,8 @@ import contextlib
 import socket
 import time
 
-from protocol.wire.endpoints import tcp_address
-from protocol.wire.greeting import GreetingProbe, Peer
+from astropix_runtime.sockets.endpoints import tcp_address
+from astropix_runtime.sockets.greeting import GreetingProbe, Peer
 
 _CONNECT_S = 1.0
 _PATIENCE_S = 2.0

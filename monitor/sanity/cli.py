@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from astropix_runtime.command_line.output import drop_output
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
@@ -27,8 +28,7 @@ from monitor.sanity.recorded import once
 from monitor.sanity.recorded.report import Report
 from monitor.sanity.stuck import ended_when_stuck
 from protocol.stream_bytes import MAX_CHIPS
-from protocol.tool.output import drop_output
-from protocol.words import counted
+from protocol.text import counted
 
 _EXAMPLES = """\
 examples:

@@ -14,6 +14,10 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
+from astropix_runtime.configuration.config_mistakes import describe_mistakes
+from astropix_runtime.configuration.config_section import KeysSection, Section
+from astropix_runtime.configuration.toml_file import read_toml
+from astropix_runtime.sockets.endpoints import check_endpoint
 from monitor.alarm_client import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
@@ -35,11 +39,7 @@ from monitor.sanity.configuration_sections import (
     StreamSection,
     WebhookSection,
 )
-from protocol.config_mistakes import describe_mistakes
-from protocol.config_section import KeysSection, Section
-from protocol.toml_file import read_toml
 from protocol.wire.alarms import AlarmLevel
-from protocol.wire.endpoints import check_endpoint
 
 
 class Configuration(Section):

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
+from protocol.text import counted
 from protocol.wire.alarms import Alarm, AlarmLevel
-from protocol.words import counted
 
 _STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler
 
+from astropix_runtime.sockets.endpoints import is_loopback
 from monitor.errors import MisuseError
-from protocol.wire.endpoints import is_loopback
 
 COOKIE: Final = "astropix_monitor"
 _COOKIE_DAYS = 30

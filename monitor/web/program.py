@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from astropix_runtime.sockets.endpoints import is_loopback
 from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
@@ -32,7 +33,6 @@ from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
 from monitor.web.sheet import Plot
 from monitor.web.snapshot import Snapshot
-from protocol.wire.endpoints import is_loopback
 
 _GATHER_S = 0.05
 _END_WITHIN_S = 10

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from daqd.configuration.config import Config, EmulatorSection, load_config
-from daqd.errors import ConfigError
-from protocol.wire.endpoints import (
+from astropix_runtime.sockets.endpoints import (
     check_control_endpoint,
     check_endpoint,
     check_stream_endpoint,
     connectable,
     is_loopback,
 )
-from protocol.wire.socket_directories import default_runtime_dir
+from astropix_runtime.sockets.socket_directories import default_runtime_dir
+from daqd.configuration.config import Config, EmulatorSection, load_config
+from daqd.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "emulated.toml"
 BOARD = '[board]\ntransport = "emulated"\n'

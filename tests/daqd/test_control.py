@@ -15,9 +15,9 @@ import msgpack
 import pytest
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import ServerKeys
 from daqd.control import ControlClient, ControlError, ControlServer
 from daqd.errors import RunControlError
-from protocol.wire.allowed_clients import ServerKeys
 from protocol.wire.messages import MAX_CONTROL_BYTES, Reply, Request, decode_reply, encode_request
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing

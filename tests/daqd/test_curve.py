@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import zmq
 
+from astropix_runtime.sockets.allowed_clients import AllowedClients
+from astropix_runtime.sockets.key_files import ClientKeys
+from astropix_runtime.sockets.refusals import Refusals
 from daqd.errors import ConfigError
 from daqd.publishing.stream import Stream
 from daqd.sockets.curve import load_server_keys, secure_client
-from protocol.wire.allowed_clients import AllowedClients
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import LogLine, Topic, encode_body
-from protocol.wire.refusals import Refusals
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import zmq.auth
 
+from astropix_runtime.sockets.key_files import PublicKey, read_key_pair, read_public_key
 from daqd import ctl
 from daqd.commands.keygen import KeygenError, KeyNameError, default_key_dir, make_keys
-from protocol.wire.key_files import PublicKey, read_key_pair, read_public_key
 
 
 def mode(path: Path) -> int:

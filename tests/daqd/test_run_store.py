@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from astropix_runtime.storage.durable import replace_text
 from daqd.errors import DiskError
 from daqd.runs import run_store
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from protocol.run_record import RunRecord
-from protocol.storage.durable import replace_text
 from tests.daqd.waiting import DEADLINE_S
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apx.cli import main
 from protocol import (
     ASTROPIX3_HIT_DTYPE,
     ASTROPIX3_LAYER_HIT_DTYPE,
@@ -32,7 +33,6 @@ from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import ReadoutDescription
 from protocol.settling import settle
-from protocol.tool.cli import main
 from tests.protocol.layer_sequential import SequentialFrames
 from tests.protocol.sequential import SequentialDecoder
 from tests.protocol.test_formats_document import code, numbers, section, table, tables

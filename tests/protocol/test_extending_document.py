@@ -16,7 +16,7 @@ import sys
 import numpy as np
 from quadra import QuadraHit, QuadraReadout
 from protocol import FileHeader, StreamDecoder, apx_open
-from protocol.tool.cli import main
+from apx.cli import main
 
 values = dict(chip_id=[0, 1, 1], payload=6, row=[5, 60, 1], column=[63, 0, 2], ts=[0xFFFFF, 7, 1])
 values["tot_total"] = [40, 0, 65535]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from apx.cli import main
 from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
@@ -14,7 +15,6 @@ from protocol.ledger import Ledger
 from protocol.readout import RECORD_HEAD, AstroPix4Readout
 from protocol.registers.gecco import ReadRequest, Request, RequestParser, WriteRequest
 from protocol.run_record import RunRecord
-from protocol.tool.cli import main
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 SHORT = {"A": "e05042030620d701", "B": "e05041130620d701"}

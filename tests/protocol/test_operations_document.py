@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.tool.cli import main
-from tests.protocol.run_left_open import RunLeftOpen
+from apx.cli import main
+from tests.astropix_runtime.run_left_open import RunLeftOpen
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

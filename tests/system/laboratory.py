@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from astropix_runtime.sockets.socket_directories import directory_for_sockets
 from daqd.configuration.config import Config, load_config
 from daqd.control import ControlClient
 from protocol.wire.messages import Stat
-from protocol.wire.socket_directories import directory_for_sockets
 from tests.system.processes import DEADLINE_S, MARK, Process, end_at_once, marked, wait_until
 from tests.system.programs import Finished, Program, program_path
 from tests.system.subscriber import Subscriber

@@ -13,7 +13,7 @@ DIES_IN_REPAIR = """
 import os, signal, sys
 
 from daqd.cli import main
-from protocol.storage import durable
+from astropix_runtime.storage import durable
 
 left = int(sys.argv.pop(1))
 

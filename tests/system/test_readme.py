@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from apx.cli import build_parser as apx_parser
 from daqd.cli import build_parser as daqd_parser
 from daqd.ctl import build_parser as daqctl_parser
 from monitor.cli import build_parser as monitor_parser
 from monitor.sanity.alarms.alarm_commands import COMMANDS
 from monitor.sanity.alarms.alarm_commands import build_parser as alarms_parser
 from monitor.sanity.cli import build_parser as sanity_parser
-from protocol.tool.cli import build_parser as apx_parser
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Where `apx-sanity` may listen: at addresses that only this computer can reach, unless somebody means it otherwise."""
 
-from protocol.wire.endpoints import only_this_machine
+from astropix_runtime.sockets.endpoints import only_this_machine
 
 
 def check_publish_address(endpoint: str, *, insecure: bool, keys: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from astropix_runtime.command_line.output import drop_output
 from monitor.alarm_client import AlarmControlClient, RefusedError, default_control_endpoint
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
 from monitor.program import ProgramParser, positive
@@ -18,7 +19,6 @@ from monitor.receiving.curve import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
-from protocol.tool.output import drop_output
 from protocol.wire.alarms import Alarm, AlarmLevel
 
 COMMANDS = ("alarms", "ack", "silence", "unsilence")

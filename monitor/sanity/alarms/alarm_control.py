@@ -7,11 +7,11 @@ from typing import Any
 
 import zmq
 
+from astropix_runtime.storage.process_lock import ProcessLock, lock_socket
 from monitor.alarm_client import RefusedError
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.errors import MessageError
-from protocol.storage.process_lock import ProcessLock, lock_socket
 from protocol.wire.messages import (
     MAX_CONTROL_BYTES,
     Reply,

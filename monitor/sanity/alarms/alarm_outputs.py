@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from astropix_runtime.storage.process_lock import ProcessLock
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.alarm_log import MB, AlarmLog, as_object
 from monitor.sanity.alarms.alarm_state import AlarmState, StateFile
@@ -14,7 +15,6 @@ from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.alarms.webhook import Webhook
 from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.configuration_sections import CallSection
-from protocol.storage.process_lock import ProcessLock
 from protocol.wire.alarms import AlarmLevel
 
 LOG_NAME = "alarms.jsonl"

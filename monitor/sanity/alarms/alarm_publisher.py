@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import zmq
 
+from astropix_runtime.sockets.endpoints import is_occupied
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.gatekeeper import Gatekeeper
 from protocol.wire.alarms import Alarm, Alarms
-from protocol.wire.endpoints import is_occupied
 from protocol.wire.messages import Topic, encode_body, encode_frames
 
 HIGH_WATER = 100

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from astropix_runtime.storage.durable import replace_text
 from monitor.sanity.alarms.silence_list import Silenced
 from protocol.run_record import one_line
-from protocol.storage.durable import replace_text
 from protocol.wire.alarms import Alarm
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,7 @@ from typing import Any
 
 import zmq
 
-from monitor.errors import KeysError
-from protocol.wire.allowed_clients import (
+from astropix_runtime.sockets.allowed_clients import (
     HANDSHAKE_MS,
     ZAP_DOMAIN,
     ZAP_ENDPOINT,
@@ -15,8 +14,9 @@ from protocol.wire.allowed_clients import (
     judge,
     read_server_keys,
 )
-from protocol.wire.endpoints import is_tcp
-from protocol.wire.refusals import Refusals
+from astropix_runtime.sockets.endpoints import is_tcp
+from astropix_runtime.sockets.refusals import Refusals
+from monitor.errors import KeysError
 
 _MOST_AT_ONCE = 100
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from astropix_runtime.storage.durable import replace_text
 from monitor.detector import ChipPlace, HitKind
 from monitor.sanity.check import CheckInput, HitCounts
 from monitor.sanity.checks.pixels_seen import slots_of
 from protocol.run_record import one_line
-from protocol.storage.durable import replace_text
 
 Counts = npt.NDArray[np.int64]
 

@@ -10,8 +10,8 @@ from monitor.sanity.checks.reference import ReferenceCounts
 from monitor.sanity.recorded import report_plots
 from monitor.sanity.recorded.report import Summary
 from monitor.sanity.recorded.run_quality import RunQuality
+from protocol.text import counted
 from protocol.version import __version__
-from protocol.words import counted
 
 MOST_RUNS = 20
 """Runs with figures, of which a page does not become too large; all are in the tables."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from astropix_runtime.storage.recordings import recordings_in
 from monitor.program import ProgramParser
 from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.checks.findings import Place
@@ -19,8 +20,7 @@ from monitor.sanity.recorded.recorded_files import RecordedChecks
 from monitor.sanity.recorded.report import Report
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.errors import NoRecordingsError
-from protocol.storage.recordings import recordings_in
-from protocol.words import counted
+from protocol.text import counted
 
 
 def add_arguments(parser: ProgramParser) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from astropix_runtime.storage.run_directory import RunDirectory, run_directory_of
 from protocol.apx import FileHeader
 from protocol.run_record import RunRecord
-from protocol.storage.run_directory import RunDirectory, run_directory_of
 
 
 def record_of(path: Path, header: FileHeader) -> RunRecord | None:

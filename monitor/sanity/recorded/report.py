@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.checks.findings import Finding, Findings, Level, Notice, Place
 from monitor.sanity.recorded.run_quality import RunQuality
+from protocol.text import counted
 from protocol.wire.alarms import Alarm, AlarmLevel
-from protocol.words import counted
 
 MOST_LINES = 50
 """Findings listed in the summary; JSON has them all."""

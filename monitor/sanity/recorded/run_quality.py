@@ -12,7 +12,7 @@ from monitor.sanity.checks.pixels_seen import slots_of
 from monitor.sanity.checks.statistics import binned_quantiles
 from monitor.sanity.checks.tot_checks import medians_us
 from protocol.ledger import Ledger
-from protocol.words import counted
+from protocol.text import counted
 
 
 class _Model(BaseModel):

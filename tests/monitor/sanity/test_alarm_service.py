@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from astropix_runtime.sockets.key_files import ClientKeys
 from monitor.alarm_client import AlarmControlClient, RefusedError
 from monitor.client import StreamClient
 from monitor.errors import AlarmServiceError
@@ -23,7 +24,6 @@ from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
-from protocol.wire.key_files import ClientKeys
 from protocol.wire.messages import Topic
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, make_hits

@@ -1,0 +1,95 @@
+"""Command-line options that several subcommands have in common."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import get_args
+
+from apx.errors import MisuseError
+from astropix_runtime.storage.recordings import recordings_in
+from protocol.errors import NoRecordingsError
+from protocol.readout_description import TimestampOrder
+from protocol.stream_bytes import MAX_CHIPS
+
+
+def add_parser(
+    programs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    purpose: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """A subcommand's parser; `purpose` is its line in the program's help, `examples` end its own."""
+    parser = programs.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=f"examples:\n{indented(examples)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def indented(text: str) -> str:
+    """Lines of a help text, two spaces in."""
+    return "\n".join(f"  {line}" for line in dedent(text).strip().splitlines())
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """One or more recordings; `recordings_of` takes them."""
+    add_files(parser, "recordings (.apx), directories of runs, data directories")
+
+
+def recordings_of(arguments: argparse.Namespace) -> list[Path]:
+    """The recordings that were given; `MisuseError` for a directory without any."""
+    try:
+        return recordings_in(arguments.files)
+    except NoRecordingsError as error:
+        raise MisuseError(str(error)) from error
+
+
+def add_files(parser: argparse.ArgumentParser, what: str) -> None:
+    """One or more input files."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=what)
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Where to write, and whether to replace what is there."""
+    parser.add_argument("--output", "-o", type=Path, metavar="PATH", help=what)
+    parser.add_argument("--force", action="store_true", help="replace output files that exist")
+
+
+def add_chips(parser: argparse.ArgumentParser) -> None:
+    """The number of chips in the chain."""
+    parser.add_argument(
+        "--chips",
+        type=_chips,
+        metavar="N",
+        help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
+    )
+
+
+def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
+    """The byte order of the FPGA's time stamp."""
+    parser.add_argument(
+        "--timestamp-order",
+        choices=get_args(TimestampOrder),
+        help="byte order of the FPGA's time stamp in layer frames (default: as the header says)",
+    )
+
+
+def _chips(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_CHIPS:
+        raise argparse.ArgumentTypeError(f"{number} chips: 1 to {MAX_CHIPS} can be told apart")
+    return number
+
+
+def whole_number(text: str) -> int:
+    """A number that is not negative."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative")
+    return number

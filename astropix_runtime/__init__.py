@@ -1,0 +1,1 @@
+"""What the programs run on: secured sockets, storage and repair, configuration files, command lines, logs, signals."""

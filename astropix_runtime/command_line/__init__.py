@@ -1,0 +1,1 @@
+"""Building blocks of command-line programs: output, terminals, options."""

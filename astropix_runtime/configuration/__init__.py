@@ -1,0 +1,1 @@
+"""Configuration files: sections, reading, and reports of their mistakes."""

@@ -1,0 +1,1 @@
+"""ZeroMQ sockets with keys, requests, and who may connect."""

@@ -1,0 +1,98 @@
+"""One process for each directory, device and socket: locks that end with the process that holds them."""
+
+import os
+import stat
+from pathlib import Path
+
+from astropix_runtime.storage import file_lock
+
+_MOST_LOOKERS = 10
+"""Who looks whose a lock is has it for that moment: so often, nobody is found to have it, and it is tried again."""
+
+
+class ProcessLock:
+    """An advisory lock on `what`, by the file at `path`. The file says whose it is, and stays.
+
+    Where the system knows no such locks (Windows), it is always free. `failure`: the error that says that it cannot be
+    had, and `advice` what to do where the file cannot be used; `way_out`: what to do where somebody has it.
+    """
+
+    def __init__(
+        self, path: Path, what: str, failure: type[Exception], advice: str, way_out: str = "end that one first"
+    ) -> None:
+        self.path = path
+        self.what = what
+        self._failure = failure
+        self._advice = advice
+        self._way_out = way_out
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; does nothing where it is held already.
+
+        Raises `failure`, which names the process that has it, or says why the file cannot be used.
+        """
+        if self._file is not None:
+            return
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self._take(file)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+
+    def _take(self, file: int) -> None:
+        holder = ""
+        for _ in range(_MOST_LOOKERS):
+            try:
+                if file_lock.try_lock(file):
+                    file_lock.sign(file)
+                    return
+            except OSError as error:
+                raise self._unusable(error) from error
+            if holder := self.holder():
+                break
+        raise self._failure(f"{self.what} is in use by {holder or 'another process'}: {self._way_out}")
+
+    def _unusable(self, error: OSError) -> Exception:
+        return self._failure(f"no lock for {self.what}: {self.path}: {error.strerror or error}: {self._advice}")
+
+    def release(self) -> None:
+        """Let it go; does nothing where it is not held."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def holder(self) -> str:
+        """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
+        return file_lock.holder(self.path)
+
+
+def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_out: str) -> ProcessLock:
+    """The lock beside the ipc socket at `path`, taken; its directory is made for this user only, if it is not there.
+
+    So nobody takes the socket from another process that is using it, and nobody else can be in its place. `what` is the
+    socket to people, `harm`: what others could do who could write to its directory, `way_out`: what to do where another
+    process has it. Raises `failure`.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise failure(f"cannot use the runtime directory {folder}: {error.strerror or error}") from error
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
+        raise failure(
+            f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "
+            "choose another directory for the socket"
+        )
+    if path.exists() and not path.is_socket():  # ZeroMQ would delete it without a word
+        raise failure(f"{what} has the name of a file, which is kept: choose another path for the socket")
+    lock = ProcessLock(path.with_suffix(".lock"), what, failure, "choose a local directory for the socket", way_out)
+    lock.acquire()
+    return lock
