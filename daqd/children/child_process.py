@@ -15,6 +15,7 @@ from daqd.children.notices import Notice, Report, decode_report, encode_line
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
 from daqd.process.signals import END_SIGNALS
+from protocol.text import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class ChildProcess(ABC):
         try:
             await self._spawn()
         except OSError as error:
-            raise ChildError(f"the {self.NAME} cannot be started: {error.strerror or error}") from error
+            raise ChildError(f"the {self.NAME} cannot be started: {reason_of(error)}") from error
         self._watcher = asyncio.create_task(self._watch(), name=self.NAME)
         ready = asyncio.create_task(self._ready.wait())
         done, _ = await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +205,7 @@ class ChildProcess(ABC):
             except OSError as error:
                 if str(error) != said:
                     said = str(error)
-                    log.error("the %s cannot be started: %s; it is tried again", self.NAME, error.strerror or error)
+                    log.error("the %s cannot be started: %s; it is tried again", self.NAME, reason_of(error))
             else:
                 return True
             with contextlib.suppress(TimeoutError):
