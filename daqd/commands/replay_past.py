@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daqd.children.child_process import ChildError
-from daqd.children.replay_history_handle import ReplayHistoryHandle
+from daqd.children.messages import FromChild, HistoryRequested
+from daqd.children.programs import replay_history_server
 from daqd.configuration.config import SecuritySection
 
 _JOIN_S = 30.0
@@ -21,7 +22,7 @@ class ReplayPast:
     """
 
     def __init__(self, bind: str, progress: Path, security: SecuritySection, *, any_port: bool) -> None:
-        self._handle = ReplayHistoryHandle(bind, progress, self._note_asked, security, any_port=any_port)
+        self._handle = replay_history_server(bind, progress, self._receive, security, any_port=any_port)
         self._asked_at: float | None = None
         self._settled = threading.Event()
         self._failure: ChildError | None = None
@@ -45,8 +46,9 @@ class ReplayPast:
         if self._failure is not None:
             raise self._failure
 
-    def _note_asked(self) -> None:
-        self._asked_at = time.monotonic()
+    def _receive(self, message: FromChild) -> None:
+        if isinstance(message, HistoryRequested):
+            self._asked_at = time.monotonic()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -18,9 +18,9 @@ from daqd.following.feed import Complaint
 from daqd.following.recorded_runs import RecordedRun, recorded_runs
 from daqd.following.replay_progress import ReplayProgress
 from daqd.process.signals import noted_signals
-from daqd.publishing.patience import Patience
 from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
+from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.stream import Stream
 from protocol.text import counted
 from protocol.version import __version__
@@ -29,7 +29,7 @@ from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_bod
 log = logging.getLogger(__name__)
 
 _STAT_INTERVAL_S = 1.0
-_PATIENCE_S = 10.0
+_MAX_SEND_S = 10.0
 """How long a message may wait for room: everybody who reads, however slowly, is to get everything."""
 
 _LINGER_S = 10.0
@@ -83,7 +83,7 @@ class Replayer:
         feed = Replay(runs, speed=options.speed, loop=options.loop, chips=options.chips)
         with (
             contextlib.closing(feed),
-            Stream(options.bind, options.name, _HIGH_WATER, Patience(_PATIENCE_S), keys=options.keys) as stream,
+            Stream(options.bind, options.name, _HIGH_WATER, SendBudget(_MAX_SEND_S), keys=options.keys) as stream,
             noted_signals(self._stop),
             contextlib.ExitStack() as beside,
         ):
