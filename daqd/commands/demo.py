@@ -24,6 +24,7 @@ from daqd.control import ControlClient, ControlError
 from daqd.errors import DaqError
 from daqd.exit_codes import FAILED, OK
 from daqd.process.signals import END_SIGNALS, noted_signals
+from protocol.text import reason_of
 from protocol.wire.messages import Stat
 
 _START_S = 30.0
@@ -112,7 +113,7 @@ class _Demo:
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_file = log_path.open("a")
         except OSError as error:
-            raise DaqError(f"--data-dir {self._args.data_dir} cannot be used: {error.strerror or error}") from error
+            raise DaqError(f"--data-dir {self._args.data_dir} cannot be used: {reason_of(error)}") from error
         with log_file as log:
             daemon = self._start_daemon(log)
             if daemon is None:
