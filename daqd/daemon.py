@@ -12,8 +12,7 @@ from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
-from daqd.children.history_handle import HistoryHandle
-from daqd.children.publisher_handle import PublisherHandle
+from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
 from daqd.control import ControlServer
 from daqd.errors import DaqError
@@ -49,19 +48,19 @@ class Daemon:
             board, config.board.transport, config.board.chips, self._disk, __version__, self._stat_due.set
         )
         last_run = store.last_run()
-        self._publisher = PublisherHandle(
+        self._publisher = Publisher(
             config.stream,
             config.daq.name,
             store.data_dir,
             last_run,
-            lambda report: self.control.take_report(report),
+            lambda message: self.control.receive(message),
             config.security,
         )
-        self._history = HistoryHandle(
+        self._history = history_server(
             config.stream.catch_up,
             store.data_dir,
             last_run,
-            lambda run, ledger: self.control.add_ledger(run, ledger),
+            lambda message: self.control.receive(message),
             config.security,
         )
         self.control = RunControl(config, board, store, self._publisher, self.status, software())

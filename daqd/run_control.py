@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
 from daqd.board_setup import BoardSetup
 from daqd.boards.board import Board
-from daqd.children.notices import Report
-from daqd.children.publisher_handle import PublisherHandle
+from daqd.children.messages import FromChild, PublisherState, RunDecoded
+from daqd.children.programs import Publisher
 from daqd.command_arguments import NoArgs, StartArgs
 from daqd.configuration.config import Config
 from daqd.ending import STOP_S, Background, wait_for_end
@@ -25,8 +25,8 @@ from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
-from protocol.run_record import Gap, RunRecord, one_line
-from protocol.text import counted
+from protocol.run_record import Gap, RunRecord
+from protocol.text import counted, validation_summary
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class RunControl:
         config: Config,
         board: Board,
         store: RunStore,
-        publisher: PublisherHandle,
+        publisher: Publisher,
         status: StatusBoard,
         software: dict[str, str],
     ) -> None:
@@ -92,7 +92,7 @@ class RunControl:
         try:
             parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
         except ValidationError as error:
-            raise RunControlError("bad_arguments", f"{command}: {one_line(error)}") from None
+            raise RunControlError("bad_arguments", f"{command}: {validation_summary(error)}") from None
         if command in ("status", "shutdown"):  # wait for nothing and nobody
             return await method(parsed)
         async with self._one_at_a_time:
@@ -241,15 +241,14 @@ class RunControl:
         self._publisher.wake()
         self._ended.set()
 
-    def take_report(self, report: Report) -> None:
-        """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
-        self._status.take_report(report)
-        if report.kind == "run_ended" and report.run is not None and report.ledger is not None:
-            self.add_ledger(report.run, report.ledger)
-
-    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
-        """Complete the record of a run that has been decoded to its end, soon."""
-        self._background.begin(self._add_ledger(run, ledger))
+    def receive(self, message: FromChild) -> None:
+        """Take a child's message: ledgers go into the status, and at the end of a run into its record."""
+        match message:
+            case PublisherState():
+                self._status.take_publisher(message)
+            case RunDecoded(run=run, ledger=ledger):
+                self._status.take_ledger(run, ledger)
+                self._background.begin(self._add_ledger(run, ledger))
 
     async def _add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
         async with self._one_ledger_at_a_time:

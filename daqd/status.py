@@ -8,7 +8,7 @@ from typing import Any, Literal
 from daqd.acquisition.active_run import ActiveRun
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
-from daqd.children.notices import Report
+from daqd.children.messages import PublisherState
 from protocol.run_record import Counts
 from protocol.wire import messages
 from protocol.wire.messages import PublisherStat, Queue, Rates, Stat
@@ -46,7 +46,7 @@ class StatusBoard:
         self._since_ns = time.time_ns()
         self._run: ActiveRun | None = None
         self._elapsed_s = 0.0
-        self._report = Report()
+        self._publisher: PublisherState | None = None
         self._ledger: dict[str, Any] | None = None
         self._rates = Rates()
         self._rated_at = clock()
@@ -67,7 +67,8 @@ class StatusBoard:
         """Counts and rates are those of `run` from now on."""
         self._run = run
         self._ledger = None
-        self._report = Report(endpoint=self._report.endpoint, stat=self._report.stat)
+        if self._publisher is not None:
+            self._publisher = self._publisher.model_copy(update={"hits_hz": 0.0})
         self._rated, self._rated_at, self._rates = Counts(), self._clock(), Rates()
         self.disk.run_began(lambda: run.files.size_bytes, run.queue)
         self.enter("running")
@@ -78,11 +79,16 @@ class StatusBoard:
         self._rates = Rates()
         self.disk.run_ended()
 
-    def take_report(self, report: Report) -> None:
-        """The publisher's newest report."""
-        self._report = report
-        if self._run is not None and report.run == self._run.run and report.ledger is not None:
-            self._ledger = report.ledger
+    def take_publisher(self, state: PublisherState) -> None:
+        """Take the newest state of the publisher."""
+        self._publisher = state
+        if state.run is not None:
+            self.take_ledger(state.run, state.ledger)
+
+    def take_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+        """Take the ledger of `run`, if that is the run on show."""
+        if self._run is not None and run == self._run.run:
+            self._ledger = ledger
 
     def stat(self) -> Stat:
         """Everything, now."""
@@ -92,6 +98,7 @@ class StatusBoard:
         if running:
             self._update_rates(counts)
         file = run.files.current if run is not None else None
+        publisher = self._publisher
         return Stat(
             state=self.state,
             reason=self.reason,
@@ -100,7 +107,7 @@ class StatusBoard:
             elapsed_s=0.0 if run is None else self._clock() - run.began_at if running else self._elapsed_s,
             file="" if file is None else str(file),
             chips=self._chips,
-            rates=self._rates.model_copy(update={"hits_hz": self._report.hits_hz if running else 0.0}),
+            rates=self._rates.model_copy(update={"hits_hz": publisher.hits_hz if running and publisher else 0.0}),
             counts=counts.model_dump(),
             ledger=self._ledger,
             queue=Queue(
@@ -110,7 +117,7 @@ class StatusBoard:
             ),
             disk=self.disk.latest(),
             board=self._board_state(),
-            publisher=self._report.stat if self._report.endpoint else PublisherStat(),
+            publisher=publisher.stat if publisher else PublisherStat(),
             catch_up=self.catch_up,
             version=self._version,
         )

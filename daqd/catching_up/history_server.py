@@ -15,11 +15,12 @@ from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.catching_up.archive import Archive, ArchivedRun
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
-from daqd.children.child_log import say
+from daqd.children.child_end import log_to_daemon
 from daqd.errors import DaqError
 from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
+from protocol.text import reason_of
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,
@@ -91,7 +92,7 @@ class HistoryServer:
         try:
             self._set_options()
             if keys is not None and is_tcp(endpoint):
-                self._gatekeeper = secure_server(self.socket, keys, "the past", say)
+                self._gatekeeper = secure_server(self.socket, keys, "the past", log_to_daemon)
             bind_alone(self.socket, endpoint)
         except zmq.ZMQError as error:
             self.close()
@@ -207,9 +208,9 @@ class HistoryServer:
                 return
             reply = self._reply(waiting, past.take(args.last, args.max_hits))
         except OSError as error:
-            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {error.strerror or error}")
+            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {reason_of(error)}")
         except Exception as error:  # a fault of ours must not take the past from the others
-            say(traceback.format_exc())
+            log_to_daemon(traceback.format_exc())
             self._give_up(waiting, "internal", f"{type(error).__name__}: {error}")
         else:
             self._keep(waiting.envelope[0], past)

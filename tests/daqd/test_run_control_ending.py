@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daqd.acquisition.readout_queue import READOUT_COST_BYTES
-from daqd.children.notices import Report
+from daqd.children.messages import RunDecoded
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
@@ -115,7 +115,7 @@ def test_a_ledger_holds_up_nobody(store: RunStore, monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patch:
             disk = SlowSync(patch)
             ledger = Ledger(bytes_read=3, idle=3).to_dict()
-            control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=ledger))
+            control.control.receive(RunDecoded(run=1, ledger=ledger))
             await control.until(disk.waiting.is_set)
             assert record_of(store).ledger is None
             disk.take()

@@ -9,7 +9,7 @@ import pytest
 
 from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
 from daqd.acquisition.disk_watch import DiskWatch
-from daqd.children.notices import Report
+from daqd.children.messages import PublisherState
 from daqd.configuration.config import Config
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
@@ -131,8 +131,8 @@ def test_a_run_from_begin_to_end(desk: Desk, begin: Begin, store: RunStore) -> N
 def test_what_the_publisher_reports(desk: Desk, begin: Begin) -> None:
     ledger = Ledger(bytes_read=3, idle=3, readouts=1).to_dict()
     publisher = PublisherStat(messages=5, hits=7, subscribers=2, restarts=1, lag_bytes=9)
-    report = Report(endpoint="tcp://127.0.0.1:1", run=1, ledger=ledger, hits_hz=12.0, stat=publisher)
-    desk.status.take_report(report)
+    state = PublisherState(run=1, ledger=ledger, hits_hz=12.0, stat=publisher)
+    desk.status.take_publisher(state)
     stat = desk.status.stat()
     assert stat.publisher == publisher
     assert stat.ledger is None, "of a run that is none of ours"
@@ -142,8 +142,8 @@ def test_what_the_publisher_reports(desk: Desk, begin: Begin) -> None:
     desk.status.run_began(run)
     assert desk.status.stat().ledger is None
     assert desk.status.stat().publisher == publisher
-    desk.status.take_report(report)
+    desk.status.take_publisher(state)
     stat = desk.status.stat()
     assert (stat.ledger, stat.rates.hits_hz) == (ledger, 12.0)
-    desk.status.take_report(report.model_copy(update={"run": None, "ledger": Ledger().to_dict()}))
+    desk.status.take_publisher(state.model_copy(update={"run": None, "ledger": Ledger().to_dict()}))
     assert desk.status.stat().ledger == ledger
