@@ -2,7 +2,7 @@
 
 from collections import deque
 
-NS_PER_S = 1_000_000_000
+from protocol.units import NS_PER_S
 
 
 class RateMeter:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from monitor.continuity import HitArray
 from monitor.readout_ranges import Range
+from protocol.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 LONGEST_S = 43_260
 """Of one stretch: 12 h and a minute; what lies before is left out."""
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from protocol.text import counted
+from protocol.text import counted, printable
 from protocol.wire.alarms import Alarm, AlarmLevel
 
 _STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
@@ -51,7 +51,5 @@ def alarm_text(alarm: Alarm) -> Text:
     marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
     figures = f" [{alarm.figures}]" if alarm.figures else ""
     said = f"{alarm.id}: {alarm.text}{figures}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
-    # What comes from the network is shown, not obeyed.
-    shown = "".join(letter if letter.isprintable() else " " for letter in said)
-    text.append(shown, "dim" if alarm.acknowledged else "")
+    text.append(printable(said, " "), "dim" if alarm.acknowledged else "")
     return text
