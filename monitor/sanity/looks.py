@@ -14,7 +14,7 @@ from monitor.sanity.check_asking import CheckSaid, ask
 from monitor.sanity.check_thread import CheckThread
 from monitor.sanity.frame_counts import FrameTally
 from monitor.state.detector_state import DetectorState
-from monitor.state.rates import NS_PER_S
+from monitor.state.meters import NS_PER_S
 from protocol.hit import HIT_DTYPE, join_tables
 from protocol.ledger import Ledger
 from protocol.readout_description import ReadoutDescription

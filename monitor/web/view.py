@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.detector import ChipPlace
 from monitor.state.detector_state import DetectorState
 from monitor.state.histograms import HitHistograms
-from monitor.state.rates import NS_PER_S
+from monitor.state.meters import NS_PER_S
 from monitor.state.time_series import SPANS, Span
 
 Window = Literal["run", "minute"]
