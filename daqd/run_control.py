@@ -25,8 +25,8 @@ from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
-from protocol.run_record import Gap, RunRecord, one_line
-from protocol.text import counted
+from protocol.run_record import Gap, RunRecord
+from protocol.text import counted, validation_summary
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class RunControl:
         try:
             parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
         except ValidationError as error:
-            raise RunControlError("bad_arguments", f"{command}: {one_line(error)}") from None
+            raise RunControlError("bad_arguments", f"{command}: {validation_summary(error)}") from None
         if command in ("status", "shutdown"):  # wait for nothing and nobody
             return await method(parsed)
         async with self._one_at_a_time:

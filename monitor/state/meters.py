@@ -2,9 +2,8 @@
 
 from collections import deque
 
+from protocol.units import NS_PER_S
 from protocol.wire.messages import Stat
-
-NS_PER_S = 1_000_000_000
 
 
 class RateMeter:

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from monitor.detector import Geometry
 from monitor.state.histograms import MAX_HITS_PER_READOUT, Counts, HitHistograms, PixelCounts
-from monitor.state.readout_times import NS_PER_S, Stretch
+from monitor.state.readout_times import Stretch
 from monitor.state.sorted_hits import Indices, SortedHits, TotBinning
+from protocol.units import NS_PER_S
 
 SLOT_S = 5
 SLOTS = 12

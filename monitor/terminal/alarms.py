@@ -17,7 +17,7 @@ from monitor.alarm_desk import AlarmCommand, AlarmDesk
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.errors import AlarmServiceError
 from monitor.terminal.line_widgets import TextLines
-from protocol.text import counted
+from protocol.text import counted, printable
 from protocol.wire.alarms import Alarm, AlarmLevel
 
 _STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
@@ -63,9 +63,7 @@ def alarm_text(alarm: Alarm) -> Text:
     marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
     figures = f" [{alarm.figures}]" if alarm.figures else ""
     said = f"{alarm.id}: {alarm.text}{figures}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
-    # What comes from the network is shown, not obeyed.
-    shown = "".join(letter if letter.isprintable() else " " for letter in said)
-    text.append(shown, "dim" if alarm.acknowledged else "")
+    text.append(printable(said, " "), "dim" if alarm.acknowledged else "")
     return text
 
 

@@ -32,6 +32,7 @@ from monitor.web.server import Exhibits, application
 from monitor.web.sheet import Figures, Plot, PlotError
 from monitor.web.snapshot import Snapshot
 from monitor.web.updates import Editor
+from protocol.text import reason_of
 
 _GATHER_S = 0.05
 _END_WITHIN_S = 10
@@ -88,7 +89,7 @@ def _listen(address: str, port: int) -> socket.socket:
         listening = socket.create_server((address.strip("[]"), port), family=family)
     except OSError as error:
         raise ListenError(
-            f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port or --address"
+            f"cannot listen at {address} port {port}: {reason_of(error)}; choose another --port or --address"
         ) from None
     listening.setblocking(False)
     return listening
