@@ -25,6 +25,7 @@ from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
+from protocol.ledger import LedgerCounts
 from protocol.run_record import Gap, RunRecord
 from protocol.text import counted, validation_summary
 
@@ -250,7 +251,7 @@ class RunControl:
                 self._status.take_ledger(run, ledger)
                 self._background.begin(self._add_ledger(run, ledger))
 
-    async def _add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+    async def _add_ledger(self, run: int, ledger: LedgerCounts) -> None:
         async with self._one_ledger_at_a_time:
             try:
                 await asyncio.to_thread(self._store.add_ledger, run, ledger)

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from daqd.acquisition.active_run import ActiveRun
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.children.messages import PublisherState
+from protocol.ledger import LedgerCounts
 from protocol.run_record import Counts
 from protocol.wire import messages
 from protocol.wire.messages import PublisherStat, Queue, Rates, Stat
@@ -47,7 +48,7 @@ class StatusBoard:
         self._run: ActiveRun | None = None
         self._elapsed_s = 0.0
         self._publisher: PublisherState | None = None
-        self._ledger: dict[str, Any] | None = None
+        self._ledger: LedgerCounts | None = None
         self._rates = Rates()
         self._rated_at = clock()
         self._rated = Counts()
@@ -85,7 +86,7 @@ class StatusBoard:
         if state.run is not None:
             self.take_ledger(state.run, state.ledger)
 
-    def take_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+    def take_ledger(self, run: int, ledger: LedgerCounts) -> None:
         """Take the ledger of `run`, if that is the run on show."""
         if self._run is not None and run == self._run.run:
             self._ledger = ledger

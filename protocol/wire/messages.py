@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from protocol.errors import MessageError
 from protocol.hit import HitTable
+from protocol.ledger import LedgerCounts
 from protocol.run_record import RunRecord
 from protocol.wire.alarms import Alarms
 from protocol.wire.packing import DTypeDescription, WireModel, packed_hits, parse, unpack
@@ -131,7 +132,7 @@ class Stat(WireModel):
     chips: int | None = None
     rates: Rates = Rates()
     counts: dict[str, int] = Field(default_factory=dict)
-    ledger: dict[str, Any] | None = None
+    ledger: LedgerCounts | None = None
     queue: Queue = Queue()
     disk: Disk = Disk()
     board: Board = Board()
