@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protocol.errors import KeyFileError
+from protocol.text import printable, reason_of
 
 MAX_KEY_FILE_BYTES = 16384
 KEY_CHARACTERS = 40
@@ -82,7 +83,7 @@ class ClientKeys:
 def format_public_key(key: PublicKey | KeyPair, name: str) -> str:
     """The file to give away; `name` says whose it is, one line."""
     return (
-        f"# Public key of {_comment(name)} for astropix-daq: it may be read by everybody.\n"
+        f"# Public key of {printable(name, '?')} for astropix-daq: it may be read by everybody.\n"
         f'metadata\ncurve\n    public-key = "{key.public}"\n'
     )
 
@@ -90,13 +91,9 @@ def format_public_key(key: PublicKey | KeyPair, name: str) -> str:
 def format_key_pair(keys: KeyPair, name: str) -> str:
     """The file to keep."""
     return (
-        f"# SECRET key of {_comment(name)} for astropix-daq: never give it away, never let others read it.\n"
+        f"# SECRET key of {printable(name, '?')} for astropix-daq: never give it away, never let others read it.\n"
         f'metadata\ncurve\n    public-key = "{keys.public}"\n    secret-key = "{keys.secret}"\n'
     )
-
-
-def _comment(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def parse_keys(content: bytes) -> PublicKey | KeyPair:
@@ -194,4 +191,4 @@ def _read(path: Path, *, secret: bool) -> PublicKey | KeyPair:
 def _failure(path: Path, error: Exception) -> KeyFileError:
     if isinstance(error, KeyFileError):
         return error
-    return KeyFileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+    return KeyFileError(f"{path}: cannot be read: {reason_of(error)}")

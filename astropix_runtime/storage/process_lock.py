@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from astropix_runtime.storage import file_lock
+from protocol.text import reason_of
 
 _MOST_LOOKERS = 10
 """Who looks whose a lock is has it for that moment: so often, nobody is found to have it, and it is tried again."""
@@ -60,7 +61,7 @@ class ProcessLock:
         raise self._failure(f"{self.what} is in use by {holder or 'another process'}: {self._way_out}")
 
     def _unusable(self, error: OSError) -> Exception:
-        return self._failure(f"no lock for {self.what}: {self.path}: {error.strerror or error}: {self._advice}")
+        return self._failure(f"no lock for {self.what}: {self.path}: {reason_of(error)}: {self._advice}")
 
     def release(self) -> None:
         """Let it go; does nothing where it is not held."""
@@ -85,7 +86,7 @@ def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError as error:
-        raise failure(f"cannot use the runtime directory {folder}: {error.strerror or error}") from error
+        raise failure(f"cannot use the runtime directory {folder}: {reason_of(error)}") from error
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
         raise failure(
             f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "

@@ -20,6 +20,7 @@ from daqd.errors import DaqError
 from daqd.sockets.curve import Gatekeeper, secure_server
 from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
+from protocol.text import reason_of
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,
@@ -207,7 +208,7 @@ class HistoryServer:
                 return
             reply = self._reply(waiting, past.take(args.last, args.max_hits))
         except OSError as error:
-            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {error.strerror or error}")
+            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {reason_of(error)}")
         except Exception as error:  # a fault of ours must not take the past from the others
             log_to_daemon(traceback.format_exc())
             self._give_up(waiting, "internal", f"{type(error).__name__}: {error}")

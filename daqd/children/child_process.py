@@ -14,6 +14,7 @@ from daqd.children.messages import FromChild, Ready, decode_from_child
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
 from daqd.process.signals import END_SIGNALS
+from protocol.text import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class ChildProcess:
         try:
             await self._spawn()
         except OSError as error:
-            raise ChildError(f"the {self.name} cannot be started: {error.strerror or error}") from error
+            raise ChildError(f"the {self.name} cannot be started: {reason_of(error)}") from error
         self._watcher = asyncio.create_task(self._watch(), name=self.name)
         ready = asyncio.create_task(self._ready.wait())
         done, _ = await asyncio.wait({ready, self._watcher}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
@@ -213,7 +214,7 @@ class ChildProcess:
             except OSError as error:
                 if str(error) != complaint:
                     complaint = str(error)
-                    log.error("the %s cannot be started: %s; it is tried again", self.name, error.strerror or error)
+                    log.error("the %s cannot be started: %s; it is tried again", self.name, reason_of(error))
             else:
                 return True
             with contextlib.suppress(TimeoutError):

@@ -25,6 +25,7 @@ from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.stream import Stream, StreamError, live_budget
 from daqd.runs.run_store import RunStore
 from protocol.readout import uid_to_readout_class
+from protocol.text import reason_of
 from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
 
 _HOUSEKEEPING_S = 0.25
@@ -209,7 +210,7 @@ class PublisherProcess:
         try:
             self._checkpoints.passed(checkpoint, now)
         except OSError as error:
-            complaint = f"cannot write {self._options.checkpoint}: {error.strerror or error}"
+            complaint = f"cannot write {self._options.checkpoint}: {reason_of(error)}"
         if complaint != self._complaint:  # once, not four times a second all night
             log_to_daemon(complaint or f"{self._options.checkpoint} can be written again")
         self._complaint = complaint
