@@ -11,9 +11,7 @@ from types import FrameType
 
 from daqd.configuration.config import Config, load_config
 from daqd.emulator.factory import emulated_board, emulated_cable
-from daqd.emulator.pty_device import PtyDevice
-from daqd.emulator.stream_device import StreamDevice
-from daqd.emulator.tcp_device import TcpDevice
+from daqd.emulator.stream_device import PtyDevice, StreamDevice, TcpDevice
 from daqd.errors import BoardError
 from daqd.process.signals import noted_signals
 
