@@ -376,7 +376,7 @@ class ControlSection(Section):
 
 
 class LogSection(Section):
-    """`[log]`: how much the daemon says, and how (`daqd.process.logs`)."""
+    """`[log]`: how much the daemon says, and how (`astropix_runtime.process.logs`)."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "journal", "json"] = "auto"
