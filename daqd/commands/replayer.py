@@ -25,7 +25,7 @@ from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.stream import Stream
 from protocol.text import counted
 from protocol.version import __version__
-from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
+from protocol.wire.messages import DaemonState, PublisherStat, Rates, Stat, Topic, encode_body
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class _Replaying:
         then, readouts = self._rated
         self._rated = (now, feed.readouts)
         stat = Stat(
-            state="idle" if feed.exhausted else "replay",
+            state=DaemonState.IDLE if feed.exhausted else DaemonState.REPLAY,
             run=self._run,
             pass_=publisher.pass_,
             chips=publisher.decoder.chips,

@@ -3,12 +3,12 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from astropix_runtime.storage.durable import replace_text
 from astropix_runtime.storage.process_lock import ProcessLock
 from astropix_runtime.storage.run_directory import run_of_name
 from daqd.errors import DiskError
+from protocol.ledger import LedgerCounts
 from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
 from protocol.text import reason_of
 
@@ -120,7 +120,7 @@ class RunStore:
         except FileNotFoundError:
             return None
 
-    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+    def add_ledger(self, run: int, ledger: LedgerCounts) -> None:
         """Complete the record of a run that has ended with what the publisher found when it had decoded all of it.
 
         Raises as `read_record` and `write_record` do; does nothing where there is no such record.

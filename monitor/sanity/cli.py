@@ -13,7 +13,7 @@ from astropix_runtime.command_line.program import FAILED, MISUSE, OK, OneLinePar
 from astropix_runtime.process.signals import ended_by_signals
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
-from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MissingPackageError
 from monitor.receiving.curve import add_key_arguments
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarms.alarm_service import AlarmService
@@ -22,6 +22,7 @@ from monitor.sanity.checks.check_table import CheckEntry
 from monitor.sanity.checks.event_checks import with_limits
 from monitor.sanity.checks.findings import CheckInfo, Notice, Place
 from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.statistics import special_functions
 from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
 from monitor.sanity.configuration_sections import StreamSection
 from monitor.sanity.live import LiveChecks
@@ -149,8 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     once.check_arguments(parser, arguments)
     return parser.run(
         lambda: _check(arguments),
-        (EndpointError, KeysError, ConfigError, AlarmServiceError),
-        lambda error: FAILED if isinstance(error, AlarmServiceError) else MISUSE,
+        (EndpointError, KeysError, ConfigError, AlarmServiceError, MissingPackageError),
+        lambda error: FAILED if isinstance(error, (AlarmServiceError, MissingPackageError)) else MISUSE,
         unread=OK if arguments.list else FAILED,  # what was not looked at may have findings
     )
 
@@ -181,6 +182,7 @@ def print_checks(configuration: SanityConfiguration) -> None:
 
 def check_files(arguments: argparse.Namespace) -> int:
     """`--once`; a configuration gives limits and checks, and no alarms."""
+    special_functions()
     named = None if arguments.config is None else load_configuration(arguments.config)
     return once.check_files(arguments, limits_of(arguments, named), named or default_configuration())
 
@@ -194,6 +196,7 @@ def check_stream(arguments: argparse.Namespace) -> int:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
+        special_functions()  # loaded before anything comes, and refused at once if they are missing
         if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
             print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None

@@ -25,14 +25,13 @@ from monitor.receiver import Receiver
 from monitor.receiving.curve import client_keys, daemon_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
-from monitor.web.editions import Editor
-from monitor.web.figures import Figures, PlotError
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
 from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
-from monitor.web.sheet import Plot
+from monitor.web.sheet import Figures, Plot, PlotError
 from monitor.web.snapshot import Snapshot
+from monitor.web.updates import Editor
 from protocol.text import reason_of
 
 _GATHER_S = 0.05
