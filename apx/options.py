@@ -8,7 +8,7 @@ from typing import get_args
 
 from apx.errors import MisuseError
 from astropix_runtime.command_line.arguments import chips
-from astropix_runtime.storage.recordings import recordings_in
+from astropix_runtime.storage.run_directory import recordings_in
 from protocol.errors import NoRecordingsError
 from protocol.readout_description import TimestampOrder
 from protocol.stream_bytes import MAX_CHIPS
