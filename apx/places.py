@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apx.errors import ToolError
+from apx.subcommand import ToolError
 from astropix_runtime.storage import process_lock
 from astropix_runtime.storage.run_directory import run_directory_of, run_name_of, run_number
 
