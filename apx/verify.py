@@ -9,8 +9,7 @@ from pathlib import Path
 from apx.places import may_be_taken, places_of, run_directory
 from apx.subcommand import add_parser, for_each
 from apx.terminal import progress, styled, wants_colour
-from astropix_runtime.storage.run_verdict import RunJudge
-from astropix_runtime.storage.verdict import Verdict, judge_file
+from astropix_runtime.storage.verdict import RunJudge, Verdict, judge_file
 from protocol.text import printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "bad": "bold red"}
