@@ -12,9 +12,9 @@ from astropix_runtime.sockets.endpoints import connectable, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
 from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.argument_types import number, seconds
-from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
+from daqd.configuration.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError

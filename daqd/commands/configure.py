@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from daqd.boards.factory import open_board
-from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
+from daqd.configuration.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
