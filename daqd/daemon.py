@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from astropix_runtime.process.logs import OperatorLog
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
@@ -15,9 +16,9 @@ from daqd.boards.board import Board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
 from daqd.control import ControlServer
+from daqd.control_commands import execute
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
-from daqd.process.logs import OperatorLog
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
@@ -72,7 +73,7 @@ class Daemon:
             config.security,
         )
         self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
-        self._server = ControlServer(config.control_endpoint, self.control.obey, keys)
+        self._server = ControlServer(config.control_endpoint, partial(execute, self.control), keys)
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
 

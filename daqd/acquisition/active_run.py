@@ -14,7 +14,7 @@ from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.errors import DiskError
 from daqd.runs.record_keeper import RecordKeeper
-from daqd.runs.run_files import OpenFile, RunFiles, create_file
+from daqd.runs.run_files import CreateFile, RunFiles, create_file
 from daqd.runs.run_store import RunStore
 from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord
@@ -24,7 +24,7 @@ _MB = 1_000_000
 
 
 @dataclass(frozen=True)
-class RunWish:
+class RunRequest:
     """What the operator asked for. `run`: number, None for the next; limits: 0 for none."""
 
     run: int | None = None
@@ -58,10 +58,10 @@ class ActiveRun:
         config: Config,
         board: Board,
         store: RunStore,
-        wish: RunWish,
+        request: RunRequest,
         software: dict[str, str],
         hooks: RunHooks,
-        create: OpenFile = create_file,
+        create: CreateFile = create_file,
         setup: ChipSetup | None = None,
     ) -> None:
         self._store = store
@@ -71,16 +71,16 @@ class ActiveRun:
         self._lock = threading.Lock()
         self._reader_end: ReaderEnd | None = None
         self._writer_end: WriterEnd | None = None
-        self.run = store.claim(wish.run)
+        self.run = store.claim(request.run)
         self.began_at = time.monotonic()
-        self.wish = wish
+        self.request = request
         configuration: dict[str, Any] = config.model_dump(mode="json")
         chip_configuration = None if setup is None else setup.describe()
         record = RunRecord(
             daq=config.daq.name,
             run=self.run,
             state="running",
-            comment=wish.comment,
+            comment=request.comment,
             begin_ns=time.time_ns(),
             software=software,
             readout_uid=board.readout_class.uid(),
@@ -93,7 +93,7 @@ class ActiveRun:
         header = {
             "run": self.run,
             "daq": config.daq.name,
-            "comment": wish.comment,
+            "comment": request.comment,
             "begin_ns": record.begin_ns,
             **board.description.model_dump(exclude_none=True),
             "software": software,
@@ -112,7 +112,7 @@ class ActiveRun:
         )
         self.queue = ReadoutQueue(int(config.acquisition.queue_mb * _MB))
         recovery = Recovery(self._bring_up, hooks.on_lost, hooks.on_gap)
-        self._reader = Reader(board, self.queue, self._reader_ended, wish.readouts, recovery)
+        self._reader = Reader(board, self.queue, self._reader_ended, request.readouts, recovery)
         self._writer = Writer(
             self.queue,
             self.files,
