@@ -22,7 +22,6 @@ from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
-from protocol.chips.chip_setup import ChipSetup
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Gap, RunRecord
 from protocol.text import counted
@@ -117,8 +116,9 @@ class RunControl:
             await self._board_setup.do(setup)
             self.refuse_while_ending("start")
         request = RunRequest(run, comment, duration_s, readouts)
+        new_run = partial(ActiveRun, self._config, self._board, self._store, request, self._software, self._hooks())
         try:
-            active = await asyncio.to_thread(self._prepare_run, request, self._hooks(), self._board_setup.applied)
+            active = await asyncio.to_thread(new_run, setup=self._board_setup.applied)
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
@@ -142,14 +142,8 @@ class RunControl:
             on_end=partial(tell, self._run_ended),
         )
 
-    def _prepare_run(self, request: RunRequest, hooks: RunHooks, setup: ChipSetup | None) -> ActiveRun:
-        """In a thread: the disk may be slow."""
-        active = ActiveRun(self._config, self._board, self._store, request, self._software, hooks, setup=setup)
-        active.prepare()
-        return active
-
     def _begin(self, active: ActiveRun) -> None:
-        """Take the run that is prepared."""
+        """Take data for the run that was prepared."""
         comment, duration_s = active.request.comment, active.request.duration_s
         self._active = active
         self._ended.clear()

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from astropix_runtime.configuration.config_section import KeysSection, Name, Section
+from astropix_runtime.configuration import KeysSection, Name, Section
 from astropix_runtime.sockets.endpoints import check_endpoint
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind

@@ -72,7 +72,6 @@ def take(store: RunStore) -> Iterator[Take]:
         **options: Any,
     ) -> Taking:
         taking = Taking(store, board, config or configuration(), request or RunRequest(), **options)
-        taking.active.prepare()
         taking.active.begin()
         begun.append(taking)
         return taking

@@ -54,7 +54,6 @@ def begin(store: RunStore) -> Iterator[Begin]:
     def make(board: FakeBoard, **request: Any) -> ActiveRun:
         hooks = RunHooks(on_written=lambda: None, on_end=lambda: None)
         runs.append(ActiveRun(CONFIG, board, store, RunRequest(**request), {}, hooks))
-        runs[-1].prepare()
         runs[-1].begin()
         return runs[-1]
 

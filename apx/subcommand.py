@@ -1,17 +1,27 @@
-"""Command-line options that several subcommands have in common."""
+"""What the subcommands of `apx` have in common: their parsers and options, their errors, their work file by file."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
 from typing import get_args
 
-from apx.errors import MisuseError
+from apx.terminal import complain
 from astropix_runtime.command_line.arguments import chips
-from astropix_runtime.storage.recordings import recordings_in
-from protocol.errors import NoRecordingsError
+from astropix_runtime.command_line.output import is_of_output
+from astropix_runtime.storage.run_directory import recordings_in
+from protocol.errors import NoRecordingsError, ProtocolError
 from protocol.readout_description import TimestampOrder
 from protocol.stream_bytes import MAX_CHIPS
+from protocol.text import reason_of
+
+
+class ToolError(Exception):
+    """The subcommand failed: exit code 1, one line on stderr."""
+
+
+class MisuseError(ToolError):
+    """The command is invalid: exit code 2, one line on stderr."""
 
 
 def add_parser(
@@ -78,3 +88,27 @@ def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
         choices=get_args(TimestampOrder),
         help="byte order of the FPGA's time stamp in layer frames (default: as the header says)",
     )
+
+
+def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
+    """Do `work` on each file and return the exit code: 0, or 1 if one failed or `work` was not content (False).
+
+    A failure is one line on stderr, and the next file gets its turn; `MisuseError` ends it all.
+    """
+    code = 0
+    for path in paths:
+        try:
+            content = work(path)
+        except (MisuseError, BrokenPipeError):
+            raise
+        except (ProtocolError, ToolError) as error:
+            complain(str(error))
+            content = False
+        except OSError as error:
+            if is_of_output(error):
+                raise
+            complain(f"{error.filename or path}: {reason_of(error)}")
+            content = False
+        if not content:
+            code = 1
+    return code
