@@ -42,7 +42,7 @@ class SortedHits:
             positions = np.flatnonzero(~outside)
             hits = hits[positions]
         chips = geometry.slots(hits)
-        if kind.apart:
+        if not kind.names_pixels:
             row_hits, column_hits = pair_rows_with_columns(hits, chips)
             row, column = hits["location"][row_hits], hits["location"][column_hits]
             pixels = np.full(len(hits), -1, np.intp)
@@ -50,7 +50,7 @@ class SortedHits:
         else:
             pixels = (chips * rows + hits["row"]) * columns + hits["column"]
         bins = binning.indices(hits["tot_us"])
-        whole = not kind.apart and int(bins.min(initial=0)) >= 0
+        whole = kind.names_pixels and int(bins.min(initial=0)) >= 0
         return cls(kind, readout_ids, positions, chips, pixels, bins, whole)
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class SortedHits:
     @property
     def unpaired(self) -> int:
         """Rows and columns that were left over."""
-        return len(self.pixels) - 2 * int(np.count_nonzero(self.pixels >= 0)) if self.kind.apart else 0
+        return 0 if self.kind.names_pixels else len(self.pixels) - 2 * int(np.count_nonzero(self.pixels >= 0))
 
     def part(self, start: int, stop: int) -> Self:
         """The hits `start`…`stop`-1 of all n; no readout may be cut."""

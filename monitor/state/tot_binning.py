@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.detector import HitKind
+from protocol.chips.astropix_chips import ASTROPIX4
 
 _EDGE = 1e-6
 """Of a bin: less than any clock of the chips can tell."""
@@ -20,8 +21,8 @@ class TotBinning:
     all of them, and 5 µs is what a spectrum of a few hundred µs can still be looked at in.
     """
 
-    width_us: float = 5.0
-    bins: int = 1320
+    width_us: float = ASTROPIX4.tot_bin_us
+    bins: int = ASTROPIX4.tot_bins
 
     def indices(self, tot_us: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
         """Bin of each value (n,): 0…bins-1, `bins` for too long, -1 for what is no time (negative, NaN)."""
@@ -37,8 +38,8 @@ class TotBinning:
 
     @classmethod
     def usual(cls, kind: HitKind) -> Self:
-        """Of a chip whose hits are of `kind`. AstroPix 3 counts to 4095 in steps of 5 or 10 ns: 40.95 µs at most."""
-        return cls(0.05, 820) if kind.apart else cls()
+        """Of a chip whose hits are of `kind`."""
+        return cls(kind.chip.tot_bin_us, kind.chip.tot_bins)
 
 
 def pixel_merging(kind: HitKind) -> tuple[int, int]:
@@ -46,4 +47,4 @@ def pixel_merging(kind: HitKind) -> tuple[int, int]:
 
     So pixels of AstroPix 4 have bins of 10 µs up to 1280 µs, and those of AstroPix 3 of 0.65 µs up to 40.95 µs.
     """
-    return (13, 63) if kind.apart else (2, 128)
+    return kind.chip.pixel_tot_merged, kind.chip.pixel_tot_bins
