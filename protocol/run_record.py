@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from protocol.ledger import LedgerCounts
 from protocol.readout import uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import ReadoutDescription, TimestampBits, TimestampOrder
@@ -104,7 +105,7 @@ class RunRecord(_Model):
     chip_configuration: dict[str, Any] | None = None
     board: dict[str, Any] = {}
     counts: Counts = Counts()
-    ledger: dict[str, Any] | None = None
+    ledger: LedgerCounts | None = None
     gaps: tuple[Gap, ...] = ()
     files: tuple[FileRecord, ...] = ()
     cuts: tuple[Cut, ...] = ()

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from astropix_runtime.configuration.config_section import KeysSection, Name, Section
+from astropix_runtime.configuration import KeysSection, Name, Section
 from astropix_runtime.sockets.endpoints import check_endpoint
 from protocol.chips.chip_type import ChipType, chip_type, chip_types
 from protocol.readout import AbstractAstroPixReadout
@@ -387,10 +387,3 @@ class ControlSection(Section):
     @classmethod
     def _can_be_bound(cls, endpoint: str) -> str:
         return check_endpoint(endpoint) if endpoint else endpoint
-
-
-class LogSection(Section):
-    """`[log]`: how much the daemon says, and how (`daqd.process.logs`)."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "text", "journal", "json"] = "auto"
