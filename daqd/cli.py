@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from astropix_runtime.command_line.output import drop_output
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.errors import RequestError
 from astropix_runtime.sockets.endpoints import check_stream_endpoint
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.argument_types import seconds
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
@@ -28,8 +29,8 @@ from daqd.process.descriptors import take_all_descriptors
 from daqd.process.logs import set_up_logging
 from daqd.process.signals import ProcessSignals
 from daqd.process.systemd import ServiceManager
+from daqd.server_keys import load_server_keys
 from daqd.service import Service
-from daqd.sockets.curve import load_server_keys
 from protocol.version import __version__
 
 log = logging.getLogger(__name__)
@@ -284,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = args.main
     try:
         return command(args)
-    except DaqError as error:
+    except (DaqError, RequestError) as error:
         for line in str(error).splitlines():
             print(f"daqd: {line}", file=sys.stderr)
         return code_of(error)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from astropix_runtime.command_line.output import drop_output
-from astropix_runtime.sockets.endpoints import connectable, is_tcp
+from astropix_runtime.errors import KeyFileError, RequestError
+from astropix_runtime.sockets.endpoints import connectable, default_runtime_dir, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.argument_types import number, seconds
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
@@ -19,7 +19,6 @@ from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
 from daqd.exit_codes import FAILED, MISUSE, OK
-from protocol.errors import KeyFileError
 from protocol.text import counted
 from protocol.version import __version__
 from protocol.wire.messages import Stat
@@ -184,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoint = endpoint_of(args)
         with ControlClient(endpoint, timeout_s, client_keys_of(args, endpoint)) as client:
             result = client.call(args.command, **wishes)
-    except DaqError as error:
+    except (DaqError, RequestError) as error:
         if args.json:
             code = getattr(error, "code", "unreachable")
             print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))

@@ -9,11 +9,13 @@
     │   ├── LinkTimeout      the link is there and has not delivered in time (also a TimeoutError)
     │   ├── BoardAnswerError the board answers wrongly, in part, or not at all
     │   └── BoardSettingError the board cannot be set so, and nothing was sent
-    ├── RunControlError      a command that cannot be obeyed now
+    ├── RunControlError      a command that cannot be obeyed now (also a RefusedError)
     └── DiskError            files of a run cannot be written (also an OSError)
 """
 
 from collections.abc import Sequence
+
+from astropix_runtime.errors import RefusedError
 
 
 class DaqError(Exception):
@@ -66,12 +68,8 @@ class BoardSettingError(BoardError):
     """The board that answers cannot be set to what is wanted. Nothing was sent: it is set as it was before."""
 
 
-class RunControlError(DaqError):
+class RunControlError(DaqError, RefusedError):
     """A command that cannot be obeyed in the present state; `code` is the error code of the control reply."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 class DiskError(DaqError, OSError):

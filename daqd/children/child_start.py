@@ -4,8 +4,8 @@ import argparse
 import signal
 from pathlib import Path
 
-from astropix_runtime.sockets.allowed_clients import ServerKeys
-from daqd.sockets.curve import load_server_keys
+from astropix_runtime.sockets.key_files import ServerKeys
+from daqd.server_keys import load_server_keys
 
 
 def leave_signals_to_the_daemon() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from serial.tools import list_ports
 
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
+from astropix_runtime.sockets.endpoints import default_runtime_dir
 from daqd.argument_types import seconds
 from daqd.commands.board_report import write_board_report
 from daqd.commands.firmware import firmware_on

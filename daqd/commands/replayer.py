@@ -9,7 +9,7 @@ from pathlib import Path
 
 import zmq
 
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.commands.replay_past import ReplayPast
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError

@@ -12,8 +12,8 @@ from astropix_runtime.command_line.output import drop_output
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
+from monitor.keys import add_key_arguments
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
-from monitor.receiving.curve import add_key_arguments
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.checks import catalogue

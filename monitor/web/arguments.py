@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
+from monitor.keys import add_alarm_key_argument, add_key_arguments
 from monitor.program import ProgramParser
-from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
 
 EXAMPLES = """\
 examples:

@@ -44,7 +44,9 @@ def test_the_commands(
 
 
 def test_what_verify_is_said_to_say(section: str) -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "astropix_runtime" / "storage").glob("*verdict.py"))
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "astropix_runtime" / "storage").glob("*verdict.py")
+    )
     rows = re.findall(r"^\| (`(?:bad|warning): .*?) \|", section, re.MULTILINE)
     quoted = [words for row in rows for words in re.findall(r"`(?:\w+: … )?([^`]+)`", row)]
     assert len(quoted) > 6

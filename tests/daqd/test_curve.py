@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from astropix_runtime.sockets.allowed_clients import AllowedClients
+from astropix_runtime.sockets.gatekeeper import AllowedClients, Refusals
 from astropix_runtime.sockets.key_files import ClientKeys
-from astropix_runtime.sockets.refusals import Refusals
+from astropix_runtime.sockets.request_client import secure_client
 from daqd.errors import ConfigError
 from daqd.publishing.stream import Stream
-from daqd.sockets.curve import load_server_keys, secure_client
+from daqd.server_keys import load_server_keys
 from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing

@@ -175,9 +175,8 @@ def test_columns_of_hits() -> None:
 
 def test_commands_and_error_codes_are_all_there() -> None:
     """The daemon's, found in its source: that no reply is left out of the document."""
-    source = "".join(
-        (REPOSITORY / "daqd" / name).read_text() for name in ("run_control.py", "board_setup.py", "control.py")
-    )
+    names = ("daqd/run_control.py", "daqd/board_setup.py", "astropix_runtime/sockets/request_server.py")
+    source = "".join((REPOSITORY / name).read_text() for name in names)
     codes = set(re.findall(r'(?:RunControlError\(\s*|refuse\([\w."]+, )"(\w+)"', source))
     assert len(codes) > 5
     assert {row[0] for row in table("Errors")} == codes

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from astropix_runtime.command_line.output import drop_output
-from monitor.alarm_client import AlarmControlClient, RefusedError, default_control_endpoint
-from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
+from astropix_runtime.errors import RefusedError, RequestError
+from monitor.control import CheckerClient, default_control_endpoint
+from monitor.errors import ConfigError, EndpointError, KeysError
+from monitor.keys import add_key_arguments, client_keys
 from monitor.program import ProgramParser, positive
-from monitor.receiving.curve import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
@@ -75,20 +76,18 @@ def command_main(argv: Sequence[str]) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
-        keys = client_keys(arguments.server_key, arguments.key)
-        with AlarmControlClient(_endpoint(arguments), keys=keys) as client:
+        endpoint = _endpoint(arguments)
+        keys = client_keys(arguments.server_key, arguments.key, endpoint)
+        with CheckerClient(endpoint, keys=keys) as client:
             result = client.call(arguments.command, **_wishes(arguments))
         return _tell(arguments, result)
     except ConfigError as error:
         parser.errors(str(error).splitlines())
     except (EndpointError, KeysError) as error:
         parser.error(str(error))
-    except RefusedError as error:
-        if error.code == "bad_arguments":
+    except RequestError as error:
+        if isinstance(error, RefusedError) and error.code == "bad_arguments":
             parser.error(str(error))
-        print(f"apx-sanity: {error}", file=sys.stderr)
-        return 1
-    except AlarmServiceError as error:
         print(f"apx-sanity: {error}", file=sys.stderr)
         return 1
     except (KeyError, TypeError, ValidationError):
