@@ -10,6 +10,7 @@ from apx.options import indented
 from astropix_runtime.command_line.output import drop_output, is_of_output
 from astropix_runtime.command_line.terminal import complain
 from protocol.errors import ProtocolError
+from protocol.text import reason_of
 from protocol.version import __version__
 
 _EXAMPLES = """
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if is_of_output(error):
             raise  # `astropix_programs` says it, for all programs alike
-        complain(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}")
+        complain(f"{error.filename + ': ' if error.filename else ''}{reason_of(error)}")
         return 1
     return code
 

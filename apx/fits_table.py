@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from apx.column_units import COLUMN_UNITS
 from apx.errors import optional_package
 from protocol.hit import HitTable
+from protocol.units import COLUMN_UNITS
 
 _BLOCK_BYTES = 2880
 

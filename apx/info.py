@@ -14,13 +14,12 @@ from rich.text import Text
 
 from apx.options import add_chips, add_parser, add_recordings, recordings_of
 from apx.recording import for_each, open_recording
-from astropix_runtime.command_line.terminal import moment, one_line, say
+from astropix_runtime.command_line.terminal import moment, say
 from protocol.block import ReadoutBlock
-from protocol.ledger import Ledger
-from protocol.text import counted
+from protocol.ledger import BYTE_COUNTS, Ledger
+from protocol.text import counted, printable
 
 _HEADER_WIDTH = 100
-_BYTE_CLASSES = ("idle", "padding", "hit", "carried", "orphan", "dropped")
 
 
 def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -190,7 +189,7 @@ def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
             lines.append(("  duration", f"{summary.duration_s:.3f} s"))
     lines += [
         ("data", f"{summary.data_bytes} bytes{_per_second(summary.rate(summary.data_bytes))}"),
-        *((f"  {name}", str(getattr(ledger, name))) for name in _BYTE_CLASSES),
+        *((f"  {name}", str(getattr(ledger, name))) for name in BYTE_COUNTS),
         ("hits", f"{ledger.hits}{_per_second(summary.rate(ledger.hits))}"),
         *((f"  chip {chip}", str(hits)) for chip, hits in summary.chip_hits.items()),
         ("  rejoined", str(ledger.rejoined_hits)),
@@ -205,9 +204,9 @@ def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
 def _print(summary: Summary, full_header: bool) -> None:
     lines = _lines(summary, full_header)
     if sys.stdout.isatty():
-        table = Table(title=Text(one_line(summary.path)), title_justify="left", show_header=False, pad_edge=False)
+        table = Table(title=Text(printable(summary.path)), title_justify="left", show_header=False, pad_edge=False)
         for name, value in lines:
-            table.add_row(Text(one_line(name)), Text(one_line(value)))
+            table.add_row(Text(printable(name)), Text(printable(value)))
         Console().print(table)
         return
     say(summary.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from apx.errors import MisuseError, ToolError
-from astropix_runtime.storage.durable import sync_directory
+from astropix_runtime.storage.durable import O_BINARY, sync_directory
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
         raise ToolError(f"{path.parent} is no directory: make it first, or choose another --output")
     _refuse_existing(path, force)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | O_BINARY, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield file

@@ -6,9 +6,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from apx.column_units import COLUMN_UNITS
 from apx.errors import optional_package
 from protocol.hit import HitTable
+from protocol.units import COLUMN_UNITS
 
 HEADER_KEY = b"astropix_header"
 _GROUP_ROWS = 1 << 17

@@ -13,6 +13,7 @@ from protocol.block import ReadoutBlock
 from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
 from protocol.readout_description import TimestampOrder
+from protocol.text import reason_of
 
 
 class Recording:
@@ -98,7 +99,7 @@ def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
         except OSError as error:
             if is_of_output(error):
                 raise
-            complain(f"{error.filename or path}: {error.strerror or error}")
+            complain(f"{error.filename or path}: {reason_of(error)}")
             content = False
         if not content:
             code = 1

@@ -9,9 +9,10 @@ from pathlib import Path
 from apx.options import add_parser
 from apx.places import may_be_taken, places_of, run_directory
 from apx.recording import for_each
-from astropix_runtime.command_line.terminal import one_line, progress, styled, wants_colour
+from astropix_runtime.command_line.terminal import progress, styled, wants_colour
 from astropix_runtime.storage.run_verdict import RunJudge
 from astropix_runtime.storage.verdict import Verdict, judge_file
+from protocol.text import printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "bad": "bold red"}
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print(json.dumps(verdict.to_dict()))
             else:
                 word = styled(verdict.word, _COLOURS[verdict.word], colour)
-                print(f"{one_line(str(verdict.path))}: {word}: {one_line(verdict.text())}")
+                print(f"{printable(str(verdict.path))}: {word}: {printable(verdict.text())}")
         return fine
 
     return for_each(arguments.paths, lambda path: for_each(places_of(path), look) == 0)

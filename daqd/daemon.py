@@ -12,9 +12,9 @@ from astropix_runtime.sockets.request_server import RequestServer
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
-from daqd.children.history_handle import HistoryHandle
-from daqd.children.publisher_handle import PublisherHandle
+from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
+from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
 from daqd.process.logs import OperatorLog
 from daqd.run_control import RunControl
@@ -45,26 +45,33 @@ class Daemon:
         self._on_stat = on_stat
         self._stat_due = asyncio.Event()
         self._disk = DiskWatch(store.data_dir, config.disk)
+        self.state = DaemonStateMachine(self._stat_due.set)
         self.status = StatusBoard(
-            board, config.board.transport, config.board.chips, self._disk, __version__, self._stat_due.set
+            self.state,
+            board,
+            config.board.transport,
+            config.board.chips,
+            self._disk,
+            __version__,
+            lambda: self._history.endpoint,
         )
         last_run = store.last_run()
-        self._publisher = PublisherHandle(
+        self._publisher = Publisher(
             config.stream,
             config.daq.name,
             store.data_dir,
             last_run,
-            lambda report: self.control.take_report(report),
+            lambda message: self.control.receive(message),
             config.security,
         )
-        self._history = HistoryHandle(
+        self._history = history_server(
             config.stream.catch_up,
             store.data_dir,
             last_run,
-            lambda run, ledger: self.control.add_ledger(run, ledger),
+            lambda message: self.control.receive(message),
             config.security,
         )
-        self.control = RunControl(config, board, store, self._publisher, self.status, software())
+        self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
         self._server = server
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
@@ -82,7 +89,6 @@ class Daemon:
         except DaqError:
             await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.stop())
             raise
-        self.status.catch_up = self._history.endpoint
 
     async def watch(self) -> None:
         """From now on look at the disk, and publish the state and what the log says."""

@@ -16,17 +16,20 @@ from pydantic import ValidationError
 from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
 from daqd.board_setup import BoardSetup
 from daqd.boards.board import Board
-from daqd.children.notices import Report
-from daqd.children.publisher_handle import PublisherHandle
+from daqd.children.messages import FromChild, PublisherState, RunDecoded
+from daqd.children.programs import Publisher
 from daqd.command_arguments import NoArgs, StartArgs
 from daqd.configuration.config import Config
+from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
-from protocol.run_record import Gap, RunRecord, one_line
-from protocol.text import counted
+from protocol.ledger import LedgerCounts
+from protocol.run_record import Gap, RunRecord
+from protocol.text import counted, validation_summary
+from protocol.wire.messages import DaemonState
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class RunControl:
         config: Config,
         board: Board,
         store: RunStore,
-        publisher: PublisherHandle,
+        publisher: Publisher,
+        state: DaemonStateMachine,
         status: StatusBoard,
         software: dict[str, str],
     ) -> None:
@@ -47,13 +51,14 @@ class RunControl:
         self._board = board
         self._store = store
         self._publisher = publisher
+        self._state = state
         self._status = status
         self._software = software
         self._one_at_a_time = asyncio.Lock()
         self._active: ActiveRun | None = None
         self._background = Background()
         self._one_ledger_at_a_time = asyncio.Lock()
-        self._board_setup = BoardSetup(config, board, status)
+        self._board_setup = BoardSetup(config, board, state)
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._last: ActiveRun | None = None
@@ -70,9 +75,9 @@ class RunControl:
         }
 
     @property
-    def state(self) -> str:
+    def state(self) -> DaemonState:
         """State of the daemon."""
-        return self._status.state
+        return self._state.state
 
     @property
     def run_number(self) -> int | None:
@@ -92,7 +97,7 @@ class RunControl:
         try:
             parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
         except ValidationError as error:
-            raise RunControlError("bad_arguments", f"{command}: {one_line(error)}") from None
+            raise RunControlError("bad_arguments", f"{command}: {validation_summary(error)}") from None
         if command in ("status", "shutdown"):  # wait for nothing and nobody
             return await method(parsed)
         async with self._one_at_a_time:
@@ -118,13 +123,13 @@ class RunControl:
 
     async def _start(self, args: StartArgs) -> dict[str, Any]:
         self._refuse_in_a_run()
-        if self.state == "error":
-            raise RunControlError("error", f"the daemon is in error ({self._status.reason}): mend it, then reset")
+        if self.state is DaemonState.ERROR:
+            raise RunControlError("error", f"the daemon is in error ({self._state.reason}): mend it, then reset")
         disk = await asyncio.to_thread(self._status.disk.look)
         if disk.level == "critical":
             raise RunControlError("disk", f"too little room at {disk.path}: {disk.reason}; make room first")
         setup = await self._board_setup.wanted(args.chip)
-        if self.state == "idle" or not self._board_setup.is_done(setup):
+        if self.state is DaemonState.IDLE or not self._board_setup.is_done(setup):
             await self._board_setup.do(setup)
             self._refuse_while_ending("start")
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
@@ -133,7 +138,7 @@ class RunControl:
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
-            self._status.enter("error", str(error))
+            self._state.change(Cause.DISK_FAILED, str(error))
             raise RunControlError("disk", str(error)) from error
         self._begin(active)
         return {"state": self.state, "run": active.run, "directory": str(active.files.directory)}
@@ -148,7 +153,7 @@ class RunControl:
 
         return RunHooks(
             on_written=self._publisher.wake,
-            on_lost=lambda reason: tell(partial(self._status.enter, "recovering", reason)),
+            on_lost=lambda reason: tell(partial(self._state.change, Cause.BOARD_LOST, reason)),
             on_gap=lambda gap: tell(partial(self._note_gap, gap)),
             on_end=partial(tell, self._run_ended),
         )
@@ -165,6 +170,7 @@ class RunControl:
         self._active = active
         self._ended.clear()
         self._status.run_began(active)
+        self._state.change(Cause.RUN_STARTED)
         log.info("run %d began%s", active.run, f": {comment}" if comment else "")
         active.begin()
         self._publisher.wake()
@@ -194,12 +200,12 @@ class RunControl:
     async def _reset(self, _: NoArgs) -> dict[str, Any]:
         self._refuse_in_a_run()
         await self._board_setup.disconnect()
-        self._status.enter("idle")
+        self._state.change(Cause.RESET)
         return {"state": self.state}
 
     async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
         self.shutdown_asked.set()
-        return {"state": "stopping"}
+        return {"state": DaemonState.STOPPING}
 
     def end_for_disk(self, reason: str) -> None:
         """So little room is left that the run has to end while all of it can be written."""
@@ -212,7 +218,7 @@ class RunControl:
             return
         self._active.add_gap(gap)
         if gap.to_ns is not None:
-            self._status.enter("running")
+            self._state.change(Cause.BOARD_BACK)
         self._publisher.wake()
 
     def _run_ended(self) -> None:
@@ -229,29 +235,28 @@ class RunControl:
         except DaqError as error:
             record = active.record
             ended = f" (it ended: {record.end_reason})" if record.end_reason else ""
-            self._status.enter("error", f"run {active.run}: {error}{ended}")
+            self._state.change(Cause.RUN_FAILED, f"run {active.run}: {error}{ended}")
         else:
             if record.state == "failed":
-                self._status.enter("error", record.end_reason)
+                self._state.change(Cause.RUN_FAILED, record.end_reason)
             else:
-                self._status.enter("stopping" if self._closing else "configured")
+                self._state.change(Cause.DAEMON_ENDS if self._closing else Cause.RUN_FINISHED)
         self._status.run_ended(active)
         self._active, self._last = None, active
         _log_end(record)
         self._publisher.wake()
         self._ended.set()
 
-    def take_report(self, report: Report) -> None:
-        """What the publisher says: its ledger goes into the status, and at the end of a run into its record."""
-        self._status.take_report(report)
-        if report.kind == "run_ended" and report.run is not None and report.ledger is not None:
-            self.add_ledger(report.run, report.ledger)
+    def receive(self, message: FromChild) -> None:
+        """Take a child's message: ledgers go into the status, and at the end of a run into its record."""
+        match message:
+            case PublisherState():
+                self._status.take_publisher(message)
+            case RunDecoded(run=run, ledger=ledger):
+                self._status.take_ledger(run, ledger)
+                self._background.begin(self._add_ledger(run, ledger))
 
-    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
-        """Complete the record of a run that has been decoded to its end, soon."""
-        self._background.begin(self._add_ledger(run, ledger))
-
-    async def _add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+    async def _add_ledger(self, run: int, ledger: LedgerCounts) -> None:
         async with self._one_ledger_at_a_time:
             try:
                 await asyncio.to_thread(self._store.add_ledger, run, ledger)

@@ -10,6 +10,7 @@ from daqd.boards.factory import open_board
 from daqd.configuration.config import Config
 from daqd.control import control_server
 from daqd.daemon import Daemon
+from daqd.daemon_state import Cause
 from daqd.errors import DaqError, RunControlError
 from daqd.exit_codes import FAILED, OK, code_of
 from daqd.process.signals import ProcessSignals
@@ -88,7 +89,7 @@ class Service:
             if code == OK and not self._stop_asked.is_set():
                 supervision.ready()
                 await self._wait(daemon.control)
-            daemon.status.enter("stopping")
+            daemon.state.change(Cause.DAEMON_ENDS)
             supervision.stopping()
             log.info("ending")
             async with supervision.taking_long():

@@ -15,7 +15,7 @@ from monitor.events import StatMessage
 from monitor.keys import add_alarm_key_argument, add_key_arguments, daemon_keys
 from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.state.detector_state import DetectorState
-from monitor.terminal.alarm_lines import summary as alarm_summary
+from monitor.terminal.alarms import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments

@@ -4,11 +4,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from protocol.ledger import LedgerCounts
 from protocol.readout import uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import ReadoutDescription, TimestampBits, TimestampOrder
-
-_MOST_MISTAKES = 20
+from protocol.text import validation_summary
 
 PART_SUFFIX = ".part"
 """What the name of a file ends with while it is written."""
@@ -105,7 +105,7 @@ class RunRecord(_Model):
     chip_configuration: dict[str, Any] | None = None
     board: dict[str, Any] = {}
     counts: Counts = Counts()
-    ledger: dict[str, Any] | None = None
+    ledger: LedgerCounts | None = None
     gaps: tuple[Gap, ...] = ()
     files: tuple[FileRecord, ...] = ()
     cuts: tuple[Cut, ...] = ()
@@ -129,17 +129,7 @@ class RunRecord(_Model):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise ValueError(f"not a run record: {one_line(error)}") from None
-
-
-def one_line(error: ValidationError) -> str:
-    """The mistakes that pydantic found, in one printable line."""
-    mistakes = error.errors(include_url=False, include_context=False, include_input=False)
-    said = [f"{'.'.join(map(str, each['loc'])) or 'whole'}: {each['msg']}" for each in mistakes[:_MOST_MISTAKES]]
-    if len(mistakes) > _MOST_MISTAKES:
-        said.append(f"and {len(mistakes) - _MOST_MISTAKES} more")
-    # Names and messages may quote what somebody sent: no line breaks or control characters of theirs in our logs.
-    return "".join(letter if letter.isprintable() else "?" for letter in "; ".join(said))
+            raise ValueError(f"not a run record: {validation_summary(error)}") from None
 
 
 def run_name(run: int) -> str:

@@ -8,6 +8,7 @@ from astropix_runtime.sockets.key_files import (
     ServerKeys,
     format_key_pair,
     format_public_key,
+    new_key_pair,
     read_client_keys,
 )
 from daqd.server_keys import load_server_keys

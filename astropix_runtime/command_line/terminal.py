@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.style import Style
 
+from protocol.text import printable
+from protocol.units import NS_PER_S
+
 COLOUR_CHOICES = ("auto", "always", "never")
 
 
@@ -46,17 +49,9 @@ def styled(text: str, definition: str, colour: bool) -> str:
     return _style(definition).render(text, color_system=ColorSystem.STANDARD) if colour else text
 
 
-def one_line(text: str) -> str:
-    """`text` on one line, with nothing in it that a terminal would take for a command.
-
-    File names and what files contain are other people's; line ends, escapes and the like are shown, not sent.
-    """
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def moment(timestamp_ns: int) -> str:
     """A time stamp in UTC, as ISO 8601 with nanoseconds; as a plain number where it is no date."""
-    seconds, nanoseconds = divmod(timestamp_ns, 10**9)
+    seconds, nanoseconds = divmod(timestamp_ns, NS_PER_S)
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
     except (OverflowError, ValueError, OSError):
@@ -65,12 +60,12 @@ def moment(timestamp_ns: int) -> str:
 
 def say(text: str) -> None:
     """One line on stdout."""
-    print(one_line(text))
+    print(printable(text))
 
 
 def complain(text: str) -> None:
     """One line on stderr, with the program's name."""
-    print(f"apx: {one_line(text)}", file=sys.stderr)
+    print(f"apx: {printable(text)}", file=sys.stderr)
 
 
 @contextmanager
@@ -89,5 +84,5 @@ def progress(path: Path, size_bytes: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(one_line(path.name), total=size_bytes)
+        task = bar.add_task(printable(path.name), total=size_bytes)
         yield lambda done_bytes: bar.update(task, completed=done_bytes)

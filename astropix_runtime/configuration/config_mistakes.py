@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from protocol.text import printable
+
 _KINDS = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -27,18 +29,13 @@ _LIMITS = {
     "lt": "below {}",
     "pattern": "like {}",
 }
-_MOST_LETTERS = 500
-_MOST_SHOWN = 100
+_MAX_LETTERS = 500
+_MAX_SHOWN = 100
 
 
 def describe_mistakes(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line for each mistake that validating `model` found, in the order of the model's keys."""
-    return [_one_line(f"{_path(item['loc'])}: {_reason(item, model)}") for item in error.errors()]
-
-
-def _one_line(text: str) -> str:
-    """Keys and values are quoted, whatever they are: one line, not endless, nothing that a terminal obeys."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MOST_LETTERS])
+    return [printable(f"{_path(item['loc'])}: {_reason(item, model)}"[:_MAX_LETTERS], "?") for item in error.errors()]
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -74,7 +71,7 @@ def _unknown_key(key: str, table: type[BaseModel] | None) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= _MOST_SHOWN else f'"{value[:_MOST_SHOWN]}…"'
+        return f'"{value}"' if len(value) <= _MAX_SHOWN else f'"{value[:_MAX_SHOWN]}…"'
     if isinstance(value, bool):
         return str(value).lower()
     return "a table" if isinstance(value, dict) else repr(value)

@@ -4,13 +4,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from protocol.text import reason_of
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """What the file at `path` says; `ValueError` of one line (without the path) where it is no TOML to be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+        raise ValueError(f"cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 text: byte {error.start} is wrong") from error
     except tomllib.TOMLDecodeError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import zmq
 
 from astropix_runtime.errors import KeyFileError
+from protocol.text import printable, reason_of
 
 MAX_KEY_FILE_BYTES = 16384
 MAX_CLIENT_KEYS = 10_000
@@ -106,7 +107,7 @@ def checked_pair(keys: KeyPair, where: str = "") -> KeyPair:
 def format_public_key(key: PublicKey | KeyPair, name: str) -> str:
     """The file to give away; `name` says whose it is, one line."""
     return (
-        f"# Public key of {_comment(name)} for astropix-daq: it may be read by everybody.\n"
+        f"# Public key of {printable(name, '?')} for astropix-daq: it may be read by everybody.\n"
         f'metadata\ncurve\n    public-key = "{key.public}"\n'
     )
 
@@ -114,13 +115,9 @@ def format_public_key(key: PublicKey | KeyPair, name: str) -> str:
 def format_key_pair(keys: KeyPair, name: str) -> str:
     """The file to keep."""
     return (
-        f"# SECRET key of {_comment(name)} for astropix-daq: never give it away, never let others read it.\n"
+        f"# SECRET key of {printable(name, '?')} for astropix-daq: never give it away, never let others read it.\n"
         f'metadata\ncurve\n    public-key = "{keys.public}"\n    secret-key = "{keys.secret}"\n'
     )
-
-
-def _comment(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def parse_keys(content: bytes) -> PublicKey | KeyPair:
@@ -244,4 +241,4 @@ def _read(path: Path, *, secret: bool) -> PublicKey | KeyPair:
 def _failure(path: Path, error: Exception) -> KeyFileError:
     if isinstance(error, KeyFileError):
         return error
-    return KeyFileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+    return KeyFileError(f"{path}: cannot be read: {reason_of(error)}")

@@ -15,6 +15,7 @@ from astropix_runtime.sockets.endpoints import is_occupied, is_tcp
 from astropix_runtime.sockets.gatekeeper import Gatekeeper
 from astropix_runtime.sockets.key_files import ServerKeys
 from astropix_runtime.storage.process_lock import ProcessLock
+from protocol.text import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError as error:
-        raise failure(f"cannot use the runtime directory {folder}: {error.strerror or error}") from error
+        raise failure(f"cannot use the runtime directory {folder}: {reason_of(error)}") from error
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
         raise failure(
             f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "

@@ -87,11 +87,11 @@ class RequestServer:
         self._reply(envelope, request, outcome)
 
     def answer(self, handler: Handler) -> None:
-        """Answer what has come; never waits for more."""
+        """Answer what has come; never waits for more. Whatever else `handler` raises is for the caller."""
         for envelope, request in self._requests():
             try:
                 outcome: dict[str, Any] | Exception = handler(request.cmd, request.args)
-            except Exception as error:
+            except RefusedError as error:
                 outcome = error
             self._reply(envelope, request, outcome)
 

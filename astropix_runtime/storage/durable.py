@@ -11,6 +11,9 @@ DRAFT_SUFFIX = ".new"
 
 _CHUNK_BYTES = 1 << 20
 
+O_BINARY: int = getattr(os, "O_BINARY", 0)
+"""For `os.open`: bytes as they are, also on Windows."""
+
 
 def sync_directory(directory: Path) -> None:
     """Make names in a directory last through a power cut, where the system can."""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from astropix_runtime.storage import file_lock
+from protocol.text import reason_of
 
 _MOST_LOOKERS = 10
 """Who looks whose a lock is has it for that moment: so often, nobody is found to have it, and it is tried again."""
@@ -59,7 +60,7 @@ class ProcessLock:
         raise self._failure(f"{self.what} is in use by {holder or 'another process'}: {self._way_out}")
 
     def _unusable(self, error: OSError) -> Exception:
-        return self._failure(f"no lock for {self.what}: {self.path}: {error.strerror or error}: {self._advice}")
+        return self._failure(f"no lock for {self.what}: {self.path}: {reason_of(error)}: {self._advice}")
 
     def release(self) -> None:
         """Let it go; does nothing where it is not held."""

@@ -8,7 +8,7 @@ from astropix_runtime.storage.run_directory import RunDirectory
 from astropix_runtime.storage.survey import Survey
 from astropix_runtime.storage.verdict import Expectation, Verdict, judge_file
 from protocol.run_record import PART_SUFFIX, RunRecord
-from protocol.text import counted
+from protocol.text import counted, reason_of
 
 
 class RunJudge:
@@ -77,7 +77,7 @@ class RunJudge:
             verdict, found = self._look(path, index, expected)
         except OSError as error:
             verdict, found = Verdict(path, "file", "not readable"), None
-            verdict.fail(f"{error.strerror or error}")
+            verdict.fail(reason_of(error))
         if is_part and self._is_live:
             verdict.note("is being written")
         elif is_part:

@@ -18,6 +18,7 @@ from daqd.runs.run_files import OpenFile, RunFiles, create_file
 from daqd.runs.run_store import RunStore
 from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord
+from protocol.text import reason_of
 
 _MB = 1_000_000
 
@@ -134,7 +135,7 @@ class ActiveRun:
             if isinstance(error, DiskError):
                 raise
             what = f"run {self.run} cannot begin in {self.files.directory}"
-            raise DiskError(f"{what}: {error.strerror or error}") from error
+            raise DiskError(f"{what}: {reason_of(error)}") from error
 
     def begin(self) -> None:
         """Start to take data."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from daqd.acquisition.disk_space import DiskLimits, WriteRate
 from daqd.acquisition.readout_queue import ReadoutQueue
 from daqd.configuration.config_sections import DiskSection
+from protocol.text import reason_of
 from protocol.wire.messages import Disk
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class DiskWatch:
         try:
             total_bytes, _, free_bytes = self._usage(self._data_dir)
         except OSError as error:
-            return self._take(Disk(path=str(self._data_dir), level="warning", reason=error.strerror or str(error)))
+            return self._take(Disk(path=str(self._data_dir), level="warning", reason=reason_of(error)))
         with self._lock:
             waiting = 0 if self._queue is None else self._queue.size_bytes
             if self._written is not None:

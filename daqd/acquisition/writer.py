@@ -13,6 +13,7 @@ from daqd.errors import DiskError
 from daqd.runs.run_files import RunFiles
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from protocol.run_record import Counts, FileRecord
+from protocol.text import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class Writer(Worker):
     def _say(self, error: OSError) -> str:
         if isinstance(error, DiskError):
             return str(error)
-        return f"cannot write {self._files.directory}: {error.strerror or error}"
+        return f"cannot write {self._files.directory}: {reason_of(error)}"
 
     def _write_batches(self, batch: list[RawReadout]) -> None:
         """Write until the queue ends; `batch` holds the readouts taken and not yet written."""

@@ -19,6 +19,7 @@ from daqd.transports.link import Link
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_setup import ChipSetup
 from protocol.errors import AstepError
+from protocol.layer_scan import max_frame_bytes
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep_chip import configure_board, end_data, make_safe, start_injection, stop_layers
 from protocol.registers.astep_firmware import Firmware, check_firmware, choose_register_map
@@ -108,7 +109,9 @@ class AstepBoard(LinkedBoard):
         self._poll_interval_s = board.poll_interval_ms / 1000
         self._line = AstepDialogue(link, self.name, sleep, NEWEST_MAP)
         self._dialogue = self._line
-        self._reader = FrameReader(self._line, board.readout_bytes, now_ns)
+        self._reader = FrameReader(
+            self._line, board.readout_bytes, max_frame_bytes(self.readout_class.hit_class().LAYOUT.size_bytes), now_ns
+        )
         self._housekeeping = Housekeeping(self._line, board.layers)
         self._housekeeping_due = 0.0
         self._setup: ChipSetup | None = None

@@ -7,7 +7,6 @@ from typing import Final
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.board import RawReadout
 from daqd.errors import BoardAnswerError, BoardError
-from protocol.layer_scan import MAX_FRAME_BYTES
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, fifo_length, read_register
 from protocol.registers.astep_registers import Register
 from protocol.stream_bytes import PADDING_BYTE
@@ -16,7 +15,6 @@ FIRST_BYTE_S: Final = 0.3
 """A board that has not begun to answer by then will not answer any more."""
 
 _TRIES: Final = 3
-_CUT_PADDING = bytes([PADDING_BYTE]) * (MAX_FRAME_BYTES - 1)
 
 
 class FrameReader:
@@ -38,9 +36,11 @@ class FrameReader:
         self,
         dialogue: AstepDialogue,
         readout_bytes: int,
+        max_frame_bytes: int,
         now_ns: Callable[[], int],
     ) -> None:
         self._dialogue = dialogue
+        self._cut_padding = bytes([PADDING_BYTE]) * (max_frame_bytes - 1)
         self._readout_bytes = readout_bytes
         self._now_ns = now_ns
         self.by_size = False
@@ -140,15 +140,15 @@ class FrameReader:
             return
         if self.by_size:
             self._waiting -= len(answer)
-        elif not answer.endswith(_CUT_PADDING):
+        elif not answer.endswith(self._cut_padding):
             self._length = min(2 * self._length, max(SAFE_LENGTH, self._readout_bytes))
-        elif len(answer.rstrip(_CUT_PADDING)) < len(answer) // 2:
+        elif len(answer.rstrip(self._cut_padding)) < len(answer) // 2:
             self._length = SAFE_LENGTH
 
     def _is_empty(self, data: bytes) -> bool:
         """Whether `data` is padding alone, and no part of a frame."""
         if not data or data.count(PADDING_BYTE) < len(data):
-            self._frame_may_go_on = bool(data) and not data.endswith(_CUT_PADDING)
+            self._frame_may_go_on = bool(data) and not data.endswith(self._cut_padding)
             return False
         may_be_data, self._frame_may_go_on = self._frame_may_go_on, False
         return not may_be_data

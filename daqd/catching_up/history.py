@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import zmq
 
@@ -21,25 +20,30 @@ from daqd.catching_up.archive import Archive, DataDirectory
 from daqd.catching_up.history_server import HistoryError, HistoryServer
 from daqd.catching_up.missing_ledgers import missing_ledgers
 from daqd.catching_up.replay_archive import ReplayArchive
-from daqd.children.child_log import say
-from daqd.children.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
-from daqd.children.notice_pipe import NoticePipe
-from daqd.children.notices import Report, encode_line
+from daqd.children.child_end import (
+    DaemonPipe,
+    add_key_options,
+    keys_of,
+    leave_signals_to_the_daemon,
+    log_to_daemon,
+)
+from daqd.children.messages import HistoryRequested, Ready, RunDecoded
 from daqd.errors import ConfigError
 from daqd.following.replay_progress import ReplayView
 from daqd.runs.run_store import RunStore
+from protocol.ledger import LedgerCounts
 
-Ledgers = Iterator[tuple[int, dict[str, Any]] | None]
+Ledgers = Iterator[tuple[int, LedgerCounts] | None]
 
 _NICE = 5
 """The acquisition and the stream go first where processors are short."""
 _HOUSEKEEPING_MS = 1000
-_TELL_S = 0.2
+_REPORT_S = 0.2
 
 
 @dataclass(frozen=True)
 class HistoryOptions:
-    """What it is told at the start; see `--help` of `python -m daqd.catching_up.history`."""
+    """The command line of the history server; see `--help` of `python -m daqd.catching_up.history`."""
 
     data_dir: Path | None
     replay: Path | None
@@ -53,30 +57,29 @@ class HistoryOptions:
 class HistoryProcess:
     """The loop of the child: answers requests, and between them completes records that have no ledger."""
 
-    def __init__(self, server: HistoryServer, ledgers: Ledgers, end: NoticePipe, reports: IO[bytes]) -> None:
+    def __init__(self, server: HistoryServer, ledgers: Ledgers, daemon: DaemonPipe) -> None:
         self._server = server
-        self._end = end
-        self._reports = reports
+        self._daemon = daemon
         self._ledgers = ledgers
         self._more_ledgers = True
-        self._asked_told = -math.inf
+        self._request_reported = -math.inf
 
     def run(self) -> None:
-        """Until the daemon says finish, or is gone."""
-        if not self._report(kind="ready", endpoint=self._server.endpoint):
+        """Run until the daemon has ended the input, or is gone."""
+        if not self._daemon.send(Ready(endpoint=self._server.endpoint)):
             return
         poller = zmq.Poller()
-        poller.register(self._end.source, zmq.POLLIN)
+        poller.register(self._daemon.source, zmq.POLLIN)
         poller.register(self._server.socket, zmq.POLLIN)
         while True:
             ready = dict(poller.poll(0 if self._server.busy or self._more_ledgers else _HOUSEKEEPING_MS))
-            if self._end.source in ready:
-                self._end.take()
-            if self._end.ended:
+            if self._daemon.source in ready:
+                self._daemon.receive()
+            if self._daemon.ended:
                 return
             before = self._server.requests
             self._server.take_requests()
-            if (self._server.requests > before or self._server.busy) and not self._tell_asked(time.monotonic()):
+            if (self._server.requests > before or self._server.busy) and not self._report_request(time.monotonic()):
                 return
             if self._server.busy:
                 self._server.work()
@@ -84,12 +87,12 @@ class HistoryProcess:
                 self._look_for_ledgers()
             self._server.forget(time.monotonic())
 
-    def _tell_asked(self, now: float) -> bool:
-        """Tell now and then that somebody asks; false where nobody wants to know any more."""
-        if now < self._asked_told + _TELL_S:
+    def _report_request(self, now: float) -> bool:
+        """Report now and then that a client asks for history; False if the daemon is gone."""
+        if now < self._request_reported + _REPORT_S:
             return True
-        self._asked_told = now
-        return self._report(kind="asked")
+        self._request_reported = now
+        return self._daemon.send(HistoryRequested())
 
     def _look_for_ledgers(self) -> None:
         try:
@@ -99,15 +102,7 @@ class HistoryProcess:
             return
         if found is not None:
             run, ledger = found
-            self._more_ledgers = self._report(kind="run_ended", run=run, ledger=ledger)
-
-    def _report(self, **values: Any) -> bool:
-        try:
-            self._reports.write(encode_line(Report.model_validate(values)))
-            self._reports.flush()
-        except OSError:
-            return False  # the daemon is gone, and with it the end of our input
-        return True
+            self._more_ledgers = self._daemon.send(RunDecoded(run=run, ledger=ledger))
 
 
 def parse_options(argv: list[str] | None = None) -> HistoryOptions:
@@ -131,19 +126,19 @@ def main(argv: list[str] | None = None) -> int:
         os.nice(_NICE)
     with contextlib.ExitStack() as opened:
         try:
-            archive, ledgers = _what_there_is(options, opened)
+            archive, ledgers = _archive_of(options, opened)
             server = _serve(options, archive)
         except (HistoryError, ConfigError) as error:
-            say(str(error), priority=3)
+            log_to_daemon(str(error), priority=3)
             return 1
         opened.callback(server.close)
-        end = NoticePipe(sys.stdin.fileno())
-        opened.callback(end.close)
-        HistoryProcess(server, ledgers, end, sys.stdout.buffer).run()
+        daemon = DaemonPipe(sys.stdin.fileno(), sys.stdout.fileno())
+        opened.callback(daemon.close)
+        HistoryProcess(server, ledgers, daemon).run()
     return 0
 
 
-def _what_there_is(options: HistoryOptions, opened: contextlib.ExitStack) -> tuple[Archive, Ledgers]:
+def _archive_of(options: HistoryOptions, opened: contextlib.ExitStack) -> tuple[Archive, Ledgers]:
     if options.data_dir is not None:
         store = RunStore(options.data_dir)
         return DataDirectory(store, options.after_run), missing_ledgers(store, options.after_run)

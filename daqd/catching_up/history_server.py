@@ -16,9 +16,10 @@ from astropix_runtime.sockets.listening_socket import ListeningSocket, Purpose
 from daqd.catching_up.archive import Archive, ArchivedRun
 from daqd.catching_up.past_run import PastRun, Stretch
 from daqd.catching_up.record_index import RunIndex
-from daqd.children.child_log import say
+from daqd.children.child_end import log_to_daemon
 from daqd.errors import DaqError
 from protocol.errors import MessageError
+from protocol.text import reason_of
 from protocol.wire.catch_up import (
     MAX_CATCH_UP_BYTES,
     HitsArgs,
@@ -93,7 +94,7 @@ class HistoryServer:
             zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
             zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
         }
-        self._listening = ListeningSocket(zmq.ROUTER, endpoint, _PURPOSE, options, keys, say)
+        self._listening = ListeningSocket(zmq.ROUTER, endpoint, _PURPOSE, options, keys, log_to_daemon)
         self.endpoint = self._listening.endpoint
         self.socket = self._listening.socket
 
@@ -189,9 +190,9 @@ class HistoryServer:
                 return
             reply = self._reply(waiting, past.take(args.last, args.max_hits))
         except OSError as error:
-            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {error.strerror or error}")
+            self._give_up(waiting, "unreadable", f"run {args.run} cannot be read: {reason_of(error)}")
         except Exception as error:  # a fault of ours must not take the past from the others
-            say(traceback.format_exc())
+            log_to_daemon(traceback.format_exc())
             self._give_up(waiting, "internal", f"{type(error).__name__}: {error}")
         else:
             self._keep(waiting.envelope[0], past)

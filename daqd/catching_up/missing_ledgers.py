@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 from daqd.catching_up.archive import StoredRun
 from daqd.catching_up.past_run import PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.runs.run_store import RunStore
+from protocol.ledger import LedgerCounts
 from protocol.run_record import RunRecord
 from protocol.wire.catch_up import MAX_HITS
 
 
-def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, dict[str, Any]] | None]:
+def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
     """Number and ledger of each run up to `settled_run` that has ended and has none, one after the other.
 
     None comes after each bounded piece of work between. Runs that cannot be read are passed over.
@@ -29,7 +29,7 @@ def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, di
         yield None
 
 
-def _ledger(store: RunStore, record: RunRecord, settled_run: int) -> Iterator[tuple[int, dict[str, Any]] | None]:
+def _ledger(store: RunStore, record: RunRecord, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
     run = StoredRun(store, record, settled_run)
     with closing(PastRun(run, RunIndex(run), 0)) as past:
         while not past.over:

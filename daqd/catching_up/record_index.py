@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Generator
 from pathlib import Path
 
+from astropix_runtime.storage.durable import O_BINARY
 from daqd.catching_up.archive import ArchivedRun
 from daqd.following.follower import Position
 from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
@@ -108,7 +109,7 @@ class _FileIndex:
     def _open(self) -> int | None:
         for path in self._paths:
             try:
-                return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                return os.open(path, os.O_RDONLY | O_BINARY)
             except FileNotFoundError:
                 continue
         return None

@@ -29,6 +29,7 @@ from daqd.configuration.config import Config
 from daqd.errors import BoardError, DaqError
 from daqd.transports.factory import make_link
 from daqd.transports.trace import TracingLink
+from protocol.text import reason_of
 from protocol.version import __version__
 
 FORMAT: Final = 1
@@ -96,7 +97,7 @@ def _new_file(path: Path) -> TextIO:
     except FileExistsError:
         raise DaqError(f"{path}: exists already; name a new file for the report") from None
     except OSError as error:
-        raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DaqError(f"{path}: cannot be written: {reason_of(error)}") from error
 
 
 def _look(board: LinkedBoard, report: dict[str, Any]) -> None:

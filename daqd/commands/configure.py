@@ -23,7 +23,7 @@ from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
 from protocol.registers import astep, gecco
 from protocol.registers.gecco_cards import shown_voltages
-from protocol.text import counted
+from protocol.text import counted, reason_of
 
 CONFIGURE_EXAMPLES: Final = """examples:
   daqd configure -c config/gecco.toml
@@ -151,7 +151,7 @@ def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
     try:
         file = path.open("w", encoding="utf-8", buffering=1)
     except OSError as error:
-        raise DaqError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DaqError(f"{path}: cannot be written: {reason_of(error)}") from error
     with file:
         yield file
 

@@ -19,12 +19,13 @@ from typing import IO, Any
 from astropix_runtime.command_line.output import drop_output
 from astropix_runtime.errors import UnreachableError
 from astropix_runtime.sockets.endpoints import directory_for_sockets
-from daqd.commands.tied import start_tied
+from daqd.commands.dependent import start_dependent
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.errors import DaqError
 from daqd.exit_codes import FAILED, OK
 from daqd.process.signals import END_SIGNALS, noted_signals
+from protocol.text import reason_of
 from protocol.wire.messages import Stat
 
 _START_S = 30.0
@@ -113,7 +114,7 @@ class _Demo:
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_file = log_path.open("a")
         except OSError as error:
-            raise DaqError(f"--data-dir {self._args.data_dir} cannot be used: {error.strerror or error}") from error
+            raise DaqError(f"--data-dir {self._args.data_dir} cannot be used: {reason_of(error)}") from error
         with log_file as log:
             daemon = self._start_daemon(log)
             if daemon is None:
@@ -130,7 +131,7 @@ class _Demo:
         """The daemon, at the usual port of the stream or, where that is taken, at another; None where it fails."""
         for port in (_DEFAULT_PORT, _free_port(), _free_port()):
             self._configure(port)
-            daemon = start_tied(self._life_line, "daqd.cli", "run", "-c", str(self._config), log=log)
+            daemon = start_dependent(self._life_line, "daqd.cli", "run", "-c", str(self._config), log=log)
             if self._wait_for_stat(daemon, lambda _: True):
                 return daemon
             self._stop(daemon)
@@ -138,14 +139,14 @@ class _Demo:
 
     def _take_run(self, daemon: subprocess.Popen[bytes], log: IO[str]) -> int:
         """One run, with the sanity checker there from its first hit to its end; the checker's verdict."""
-        sanity = start_tied(self._life_line, "monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
+        sanity = start_dependent(self._life_line, "monitor.sanity.cli", "-c", str(self._write_sanity_config()), log=log)
         port = _PAGE_PORT if _is_free(_PAGE_PORT) else _free_port()
         address = f"http://127.0.0.1:{port}/"
         _tell(f"The page is at {address}")  # first of all, and on the terminal's screen
         page = self._start_page(port, log)
         alarms = ("--alarms", self._alarms, "--alarm-control", self._alarm_control)
         watch = ("watch", "--connect", self._stream, "--page", address, *alarms)
-        monitor = start_tied(self._life_line, "monitor.cli", *watch)
+        monitor = start_dependent(self._life_line, "monitor.cli", *watch)
         try:
             self._wait_for_stat(daemon, lambda stat: stat.publisher.subscribers >= 3 or monitor.poll() is not None)
             if not self._interrupted:
@@ -172,7 +173,7 @@ class _Demo:
 
     def _start_page(self, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
         where = ("--connect", self._stream, "--alarms", self._alarms, "--port", str(port))
-        return start_tied(self._life_line, "monitor.cli", "serve", *where, log=log)
+        return start_dependent(self._life_line, "monitor.cli", "serve", *where, log=log)
 
     def _command(self, command: str, **args: Any) -> None:
         with ControlClient(self._endpoint, timeout_s=_STOP_S) as client:

@@ -18,6 +18,7 @@ from astropix_runtime.sockets.key_files import (
     new_key_pair,
 )
 from daqd.errors import DaqError
+from protocol.text import reason_of
 
 EXAMPLES = """examples:
   daqctl keygen daq-pc                      a pair for the daemon, named after its machine
@@ -73,7 +74,7 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path, KeyPair]:
     except FileExistsError as error:
         raise KeygenError(f"{error.filename} is there already and is kept: take another NAME or --dir") from None
     except OSError as error:
-        raise KeygenError(f"cannot make {error.filename or directory}: {error.strerror or error}") from None
+        raise KeygenError(f"cannot make {error.filename or directory}: {reason_of(error)}") from None
     return public_path, secret_path, keys
 
 

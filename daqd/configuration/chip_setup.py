@@ -11,6 +11,7 @@ from protocol.chips.chip_config import ChipConfig, ChipConfigError
 from protocol.chips.chip_file import ChipFile, usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection, chip_name
 from protocol.chips.chip_yaml import parse_chip_yaml
+from protocol.text import reason_of
 
 
 def load_chip_setup(settings: ChipSettings, board: BoardSection) -> ChipSetup:
@@ -24,7 +25,7 @@ def load_chip_setup(settings: ChipSettings, board: BoardSection) -> ChipSetup:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
+        raise ConfigError([f"cannot be read: {reason_of(error)}"], str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"is not UTF-8 text: byte {error.start} is wrong"], str(path)) from error
     try:

@@ -16,8 +16,9 @@ from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
 from protocol.registers.astep_setup import TIMESTAMP_HZ
+from protocol.units import NS_PER_S
 
-NS_PER_TICK = 1_000_000_000 // TIMESTAMP_HZ
+NS_PER_TICK = NS_PER_S // TIMESTAMP_HZ
 """Of the FPGA's time stamp, as the daemon sets it up."""
 
 FIRST_LAYER_ID = 1

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from astropix_runtime.storage.durable import O_BINARY
 from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
 from protocol.block import ReadoutBlock
 from protocol.errors import ApxFormatError
@@ -100,7 +101,7 @@ class OpenFile:
     def _open(self) -> bool:
         for path in self._names:
             try:
-                self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                self._descriptor = os.open(path, os.O_RDONLY | O_BINARY)
             except FileNotFoundError:
                 continue
             return True

@@ -10,6 +10,7 @@ from daqd.errors import DaqError
 from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError, NoRecordingsError
 from protocol.run_record import PART_SUFFIX, RunRecord
+from protocol.text import reason_of
 from protocol.wire.messages import encode_body
 
 
@@ -77,7 +78,7 @@ def recorded_runs(files: Sequence[Path]) -> list[RecordedRun]:
         except ApxFormatError as error:
             raise ReplayError(f"cannot replay {error}") from error
         except OSError as error:
-            raise ReplayError(f"cannot replay {path}: {error.strerror or error}") from error
+            raise ReplayError(f"cannot replay {path}: {reason_of(error)}") from error
         if before is not None and _goes_on(before, header):
             runs[-1] = replace(runs[-1], files=(*runs[-1].files, path))
         else:

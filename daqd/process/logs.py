@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from daqd.configuration.config_sections import LogSection
+from protocol.text import printable
 from protocol.wire.messages import LogLine
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -64,7 +65,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One entry."""
-        return _CONTINUED.join(map(_printable, super().format(record).split("\n")))
+        return _CONTINUED.join(map(_safe_line, super().format(record).split("\n")))
 
 
 class JournalFormatter(logging.Formatter):
@@ -73,7 +74,7 @@ class JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One entry; the journal makes one of each of its lines."""
         priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        first, *more = map(_printable, super().format(record).split("\n"))
+        first, *more = map(_safe_line, super().format(record).split("\n"))
         return "\n".join([f"<{priority}>{first}", *(f"<{priority}>    {line}" for line in more)])
 
 
@@ -101,11 +102,9 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-def _printable(line: str) -> str:
-    """With control characters, and the line breaks of other alphabets, written out."""
-    if line.isprintable():
-        return line
-    return "".join(each if each.isprintable() or each == "\t" else ascii(each)[1:-1] for each in line)
+def _safe_line(line: str) -> str:
+    """`line` with its tabs as they are and all else that is not printable written out."""
+    return "\t".join(map(printable, line.split("\t")))
 
 
 class OperatorLog(logging.Handler):

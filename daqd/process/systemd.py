@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Self
 
+from protocol.text import printable, reason_of
+
 log = logging.getLogger(__name__)
 
 _MOST_STATUS_BYTES = 1000
@@ -91,7 +93,7 @@ class ServiceManager:
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
-            said = f"the service manager cannot be told anything: {error.strerror or error}"
+            said = f"the service manager cannot be told anything: {reason_of(error)}"
         else:
             said = ""
         if said != self._said:
@@ -102,6 +104,5 @@ class ServiceManager:
 
 def _status_line(text: str) -> str:
     """In one line whatever `text` is: what comes after a line break would be another key."""
-    one_line = "".join(character if character.isprintable() else " " for character in text)
-    cut = one_line.encode(errors="replace")[:_MOST_STATUS_BYTES].decode(errors="ignore")
+    cut = printable(text, " ").encode(errors="replace")[:_MOST_STATUS_BYTES].decode(errors="ignore")
     return f"STATUS={cut}"

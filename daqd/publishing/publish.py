@@ -7,21 +7,25 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from daqd.children.child_log import say
-from daqd.children.child_start import add_key_options, keys_of, leave_signals_to_the_daemon
-from daqd.children.notice_pipe import NoticePipe
-from daqd.children.notices import Report, encode_line
+from daqd.children.child_end import (
+    DaemonPipe,
+    add_key_options,
+    keys_of,
+    leave_signals_to_the_daemon,
+    log_to_daemon,
+)
+from daqd.children.messages import FromChild, MoreData, PublisherState, PublishLog, PublishStat, Ready, RunDecoded
 from daqd.errors import ConfigError
 from daqd.following.feed import RunEnded
 from daqd.following.follower import Follower
 from daqd.publishing.checkpoint import Checkpoint, CheckpointFile
-from daqd.publishing.patience import Patience
 from daqd.publishing.run_publisher import RunPublisher
-from daqd.publishing.stream import Stream, StreamError, live_patience
+from daqd.publishing.send_budget import SendBudget
+from daqd.publishing.stream import Stream, StreamError, live_budget
 from daqd.runs.run_store import RunStore
 from protocol.readout import uid_to_readout_class
+from protocol.text import reason_of
 from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
 
 _HOUSEKEEPING_S = 0.25
@@ -29,13 +33,13 @@ _CHECKPOINT_S = 1.0
 _REPORT_S = 1.0
 _REJOIN_S = 3.0
 """How long those who were listening are waited for; they try to connect again once a second."""
-_PATIENCE_AFTER_RESTART_S = 1.0
+_MAX_SEND_AFTER_RESTART_S = 1.0
 _RESERVE_AFTER_RESTART_S = 10.0
 
 
 @dataclass(frozen=True)
 class PublishOptions:
-    """What the daemon tells its publisher at the start; see `--help` of `python -m daqd.publishing.publish`."""
+    """The command line of the publisher; see `--help` of `python -m daqd.publishing.publish`."""
 
     data_dir: Path
     daq: str
@@ -52,21 +56,22 @@ class PublishOptions:
 
 
 class PublisherProcess:
-    """The loop of the child: follow, decode, publish; tell the daemon how it goes."""
+    """The loop of the child: follow, decode, publish, report to the daemon.
+
+    `refusals`: who was refused at the stream's socket, from another thread.
+    """
 
     def __init__(
         self,
         options: PublishOptions,
         stream: Stream,
-        notices: NoticePipe,
-        reports: IO[bytes],
-        refusals: "queue.SimpleQueue[str] | None" = None,
+        daemon: DaemonPipe,
+        refusals: "queue.SimpleQueue[str]",
     ) -> None:
         self._options = options
-        self._refusals: queue.SimpleQueue[str] = queue.SimpleQueue() if refusals is None else refusals
+        self._refusals = refusals
         self._stream = stream
-        self._notices = notices
-        self._reports = reports
+        self._daemon = daemon
         self._publisher = RunPublisher(stream, max_hits=options.max_hits, raw=options.raw)
         self._checkpoints = CheckpointFile(options.checkpoint)
         self._finishing = False
@@ -87,27 +92,27 @@ class PublisherProcess:
             except ValueError:
                 return Follower(store, after_run=settled, settled_run=settled)
             self._publisher.resume(decoder, checkpoint.next_readout)
-        self._stream.patience = Patience(_PATIENCE_AFTER_RESTART_S, _RESERVE_AFTER_RESTART_S)
+        self._stream.send_budget = SendBudget(_MAX_SEND_AFTER_RESTART_S, _RESERVE_AFTER_RESTART_S)
         self._catching_up = True
         self._stream.wait_for_subscribers(checkpoint.subscribers, _REJOIN_S)
         return Follower(store, after_run=checkpoint.last_run, settled_run=settled, position=checkpoint.position)
 
     def run(self) -> None:
-        """Until the daemon says finish, or is gone, and everything is published."""
-        self._report("ready")
-        sources = (self._notices.source, self._stream.descriptor)
+        """Run until the daemon has ended the input, or is gone, and everything is published."""
+        self._send(Ready(endpoint=self._stream.endpoint))
+        sources = (self._daemon.source, self._stream.descriptor)
         next_report = next_checkpoint = next_look = 0.0
         last_batch = 0.0
         more = True
         while True:
             # ZeroMQ's own poller would ask the system four times where this asks once.
             ready, _, _ = select.select(sources, (), (), 0.0 if more else _HOUSEKEEPING_S)
-            told = self._notices.source in ready and self._take_notices()
+            woken = self._daemon.source in ready and self._execute_messages()
             now = time.monotonic()
             if now >= next_look or self._stream.descriptor in ready:
                 next_look = now + _HOUSEKEEPING_S
                 self._stream.take_subscriptions()
-            if told or more or now - last_batch >= _HOUSEKEEPING_S:
+            if woken or more or now - last_batch >= _HOUSEKEEPING_S:
                 pause_s = last_batch + self._options.batch_s - now
                 if pause_s > 0 and not more and not self._finishing:
                     time.sleep(pause_s)  # not for something to happen: to publish at most once in batch_s
@@ -119,35 +124,38 @@ class PublisherProcess:
                 self._checkpoint(now)
             if now >= next_report:
                 next_report = now + _REPORT_S
-                self._tell_refusals()
-                self._report("state")
+                self._publish_refusals()
+                self._send_state()
             if self._finishing and not more:
                 return
 
     def _publish(self) -> bool:
-        """Publish what is there; whether there is more."""
+        """Publish what is there; returns whether there is more."""
         events = self._follower.poll()
         for event in events:
             self._publisher.handle(event)
             if isinstance(event, RunEnded):
-                self._report("run_ended", event.record.run)
+                self._send(RunDecoded(run=event.record.run, ledger=self._publisher.decoder.ledger.to_dict()))
+                self._send_state()
         more = self._follower.wait_s() is not None or (self._finishing and bool(events))
         if self._catching_up and not more:
             self._catching_up = False
-            self._stream.patience = live_patience()
+            self._stream.send_budget = live_budget()
         return more
 
-    def _take_notices(self) -> bool:
-        """Obey the daemon; whether it said that there is something to read."""
-        told = False
-        for notice in self._notices.take():
-            told = True
-            if notice.stat is not None:
-                self._publish_stat(notice.stat)
-            if notice.log is not None:
-                self._publisher.log(notice.log.level, notice.log.text)
-        self._finishing = self._finishing or self._notices.ended
-        return told or self._finishing
+    def _execute_messages(self) -> bool:
+        """Do what the daemon has sent; returns whether to look into the files now."""
+        messages = self._daemon.receive()
+        for message in messages:
+            match message:
+                case MoreData():
+                    pass
+                case PublishStat(stat=stat):
+                    self._publish_stat(stat)
+                case PublishLog(line=line):
+                    self._publisher.log(line.level, line.text)
+        self._finishing = self._finishing or self._daemon.ended
+        return bool(messages) or self._finishing
 
     def _publish_stat(self, stat: Stat) -> None:
         """Complete the daemon's state with what only the publisher knows, and publish it."""
@@ -156,11 +164,11 @@ class PublisherProcess:
         full = stat.model_copy(update={"rates": rates, "ledger": ledger, "publisher": self._stat()})
         self._stream.send(Topic.STAT, encode_body(full), run=stat.run)
 
-    def _tell_refusals(self) -> None:
-        """Say on the stream, too, who was refused."""
+    def _publish_refusals(self) -> None:
+        """Publish, and log, who was refused."""
         while not self._refusals.empty():
             text = self._refusals.get_nowait()
-            say(text)
+            log_to_daemon(text)
             self._publisher.log("warning", text)
 
     def _stat(self) -> PublisherStat:
@@ -174,22 +182,19 @@ class PublisherProcess:
             refused=self._stream.refused,
         )
 
-    def _report(self, kind: str, run: int | None = None) -> None:
-        report = Report.model_validate(
-            {
-                "kind": kind,
-                "endpoint": self._stream.endpoint,
-                "run": self._publisher.run if run is None else run,
-                "ledger": self._publisher.decoder.ledger.to_dict(),
-                "hits_hz": self._publisher.hits_hz,
-                "stat": self._stat(),
-            }
+    def _send_state(self) -> None:
+        self._send(
+            PublisherState(
+                run=self._publisher.run,
+                ledger=self._publisher.decoder.ledger.to_dict(),
+                hits_hz=self._publisher.hits_hz,
+                stat=self._stat(),
+            )
         )
-        try:
-            self._reports.write(encode_line(report))
-            self._reports.flush()
-        except OSError:
-            self._finishing = True  # the daemon is gone
+
+    def _send(self, message: FromChild) -> None:
+        if not self._daemon.send(message):
+            self._finishing = True
 
     def _checkpoint(self, now: float) -> None:
         position = self._follower.position
@@ -205,9 +210,9 @@ class PublisherProcess:
         try:
             self._checkpoints.passed(checkpoint, now)
         except OSError as error:
-            complaint = f"cannot write {self._options.checkpoint}: {error.strerror or error}"
+            complaint = f"cannot write {self._options.checkpoint}: {reason_of(error)}"
         if complaint != self._complaint:  # once, not four times a second all night
-            say(complaint or f"{self._options.checkpoint} can be written again")
+            log_to_daemon(complaint or f"{self._options.checkpoint} can be written again")
         self._complaint = complaint
 
 
@@ -237,13 +242,13 @@ def main(argv: list[str] | None = None) -> int:
         keys = keys_of(options.server_key, options.client_keys)
         stream = Stream(options.bind, options.daq, options.high_water, keys=keys, say=refusals.put)
     except (StreamError, ConfigError) as error:
-        say(str(error), priority=3)
+        log_to_daemon(str(error), priority=3)
         return 1
-    notices = NoticePipe(sys.stdin.fileno())
+    daemon = DaemonPipe(sys.stdin.fileno(), sys.stdout.fileno())
     try:
-        PublisherProcess(options, stream, notices, sys.stdout.buffer, refusals).run()
+        PublisherProcess(options, stream, daemon, refusals).run()
     finally:
-        notices.close()
+        daemon.close()
         stream.close(linger_s=1.0)
     return 0
 

@@ -42,8 +42,8 @@ class Replay(Feed):
         self._loop = loop
         self._chips = chips
         self._clock = clock
-        self._steps: Generator[FeedEvent | ReadoutBlock, None, None] = self._play()
-        self._waiting: _Paced | None = None
+        self._steps = self._play()
+        self._waiting: _PacedBlock | None = None
         self._exhausted = False
         self.progress: ReplayedRun | None = None
         self.damaged = False
@@ -68,9 +68,9 @@ class Replay(Feed):
             if step is None:
                 self._exhausted = True
                 return []
-            if not isinstance(step, ReadoutBlock):
+            if not isinstance(step, _PacedBlock):
                 return [step]
-            self._waiting = self._pace(step)
+            self._waiting = step
         paced = self._waiting
         part = paced.take(self._clock())
         if paced.empty:
@@ -79,14 +79,14 @@ class Replay(Feed):
             return []
         self.readouts += len(part)
         assert self.progress is not None  # noqa: S101 - a run has begun
-        self.progress = replace(self.progress, file=self._file, offset=paced.end)
+        self.progress = replace(self.progress, file=paced.file, offset=paced.end)
         return [ReadoutsRead(part)]
 
     def close(self) -> None:
         """Close the file that is open."""
         self._steps.close()
 
-    def _play(self) -> Generator[FeedEvent | ReadoutBlock, None, None]:
+    def _play(self) -> "Generator[FeedEvent | _PacedBlock, None, None]":
         while True:
             before = self.readouts
             played: set[int] = set()
@@ -100,18 +100,18 @@ class Replay(Feed):
                 return
             self.pass_ += 1
 
-    def _play_run(self, place: int, recorded: RecordedRun) -> Iterator[FeedEvent | ReadoutBlock]:
+    def _play_run(self, place: int, recorded: RecordedRun) -> "Iterator[FeedEvent | _PacedBlock]":
         number = 0 if self.progress is None else self.progress.number + 1
         self.progress = ReplayedRun(number, place, self.pass_, begin_ns=time.time_ns())
         record = recorded.record(self.progress.begin_ns, self._chips)
-        self._origin: tuple[float, int] | None = None
+        pacer = _Pacer(self._speed, self._clock)
         yield RunBegan(record, self.pass_)
-        for self._file, path in enumerate(recorded.files):
+        for file, path in enumerate(recorded.files):
             try:
                 with ApxReader(now_called(path)) as reader:
                     for block in reader.blocks():
-                        self._begin = reader.consumed_bytes - _size_of_records(block)
-                        yield block
+                        begin = reader.consumed_bytes - _size_of_records(block)
+                        yield _PacedBlock(block, file, begin, pacer.due(block.timestamp))
                     if reader.leftover_bytes:
                         self.damaged = True
                         yield Complaint(f"{path}: {reader.leftover_bytes} bytes after the last whole readout")
@@ -121,18 +121,28 @@ class Replay(Feed):
         self.progress = replace(self.progress, end_ns=time.time_ns())
         yield RunEnded(ended(record, self.progress.end_ns))
 
-    def _pace(self, block: ReadoutBlock) -> "_Paced":
+
+class _Pacer:
+    """When the readouts of one run are due."""
+
+    def __init__(self, speed: Speed, clock: Callable[[], float]) -> None:
+        self._speed = speed
+        self._clock = clock
+        self._origin: tuple[float, int] | None = None
+        """When the first time stamp was due, and this time stamp."""
+
+    def due(self, timestamp: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+        """Times of the clock, in seconds, for time stamps in ns. The next block begins now at the earliest."""
         now = self._clock()
         if self._speed == "max":
-            return _Paced(block, self._begin, np.full(len(block), now))
-        stamp = block.timestamp
-        known = np.flatnonzero(stamp)
+            return np.full(len(timestamp), now)
+        known = np.flatnonzero(timestamp)
         if self._origin is None and len(known):
-            self._origin = (now, int(stamp[known[0]]))
+            self._origin = (now, int(timestamp[known[0]]))
         begin, first_ns = self._origin or (now, 0)
-        passed_ns = np.where(stamp > first_ns, stamp - np.uint64(first_ns), np.uint64(0))
-        # A readout whose time stamp is not known or goes back is due with the one before it.
-        return _Paced(block, self._begin, np.maximum.accumulate(begin + passed_ns / (1e9 * self._speed)))
+        passed_ns = np.where(timestamp > first_ns, timestamp - np.uint64(first_ns), np.uint64(0))
+        # A readout whose time stamp is unknown or goes back is due with the one before it.
+        return np.maximum.accumulate(begin + passed_ns / (1e9 * self._speed))
 
 
 def _size_of_records(block: ReadoutBlock) -> int:
@@ -140,10 +150,11 @@ def _size_of_records(block: ReadoutBlock) -> int:
     return len(block) * RECORD_HEAD.size + len(block.data)
 
 
-class _Paced:
-    """A block whose readouts are due at certain times; it begins at offset `begin` of its file."""
+class _PacedBlock:
+    """A block whose readouts are due at certain times; it begins at offset `begin` of the run's file `file`."""
 
-    def __init__(self, block: ReadoutBlock, begin: int, due: npt.NDArray[np.float64]) -> None:
+    def __init__(self, block: ReadoutBlock, file: int, begin: int, due: npt.NDArray[np.float64]) -> None:
+        self.file = file
         self._block = block
         self._begin = begin
         self._due = due

@@ -11,7 +11,7 @@ import zmq
 from astropix_runtime.sockets.key_files import ServerKeys
 from astropix_runtime.sockets.listening_socket import ListeningSocket, Purpose
 from daqd.errors import DaqError
-from daqd.publishing.patience import Patience
+from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.subscriptions import Subscriptions
 from protocol.wire.messages import Topic, encode_frames
 
@@ -23,12 +23,12 @@ _RETRY_S = 0.0005
 _AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-def live_patience() -> Patience:
+def live_budget() -> SendBudget:
     """For a stream that is to stay up to date: a tenth of a second at once, a quarter of the time for long.
 
     Enough for whoever reads as fast as a busy computer lets it. The files are the queue meanwhile.
     """
-    return Patience(longest_s=0.1, reserve_s=1.0, share=0.25)
+    return SendBudget(longest_s=0.1, reserve_s=1.0, share=0.25)
 
 
 class StreamError(DaqError, OSError):
@@ -42,7 +42,7 @@ class Stream:
     """Publishes messages of the daemon `daq` at `endpoint`.
 
     `high_water`: messages that may wait for one subscriber. Where one has no room, a message waits as long as
-    `patience` lets it; then it is sent to those who have room. ZeroMQ passes over the others from then on, without a
+    `send_budget` lets it; then it is sent to those who have room. ZeroMQ passes over the others from then on, without a
     word, until they have read some; their sequence numbers tell them what they missed. `dropped` counts the messages at
     which somebody began to miss: none of those after it, until he has room again and runs out of it once more.
     `keys`: without them, everybody who reaches the socket can read; `say` is told, from another thread, who was
@@ -57,7 +57,7 @@ class Stream:
         endpoint: str,
         daq: str,
         high_water: int,
-        patience: Patience | None = None,
+        send_budget: SendBudget | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         keys: ServerKeys | None = None,
         say: Callable[[str], None] = log.warning,
@@ -67,7 +67,7 @@ class Stream:
         self._started_ns = clock_ns()
         self._sequence = dict.fromkeys(Topic, 0)
         self._subscriptions = Subscriptions(Topic.HITS.value.encode())
-        self.patience = patience or live_patience()
+        self.send_budget = send_budget or live_budget()
         self.messages = 0
         self.dropped = 0
         options: dict[int, int] = {
@@ -117,7 +117,7 @@ class Stream:
         )
         self._sequence[topic] += 1
         self.messages += 1
-        if not self._try_to_send(frames) and not self._send_with_patience(frames):
+        if not self._try_to_send(frames) and not self._send_within_budget(frames):
             self.dropped += 1
             self.socket.set(zmq.XPUB_NODROP, 0)
             self._try_to_send(frames)
@@ -134,14 +134,14 @@ class Stream:
             return False
         return True
 
-    def _send_with_patience(self, frames: list[bytes]) -> bool:
+    def _send_within_budget(self, frames: list[bytes]) -> bool:
         began = time.monotonic()
-        deadline = began + self.patience.left_s()
+        deadline = began + self.send_budget.left_s()
         sent = False
         while not sent and time.monotonic() < deadline:
             time.sleep(_RETRY_S)  # who has no room gives no event that could be waited for
             sent = self._try_to_send(frames)
-        self.patience.use(time.monotonic() - began)
+        self.send_budget.use(time.monotonic() - began)
         return sent
 
     def take_subscriptions(self) -> None:

@@ -7,7 +7,9 @@ import errno
 import os
 from pathlib import Path
 
+from astropix_runtime.storage.durable import O_BINARY
 from daqd.errors import DiskError
+from protocol.text import reason_of
 
 _CHUNK_BYTES = 1 << 20
 
@@ -50,7 +52,7 @@ def bring_back(descriptor: int, path: Path) -> str:
         raise
     except OSError as error:
         loss = "what was in it is lost" if was_removed else "it is left there"
-        raise DiskError(f"{fate} and cannot be brought back ({error.strerror or error}): {loss}") from error
+        raise DiskError(f"{fate} and cannot be brought back ({reason_of(error)}): {loss}") from error
 
 
 def _place_of(descriptor: int) -> str:
@@ -67,7 +69,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _copy(descriptor: int, path: Path) -> None:
-    copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+    copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY, 0o644)
     try:
         offset = 0
         while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):

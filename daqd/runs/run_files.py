@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from astropix_runtime.storage.durable import sync_directory
+from astropix_runtime.storage.durable import O_BINARY, sync_directory
 from daqd.errors import DiskError
 from daqd.runs.lost_file import bring_back, is_in_place
 from daqd.runs.run_store import RunStore
 from protocol.apx import FileHeader
 from protocol.readout import AbstractAstroPixReadout
 from protocol.run_record import FileRecord
+from protocol.text import reason_of
 
 _MOST_AT_ONCE_BYTES = 1 << 20
 """Of one write: on a slow disk it shall be seen that it goes on."""
@@ -28,7 +29,7 @@ OpenFile = Callable[[Path], int]
 
 def create_file(path: Path) -> int:
     """A descriptor of a new file to append to, which can be read, too; `FileExistsError` where there is one."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | O_BINARY, 0o644)
 
 
 class RunFiles:
@@ -178,7 +179,7 @@ class RunFiles:
             self.abandon()
             unsure = range(self._synced_readouts, self.readouts)
             what = f"readouts {unsure[0]} to {unsure[-1]}" if unsure else "its end"
-            said = f"{self._part.name} cannot be synced ({error.strerror or error}): {what} may not be on the disk"
+            said = f"{self._part.name} cannot be synced ({reason_of(error)}): {what} may not be on the disk"
             raise DiskError(said) from error
         self._synced_readouts = self.readouts
 

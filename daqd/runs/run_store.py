@@ -3,13 +3,14 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from astropix_runtime.storage.durable import replace_text
 from astropix_runtime.storage.process_lock import ProcessLock
 from astropix_runtime.storage.run_directory import run_of_name
 from daqd.errors import DiskError
+from protocol.ledger import LedgerCounts
 from protocol.run_record import PART_SUFFIX, RunRecord, file_name, run_name
+from protocol.text import reason_of
 
 _COUNTER = "last_run"
 _RESERVE_BYTES = 1 << 18
@@ -26,7 +27,7 @@ class RunStore:
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DiskError(f"cannot make the data directory {self.data_dir}: {error.strerror or error}") from error
+            raise DiskError(f"cannot make the data directory {self.data_dir}: {reason_of(error)}") from error
         if not os.access(self.data_dir, os.W_OK | os.X_OK):
             raise DiskError(f"the data directory {self.data_dir} cannot be written; change its owner or daq.data_dir")
 
@@ -53,7 +54,7 @@ class RunStore:
         except (FileNotFoundError, ValueError):
             counted = 0
         except OSError as error:
-            raise DiskError(f"cannot read {self.data_dir / _COUNTER}: {error.strerror or error}") from error
+            raise DiskError(f"cannot read {self.data_dir / _COUNTER}: {reason_of(error)}") from error
         return max([0, counted, *self.runs()[-1:]])
 
     def claim(self, run: int | None = None) -> int:
@@ -119,7 +120,7 @@ class RunStore:
         except FileNotFoundError:
             return None
 
-    def add_ledger(self, run: int, ledger: dict[str, Any]) -> None:
+    def add_ledger(self, run: int, ledger: LedgerCounts) -> None:
         """Complete the record of a run that has ended with what the publisher found when it had decoded all of it.
 
         Raises as `read_record` and `write_record` do; does nothing where there is no such record.

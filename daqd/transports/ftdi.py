@@ -18,6 +18,7 @@ from daqd.errors import BoardError, BoardLost
 from daqd.process.device_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
+from protocol.text import reason_of
 
 # pyftdi warns that a device may be gone while it is being closed because it is gone.
 logging.getLogger("pyftdi.ftdi").setLevel(logging.ERROR)
@@ -95,7 +96,7 @@ class FtdiLink(BufferedLink):
                 raise BoardError(f"{device.label} is in use by another program: end that one first") from error
             if error.errno == errno.EACCES:
                 raise BoardError(f"{device.label}: {PERMISSION_ADVICE}") from error
-            raise BoardLost(f"{device.label} cannot be opened: {error.strerror or error}") from error
+            raise BoardLost(f"{device.label} cannot be opened: {reason_of(error)}") from error
 
     def _set_up(self, device: FtdiDevice) -> None:
         settings = self._settings

@@ -12,6 +12,7 @@ import usb.util
 
 from daqd.configuration.config import FtdiSection
 from daqd.errors import BoardError, BoardLost
+from protocol.text import reason_of
 
 VENDOR, PRODUCT = 0x0403, 0x6010
 """FT2232H."""
@@ -64,7 +65,7 @@ def list_ftdi(backend: UsbBackend) -> list[FtdiDevice]:
     try:
         found = list(usb.core.find(find_all=True, backend=backend, idVendor=VENDOR, idProduct=PRODUCT))
     except usb.core.USBError as error:
-        raise BoardError(f"USB: {error.strerror or error}") from error
+        raise BoardError(f"USB: {reason_of(error)}") from error
     return sorted((_describe(device) for device in found), key=lambda device: (device.bus, device.address))
 
 
@@ -112,7 +113,7 @@ def _describe(device: Any) -> FtdiDevice:
         serial = usb.util.get_string(device, device.iSerialNumber) or ""
         description = usb.util.get_string(device, device.iProduct) or ""
     except usb.core.USBError as error:
-        problem = PERMISSION_ADVICE if error.errno == errno.EACCES else f"USB: {error.strerror or error}"
+        problem = PERMISSION_ADVICE if error.errno == errno.EACCES else f"USB: {reason_of(error)}"
     except (ValueError, NotImplementedError) as error:
         problem = f"it does not say who it is: {error}"
     return FtdiDevice(device.bus or 0, device.address or 0, serial, description, problem, device)

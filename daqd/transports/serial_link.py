@@ -14,6 +14,7 @@ from daqd.configuration.config import SerialSection
 from daqd.errors import BoardError, BoardLost
 from daqd.process.device_lock import DeviceLock
 from daqd.transports.buffered_link import BufferedLink
+from protocol.text import reason_of
 
 QUIET_S = 0.05
 """Silence of that length on a port that was just opened: nobody's answer is under way."""
@@ -79,7 +80,7 @@ class SerialLink(BufferedLink):
                 raise BoardError(f"{label} is in use by another program: end that one first") from error
             if number in (errno.EACCES, errno.EPERM):
                 raise BoardError(f"{label}: {DIALOUT_ADVICE}") from error
-            what = "is not there" if number == errno.ENOENT else f"cannot be opened: {_reason(error)}"
+            what = "is not there" if number == errno.ENOENT else f"cannot be opened: {reason_of(error)}"
             raise BoardLost(f"{label} {what}: is the board plugged in? `daqd probe` lists the ports") from error
 
     def write(self, data: bytes) -> None:
@@ -133,13 +134,9 @@ class SerialLink(BufferedLink):
         try:
             yield
         except _SERIAL_ERRORS as error:
-            raise BoardLost(f"{self.name} is gone: {_reason(error)}: check cable and power of the board") from error
+            raise BoardLost(f"{self.name} is gone: {reason_of(error)}: check cable and power of the board") from error
 
 
 def port_label(url: str) -> str:
     """What a person would call the port; the same for all paths that lead to it."""
     return f"serial port {url if '://' in url else Path(url).resolve()}"
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

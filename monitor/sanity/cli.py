@@ -11,7 +11,7 @@ from pathlib import Path
 from astropix_runtime.command_line.output import drop_output
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
-from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MissingPackageError
 from monitor.keys import add_key_arguments
 from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
@@ -21,6 +21,7 @@ from monitor.sanity.checks.check_table import CheckEntry
 from monitor.sanity.checks.event_checks import with_limits
 from monitor.sanity.checks.findings import CheckInfo, Notice, Place
 from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.statistics import special_functions
 from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
 from monitor.sanity.configuration_sections import StreamSection
 from monitor.sanity.live import LiveChecks
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return check_stream(arguments)
     except (EndpointError, KeysError, ConfigError) as error:
         parser.errors(str(error).splitlines())
-    except AlarmServiceError as error:
+    except (AlarmServiceError, MissingPackageError) as error:
         print(f"apx-sanity: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -180,6 +181,7 @@ def print_checks(configuration: SanityConfiguration) -> None:
 
 def check_files(arguments: argparse.Namespace) -> int:
     """`--once`; a configuration gives limits and checks, and no alarms."""
+    special_functions()
     named = None if arguments.config is None else load_configuration(arguments.config)
     return once.check_files(arguments, limits_of(arguments, named), named or default_configuration())
 
@@ -193,6 +195,7 @@ def check_stream(arguments: argparse.Namespace) -> int:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
+        special_functions()  # loaded before anything comes, and refused at once if they are missing
         if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
             print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None

@@ -13,6 +13,7 @@ from astropix_runtime.configuration.config_section import Name, Section
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.detector import CHIPS
 from monitor.sanity.alarms.silence_list import Silenced
+from protocol.units import NS_PER_S
 
 _Level = Literal["warning", "critical"]
 
@@ -128,7 +129,7 @@ class SilenceEntry(Section):
 
     def silenced(self) -> Silenced:
         """As the engine wants it; a time without a zone is this computer's."""
-        until_ns = None if self.until is None else round(self.until.timestamp() * 1_000_000_000)
+        until_ns = None if self.until is None else round(self.until.timestamp() * NS_PER_S)
         return Silenced(pattern=self.pattern, until_ns=until_ns, reason=self.reason)
 
 

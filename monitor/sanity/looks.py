@@ -14,10 +14,10 @@ from monitor.sanity.check_asking import CheckSaid, ask
 from monitor.sanity.check_thread import CheckThread
 from monitor.sanity.frame_counts import FrameTally
 from monitor.state.detector_state import DetectorState
-from monitor.state.rates import NS_PER_S
 from protocol.hit import HIT_DTYPE, join_tables
 from protocol.ledger import Ledger
 from protocol.readout_description import ReadoutDescription
+from protocol.units import NS_PER_S
 
 MOST_HITS = 100_000
 """Hits since the last look that are kept one by one."""

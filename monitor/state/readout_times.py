@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitor.continuity import HitArray
-from monitor.readout_ranges import Range
+from monitor.continuity import HitArray, Range
+from protocol.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 LONGEST_S = 43_260
 """Of one stretch: 12 h and a minute; what lies before is left out."""
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from monitor.state.readout_times import LONGEST_S, NS_PER_S, Counts, Stretch
+from monitor.state.readout_times import LONGEST_S, Counts, Stretch
 from protocol.run_record import Gap
+from protocol.units import NS_PER_S
 
 Span = Literal["10min", "1h", "12h"]
 Rate = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]

@@ -15,13 +15,11 @@ from monitor.detector import ChipPlace, HitKind
 from monitor.receiver import Receiver
 from monitor.state.time_series import SPANS, Span
 from monitor.terminal import status_lines
-from monitor.terminal.alarm_lines import alarm_lines
-from monitor.terminal.alarm_screen import AlarmScreen
-from monitor.terminal.figures import grouped
+from monitor.terminal.alarms import AlarmScreen, alarm_lines
+from monitor.terminal.graphs import RateGraph, Spectrum
 from monitor.terminal.hit_map import HitMap
-from monitor.terminal.rate_graph import RateGraph
-from monitor.terminal.spectrum import Spectrum
-from monitor.terminal.text_lines import TextLines
+from monitor.terminal.line_widgets import TextLines
+from monitor.terminal.numbers import grouped
 
 _REDRAW_S = 0.3
 _MAP_SHARE = 0.6

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from monitor.state.monitor_state import SILENT_S, LogEntry, MonitorSummary
-from monitor.terminal.figures import clock, grouped, percent, scaled
+from monitor.terminal.numbers import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
+from protocol.text import printable
 
 _STATE_STYLES = {
     "running": "bold black on green",
@@ -20,13 +21,8 @@ _LEVEL_STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold whi
 def _line(*parts: tuple[str, str]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     for part, style in parts:
-        text.append(_printable(part), style)
+        text.append(printable(part, " "), style)
     return text
-
-
-def _printable(text: str) -> str:
-    """What comes from the network is shown, not obeyed: no control characters."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _named(name: str, value: str, *, bad: bool = False, better_seen: bool = False) -> list[tuple[str, str]]:

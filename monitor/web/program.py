@@ -24,14 +24,14 @@ from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
-from monitor.web.editions import Editor
-from monitor.web.figures import Figures, PlotError
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
 from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
-from monitor.web.sheet import Plot
+from monitor.web.sheet import Figures, Plot, PlotError
 from monitor.web.snapshot import Snapshot
+from monitor.web.updates import Editor
+from protocol.text import reason_of
 
 _GATHER_S = 0.05
 _END_WITHIN_S = 10
@@ -88,7 +88,7 @@ def _listen(address: str, port: int) -> socket.socket:
         listening = socket.create_server((address.strip("[]"), port), family=family)
     except OSError as error:
         raise ListenError(
-            f"cannot listen at {address} port {port}: {error.strerror or error}; choose another --port or --address"
+            f"cannot listen at {address} port {port}: {reason_of(error)}; choose another --port or --address"
         ) from None
     listening.setblocking(False)
     return listening

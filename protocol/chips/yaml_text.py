@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from protocol.chips.chip_config import ChipConfigError
+from protocol.text import printable
 
 MAX_SHOWN: Final = 60
 
@@ -61,5 +62,5 @@ def shown(value: Any) -> str:
             text = reprlib.repr(value)
         except ValueError:
             text = "a very long number"
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_SHOWN])
+    text = printable(text[:MAX_SHOWN], "?")
     return text if len(text) < MAX_SHOWN else text[:-1] + "…"

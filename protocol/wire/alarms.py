@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from protocol.text import printable
 from protocol.wire.packing import WireModel
 
 MAX_ID_LETTERS = 100
@@ -69,7 +70,7 @@ def alarm_id(check: str, subject: str) -> str:
     if not subject:
         return check
     plain = re.sub(r"\s+", "_", subject.strip())
-    plain = "".join(letter if letter.isprintable() else "?" for letter in plain)
+    plain = printable(plain, "?")
     most = MAX_ID_LETTERS - len(check) - 1
     if len(plain) > most or "?" in plain:
         checksum = f"~{zlib.crc32(subject.encode(errors='replace')):08x}"

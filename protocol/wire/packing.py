@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE, HitTable
-from protocol.run_record import one_line
+from protocol.text import validation_summary
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -81,4 +81,4 @@ def parse(model: type[T], content: Any) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise MessageError(f"not a {model.__name__.lower()}: {one_line(error)}") from None
+        raise MessageError(f"not a {model.__name__.lower()}: {validation_summary(error)}") from None

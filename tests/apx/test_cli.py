@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from apx.cli import main
-from astropix_runtime.command_line.terminal import moment, one_line, progress
+from astropix_runtime.command_line.terminal import moment, progress
 from protocol.apx import FileHeader, apx_open
 from protocol.readout import AstroPix4Readout
-from protocol.text import counted
+from protocol.text import counted, printable
 from protocol.version import __version__
 from tests.deadline import DEADLINE_S
 
@@ -189,7 +189,7 @@ def test_no_bar_in_the_middle_of_what_is_printed(
 
 
 def test_lines_are_safe_and_readable() -> None:
-    assert one_line("größer\r\n\x1b[2J\udce4\t☢") == "größer\\r\\n\\x1b[2J\\udce4\\t☢"
+    assert printable("größer\r\n\x1b[2J\udce4\t☢") == "größer\\r\\n\\x1b[2J\\udce4\\t☢"
     assert counted(1, "hit") == "1 hit"
     assert counted(0, "hit") == "0 hits"
     assert moment(1_753_255_536_707_629_800) == "2025-07-23T07:25:36.707629800Z"

@@ -9,10 +9,10 @@ from monitor.events import HitBatch
 from monitor.state.detector_state import DetectorState
 from monitor.state.time_series import SPANS
 from protocol.hit import HIT_DTYPE, HitTable
+from protocol.units import NS_PER_S
 from protocol.wire.messages import Header
 from tests.bench.figures import Effort, Figure
 
-NS_PER_S = 1_000_000_000
 _BEGIN_NS = 1_700_000_000 * NS_PER_S
 _HITS_A_READOUT = 8
 

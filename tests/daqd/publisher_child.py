@@ -6,11 +6,22 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from daqd.children.notices import Notice, Report, decode_report, encode_line
+from daqd.children.messages import (
+    FromChild,
+    MoreData,
+    PublisherState,
+    Ready,
+    RunDecoded,
+    ToChild,
+    decode_from_child,
+    encode_line,
+)
 from daqd.runs.run_store import RunStore
 from tests.daqd.waiting import DEADLINE_S, wait_until
+
+M = TypeVar("M", bound=FromChild)
 
 
 class PublisherChild:
@@ -42,45 +53,53 @@ class PublisherChild:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path.cwd()
         )
-        self.reports: list[Report] = []
+        self.messages: list[FromChild] = []
         self.said = ""
-        self._readers = [threading.Thread(target=self._read_reports), threading.Thread(target=self._read_errors)]
+        self._readers = [threading.Thread(target=self._read_messages), threading.Thread(target=self._read_errors)]
         for reader in self._readers:
             reader.start()
 
-    def _read_reports(self) -> None:
+    def _read_messages(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            report = decode_report(line)
-            assert report is not None, line
-            self.reports.append(report)
+            message = decode_from_child(line)
+            assert message is not None, line
+            self.messages.append(message)
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.said += line.decode()
 
-    def wait_for_report(self, wanted: Callable[[Report], bool]) -> Report:
-        def found() -> Report | None:
-            assert self.process.poll() is None or any(map(wanted, self.reports)), f"it has ended: {self.said}"
-            return next(filter(wanted, self.reports), None)
+    def wait_for(self, kind: type[M], wanted: Callable[[M], bool] = lambda _: True) -> M:
+        def found() -> M | None:
+            ended = self.process.poll() is not None
+            message = next((each for each in self.messages if isinstance(each, kind) and wanted(each)), None)
+            assert message is not None or not ended, f"it has ended: {self.said}"
+            return message
 
-        report = wait_until("a report", found)
-        assert report is not None
-        return report
+        message = wait_until("a message", found)
+        assert message is not None
+        return message
+
+    def wait_for_decoded(self) -> tuple[RunDecoded, PublisherState]:
+        """The first run that was decoded to its end, with the state that the publisher sent then."""
+        decoded = self.wait_for(RunDecoded)
+        after = self.messages.index(decoded)
+        return decoded, self.wait_for(PublisherState, lambda state: self.messages.index(state) > after)
 
     @property
     def endpoint(self) -> str:
         """Where it publishes; waits until it does."""
-        return self.wait_for_report(lambda report: report.kind == "ready").endpoint
+        return self.wait_for(Ready).endpoint
 
     def write(self, line: bytes) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(line)
         self.process.stdin.flush()
 
-    def tell(self, notice: Notice | None = None) -> None:
-        self.write(encode_line(notice or Notice()))
+    def send(self, message: ToChild | None = None) -> None:
+        self.write(encode_line(message or MoreData()))
 
     def kill(self) -> None:
         """At once, as a crash would."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daqd.children.child_input import ChildInput
+from daqd.children.child_process import ChildInput
 from tests.daqd.waiting import DEADLINE_S
 
 
@@ -16,7 +16,7 @@ class Reading:
     def __init__(self) -> None:
         self.input = ChildInput()
         self.end = os.dup(self.input.reading)
-        self.input.hand_over()
+        self.input.close_reading()
 
     def read(self) -> bytes:
         return os.read(self.end, 1 << 20)
@@ -85,7 +85,7 @@ def test_from_many_threads(reading: Reading) -> None:
 
 def test_a_child_that_is_gone() -> None:
     orphan = ChildInput()
-    orphan.hand_over()
+    orphan.close_reading()
     orphan.send(b"a\n")
     orphan.send(b"b\n")
     orphan.close()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from daqd.children.child_log import relay
+from daqd.children.child_process import relay_log
 
 
 async def listen_to(program: str) -> int:
@@ -15,7 +15,7 @@ async def listen_to(program: str) -> int:
         sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
     assert child.stderr is not None
-    await relay(child.stderr, "daqd-child")
+    await relay_log(child.stderr, "daqd-child")
     return await child.wait()
 
 
@@ -28,8 +28,8 @@ def logged(program: str, caplog: pytest.LogCaptureFixture) -> list[tuple[str, st
 def test_priorities_and_lines_of_others(caplog: pytest.LogCaptureFixture) -> None:
     program = """
 import sys
-from daqd.children.child_log import say
-say("wrong", 3); say("two\\nlines"); say("fine", 6); say("detail", 7)
+from daqd.children.child_end import log_to_daemon
+log_to_daemon("wrong", 3); log_to_daemon("two\\nlines"); log_to_daemon("fine", 6); log_to_daemon("detail", 7)
 print("Assertion failed: (zmq)", file=sys.stderr)
 print("\\n<9>odd\\n<3", file=sys.stderr)
 sys.stderr.buffer.write(b"\\xff no text, and no line break")
@@ -55,8 +55,8 @@ def test_a_line_without_end_is_cut(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_child_whose_daemon_was_killed_can_speak() -> None:
     program = (
-        "import sys; from daqd.children.child_log import say\n"
-        "sys.stdin.read(); say('more'); say('and more'); print('alive')"
+        "import sys; from daqd.children.child_end import log_to_daemon\n"
+        "sys.stdin.read(); log_to_daemon('more'); log_to_daemon('and more'); print('alive')"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],

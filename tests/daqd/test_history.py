@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from daqd.catching_up.history import parse_options
-from daqd.children.child_process import ChildError
-from daqd.children.history_handle import HistoryHandle
+from daqd.children.child_process import ChildError, ChildProcess
+from daqd.children.messages import FromChild, RunDecoded
+from daqd.children.programs import history_server
 from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from tests.daqd.asking import Asking
@@ -22,7 +23,7 @@ from tests.daqd.made_readouts import make_readouts
 from tests.daqd.run_on_disk import RunOnDisk, number_readouts
 from tests.daqd.test_history_server import expected, joined
 from tests.daqd.test_past_run import put_on_disk
-from tests.daqd.test_publisher_handle import wait_until
+from tests.daqd.test_publisher_process import wait_until
 from tests.daqd.waiting import DEADLINE_S
 
 READOUTS = number_readouts(make_readouts(200))
@@ -33,9 +34,13 @@ class Handled:
 
     def __init__(self, store: RunStore, bind: str = "tcp://127.0.0.1:*", after_run: int = 0) -> None:
         self.ledgers: dict[int, dict[str, Any]] = {}
-        self.handle = HistoryHandle(bind, store.data_dir, after_run, self.ledgers.__setitem__)
+        self.handle = history_server(bind, store.data_dir, after_run, self._receive)
 
-    async def __aenter__(self) -> HistoryHandle:
+    def _receive(self, message: FromChild) -> None:
+        if isinstance(message, RunDecoded):
+            self.ledgers[message.run] = message.ledger
+
+    async def __aenter__(self) -> ChildProcess:
         await self.handle.start()
         return self.handle
 
@@ -44,7 +49,7 @@ class Handled:
         assert self.handle.pid is None
 
 
-def use(handled: Handled, what: Callable[[HistoryHandle], Awaitable[None]]) -> None:
+def use(handled: Handled, what: Callable[[ChildProcess], Awaitable[None]]) -> None:
     async def all_of_it() -> None:
         async with handled as handle:
             await what(handle)
@@ -56,7 +61,7 @@ def test_killed_it_is_back_at_the_same_address(store: RunStore) -> None:
     run = RunOnDisk(store, 3)
     run.write_all([READOUTS])
 
-    async def ask(handle: HistoryHandle) -> None:
+    async def ask(handle: ChildProcess) -> None:
         endpoint, first = handle.endpoint, handle.pid
         with Asking(endpoint) as client:
             np.testing.assert_array_equal(joined(await asyncio.to_thread(client.hits, 3)), expected(run))
@@ -90,7 +95,7 @@ def test_ledgers_that_are_missing(store: RunStore) -> None:
     decoder.flush()
     handled = Handled(store, after_run=5)
 
-    async def wait(_: HistoryHandle) -> None:
+    async def wait(_: ChildProcess) -> None:
         await wait_until("both are there", lambda: len(handled.ledgers) == 2)
 
     use(handled, wait)
@@ -100,7 +105,7 @@ def test_ledgers_that_are_missing(store: RunStore) -> None:
 def test_it_ends_while_it_is_busy(store: RunStore) -> None:
     put_on_disk(store, [READOUTS])
 
-    async def ask(handle: HistoryHandle) -> None:
+    async def ask(handle: ChildProcess) -> None:
         with Asking(handle.endpoint) as client:
             for _ in range(8):
                 client.send("hits", run=1, max_hits=1)
@@ -109,7 +114,7 @@ def test_it_ends_while_it_is_busy(store: RunStore) -> None:
 
 
 def test_none_is_wanted(store: RunStore) -> None:
-    async def look(handle: HistoryHandle) -> None:
+    async def look(handle: ChildProcess) -> None:
         assert (handle.pid, handle.endpoint) == (None, "")
 
     use(Handled(store, bind=""), look)

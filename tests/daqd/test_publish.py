@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daqd.children.notices import Notice
+from daqd.children.messages import PublisherState, PublishLog, PublishStat
 from daqd.publishing.checkpoint import CheckpointFile
 from daqd.publishing.publish import parse_options
 from daqd.runs.run_store import RunStore
@@ -66,14 +66,14 @@ def test_a_run_from_its_begin_to_its_ledger(store: RunStore) -> None:
     with PublisherChild(store) as child, Collector(child.endpoint) as collector:
         subscribed(store)
         write_run(store, 1, [READOUTS[:150], READOUTS[150:]])
-        child.tell()
+        child.send()
         published = Published(collector.wait_for(ended(1)))
-        report = child.wait_for_report(lambda report: report.kind == "run_ended")
+        decoded, state = child.wait_for_decoded()
         assert child.finish() == 0
     np.testing.assert_array_equal(published.hits, hits)
-    assert published.ledger == ledger.to_dict() == report.ledger
-    assert report.run == 1
-    assert report.stat.hits == len(hits)
+    assert published.ledger == ledger.to_dict() == decoded.ledger
+    assert decoded.run == 1
+    assert state.stat.hits == len(hits)
     assert {message.header.daq for message in published.messages} == {"bench"}
     assert [event.event for event in published.events] == ["begin", "end"]
     assert published.of(Topic.RAW) == []
@@ -125,11 +125,11 @@ def test_state_and_log_lines_of_the_daemon(store: RunStore) -> None:
         subscribed(store)
         run = RunOnDisk(store, 1)
         run.begin(READOUTS)
-        child.tell()
+        child.send()
         collector.wait_for(lambda messages: len(Published(messages).hits) >= len(decode(READOUTS)[0]) - 1)
-        child.tell(Notice(log=LogLine(level="warning", text="the queue is filling")))
-        child.tell(Notice(stat=Stat(state="running", run=1, rates=Rates(readouts_hz=5.0))))
-        child.tell(Notice(stat=Stat(state="configured", run=9, ledger={"hits": 3})))
+        child.send(PublishLog(line=LogLine(level="warning", text="the queue is filling")))
+        child.send(PublishStat(stat=Stat(state="running", run=1, rates=Rates(readouts_hz=5.0))))
+        child.send(PublishStat(stat=Stat(state="configured", run=9, ledger={"hits": 3})))
         messages = collector.wait_for(lambda messages: len(Published(messages).of(Topic.STAT)) == 2)
         assert child.finish() == 0
     published = Published(messages)
@@ -150,7 +150,7 @@ def test_garbage_on_its_input_changes_nothing(store: RunStore) -> None:
         child.write(b"\n\nnonsense\n" + bytes(range(256)) * 50 + b"\n" + b"[" * 200_000 + b"\n{\n" + b'{"stat": {}}\n')
         subscribed(store)
         write_run(store, 1, [READOUTS])
-        child.write(b'{"log": {"level": "info", ')
+        child.write(b'{"kind": "log", "line": {"level": "info", ')
         child.write(b'"text": "in two pieces"}}\nunfinished')
         published = Published(collector.wait_for(ended(1)))
         collector.wait_for(lambda messages: Published(messages).log == ["in two pieces"])
@@ -216,7 +216,7 @@ def test_an_address_that_is_taken(store: RunStore) -> None:
         wait_until("it says why", lambda: second.said.endswith("\n"))
         assert second.said.startswith(f"<3>cannot publish at {first.endpoint}: Address already in use")
         assert second.said.count("\n") == 1
-        assert second.reports == []
+        assert second.messages == []
         assert first.finish() == 0
 
 
@@ -225,7 +225,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_stops_nothing(store: Ru
         PublisherChild(store, checkpoint=store.data_dir / "no" / "such" / "place") as child,
         Collector(child.endpoint, HITS) as collector,
     ):
-        child.wait_for_report(lambda report: report.stat.subscribers == 1)
+        child.wait_for(PublisherState, lambda state: state.stat.subscribers == 1)
         write_run(store, 1, [READOUTS])
         collector.wait_for(ended(1))
         assert child.finish() == 0
@@ -258,7 +258,7 @@ def test_killed_in_the_middle_of_a_run_that_is_being_written(store: RunStore, se
             for number, step in enumerate(steps):
                 step()
                 if number % 7 == 0:
-                    child.tell()
+                    child.send()
                 if number in kills:
                     wait_until("something is published", lambda: len(collector.messages) > dice.randrange(40))
                     child.kill()
@@ -266,12 +266,12 @@ def test_killed_in_the_middle_of_a_run_that_is_being_written(store: RunStore, se
                     assert child.endpoint == endpoint
             messages = collector.wait_for(ended(1))
             with child:
-                report = child.wait_for_report(lambda report: report.kind == "run_ended")
+                decoded, state = child.wait_for_decoded()
                 assert child.finish() == 0
     published = Published(messages)
     np.testing.assert_array_equal(unique(published.hits), hits)
-    assert published.ledger == ledger.to_dict() == report.ledger
-    assert report.stat.restarts == 2
+    assert published.ledger == ledger.to_dict() == decoded.ledger
+    assert state.stat.restarts == 2
     publishers = [publisher for publisher, _ in itertools.groupby(message.header.pub for message in messages)]
     assert 2 <= len(publishers) <= 3, "the second may have been killed before it was heard"
     for publisher in publishers:
@@ -311,11 +311,11 @@ def test_a_restart_without_a_checkpoint_that_can_be_read_begins_anew(store: RunS
     if checkpoint is not None:
         (store.data_dir / "publisher.checkpoint").write_text(checkpoint)
     with PublisherChild(store, restarts=3, after_run=1) as child:
-        report = child.wait_for_report(lambda report: report.kind == "run_ended")
+        decoded, state = child.wait_for_decoded()
         assert child.finish() == 0
-    assert report.run == 2
-    assert report.ledger == decode(READOUTS[:50])[1].to_dict()
-    assert report.stat.restarts == 3
+    assert decoded.run == 2
+    assert decoded.ledger == decode(READOUTS[:50])[1].to_dict()
+    assert state.stat.restarts == 3
 
 
 def test_the_checkpoint_of_an_earlier_daemon_is_not_followed(store: RunStore) -> None:
@@ -323,7 +323,7 @@ def test_the_checkpoint_of_an_earlier_daemon_is_not_followed(store: RunStore) ->
     run = RunOnDisk(store, 1)
     run.begin(READOUTS)
     with PublisherChild(store) as earlier:
-        earlier.wait_for_report(lambda report: report.run == 1)
+        earlier.wait_for(PublisherState, lambda state: state.run == 1)
         earlier.kill()
     assert CheckpointFile(store.data_dir / "publisher.checkpoint").load() is not None
     with PublisherChild(store, after_run=1) as child, Collector(child.endpoint) as collector:
@@ -343,10 +343,10 @@ def test_a_subscriber_who_does_not_read_does_not_hold_it_up(store: RunStore) -> 
     ):
         subscribed(store, 2)
         write_run(store, 1, [readouts])
-        report = child.wait_for_report(lambda report: report.kind == "run_ended")
+        _, state = child.wait_for_decoded()
         assert child.finish() == 0
-    assert report.stat.hits == 1_000_000
-    assert report.stat.dropped >= 1
+    assert state.stat.hits == 1_000_000
+    assert state.stat.dropped >= 1
 
 
 def test_options() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from daqd.children.child_process import ChildError
-from daqd.commands.replay_past import ReplayPast
-from daqd.commands.replayer import Replayer, ReplayOptions, past_beside
+from daqd.commands.replay_history import ReplayHistory
+from daqd.commands.replayer import Replayer, ReplayOptions, history_beside
 from daqd.configuration.config import SecuritySection
 from daqd.following.recorded_runs import ReplayError, recorded_runs
 from daqd.following.replay_progress import ReplayProgress
@@ -196,7 +196,7 @@ def test_signals_end_it_in_order(tmp_path: Path, recorded: Path, number: signal.
     ],
 )
 def test_where_the_past_is_by_default(bind: str, past: str) -> None:
-    assert past_beside(bind) == past
+    assert history_beside(bind) == past
 
 
 def test_an_address_of_the_past_that_is_taken(tmp_path: Path, recorded: Path) -> None:
@@ -206,12 +206,12 @@ def test_an_address_of_the_past_that_is_taken(tmp_path: Path, recorded: Path) ->
             Replayer(options(tmp_path, recorded, wait_for=0, catch_up=taken.endpoint)).run()
         with (
             ReplayProgress(1, None, recorded_runs([recorded])) as progress,
-            ReplayPast(taken.endpoint, progress.path, SecuritySection(), any_port=True) as past,
+            ReplayHistory(taken.endpoint, progress.path, SecuritySection(), any_port=True) as past,
         ):
             past.wait_until_ready(lambda: False)
             assert past.endpoint.startswith("tcp://127.0.0.1:")
             assert past.endpoint != taken.endpoint
-            assert not past.asked_within(DEADLINE_S)
+            assert not past.requested_within(DEADLINE_S)
 
 
 def test_what_cannot_be_replayed(tmp_path: Path, recorded: Path) -> None:

@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from daqd.children.notices import Report
+from daqd.children.messages import PublisherState, RunDecoded
 from daqd.configuration.config import Config
 from daqd.errors import DiskError
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
+from protocol.wire.messages import PublisherStat
 from tests.daqd.controlled import Controlled, record_of, run
 from tests.daqd.refusing_disk import file_size_limit
 
@@ -86,8 +87,8 @@ def test_a_record_that_cannot_be_closed(store: RunStore, monkeypatch: pytest.Mon
             patch.setattr(RunStore, "write_record", fail)
             stopped = await control.obey("stop")
         assert stopped["state"] == "error"
-        assert "cannot write the record of run 1" in control.status.reason
-        assert control.status.reason.startswith("run 1: ")
+        assert "cannot write the record of run 1" in control.state.reason
+        assert control.state.reason.startswith("run 1: ")
 
     run(Controlled(store), use)
 
@@ -101,11 +102,11 @@ def test_the_ledger_of_a_run_reaches_its_record_also_late(store: RunStore) -> No
             await control.obey("stop")
         for number in (1, 2):
             ledger = Ledger(bytes_read=number, idle=number).to_dict()
-            control.control.take_report(Report(kind="run_ended", endpoint="x", run=number, ledger=ledger))
+            control.control.receive(RunDecoded(run=number, ledger=ledger))
             await control.until(lambda: record_of(store, number).ledger == ledger)  # noqa: B023 - it is waited for
             assert record_of(store, number).state == "finished"
-        control.control.take_report(Report(kind="run_ended", endpoint="x", run=77, ledger=Ledger().to_dict()))
-        control.control.take_report(Report(kind="state", endpoint="x", run=2, ledger=Ledger().to_dict()))
+        control.control.receive(RunDecoded(run=77, ledger=Ledger().to_dict()))
+        control.control.receive(PublisherState(run=2, ledger=Ledger().to_dict(), hits_hz=0.0, stat=PublisherStat()))
         assert await control.control.settle()
         assert record_of(store, 2).ledger == Ledger(bytes_read=2, idle=2).to_dict()
 
@@ -117,7 +118,7 @@ def test_a_ledger_that_cannot_be_written_is_logged(store: RunStore, caplog: pyte
         await control.obey("start")
         await control.obey("stop")
         store.record_path(1).write_text("nonsense")
-        control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=Ledger().to_dict()))
+        control.control.receive(RunDecoded(run=1, ledger=Ledger().to_dict()))
         assert await control.control.settle()
 
     run(Controlled(store), use)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from daqd.acquisition.readout_queue import READOUT_COST_BYTES
-from daqd.children.notices import Report
+from daqd.children.messages import RunDecoded
+from daqd.daemon_state import Cause
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
@@ -44,7 +45,7 @@ def test_the_end_of_the_daemon_ends_the_run_and_nothing_begins_any_more(store: R
         await control.obey("start")
         control.board.give(b"a")
         await control.written(1)
-        control.status.enter("stopping")
+        control.state.change(Cause.DAEMON_ENDS)
         await control.control.close()
         record = record_of(store)
         assert (record.state, record.end_reason, record.counts.readouts) == ("finished", "the daemon was ended", 1)
@@ -115,7 +116,7 @@ def test_a_ledger_holds_up_nobody(store: RunStore, monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patch:
             disk = SlowSync(patch)
             ledger = Ledger(bytes_read=3, idle=3).to_dict()
-            control.control.take_report(Report(kind="run_ended", endpoint="x", run=1, ledger=ledger))
+            control.control.receive(RunDecoded(run=1, ledger=ledger))
             await control.until(disk.waiting.is_set)
             assert record_of(store).ledger is None
             disk.take()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daqd.publishing.patience import Patience
+from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.stream import Stream, StreamError
 from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.listener import Collector, Listener
@@ -218,7 +218,7 @@ def _resident_bytes() -> int:
 def test_patience_waits_for_who_reads_slowly() -> None:
     payload, number = bytes(100_000), 200
     with (
-        Stream("tcp://127.0.0.1:*", "bench", 2, Patience(DEADLINE_S)) as stream,
+        Stream("tcp://127.0.0.1:*", "bench", 2, SendBudget(DEADLINE_S)) as stream,
         Listener(stream.endpoint, high_water=1) as slow,
     ):
         wait_for(stream, 1)
@@ -237,7 +237,7 @@ def test_patience_waits_for_who_reads_slowly() -> None:
         assert stream.dropped == 0
 
 
-class NotedPatience(Patience):
+class NotedBudget(SendBudget):
     """Remembers how long each message waited, of those that did not go at once."""
 
     def __init__(self, longest_s: float) -> None:
@@ -252,7 +252,7 @@ class NotedPatience(Patience):
 def test_patience_has_an_end_and_nobody_waits_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes nothing is waited for once; after that the others are not to wait for it."""
     payload = bytes(1_000_000)
-    patience = NotedPatience(1.0)
+    patience = NotedBudget(1.0)
     with (
         Stream("tcp://127.0.0.1:*", "bench", 1, patience) as stream,
         Listener(stream.endpoint, high_water=1),
@@ -282,17 +282,17 @@ def test_who_reads_gets_everything_beside_one_who_does_not() -> None:
     """
     number, high_water = 30_000, 100
     with (
-        Stream("tcp://127.0.0.1:*", "bench", high_water, Patience(DEADLINE_S)) as stream,
+        Stream("tcp://127.0.0.1:*", "bench", high_water, SendBudget(DEADLINE_S)) as stream,
         Listener(stream.endpoint, high_water=1),
         Collector(stream.endpoint) as one,
         Collector(stream.endpoint) as other,
     ):
         wait_for(stream, 3)
-        stream.patience = Patience(1.0)
+        stream.send_budget = SendBudget(1.0)
         while not stream.dropped:
             stream.send(Topic.LOG, bytes(2000))
         before = stream.messages
-        stream.patience = Patience(DEADLINE_S)  # the stalled one would be waited for so long, if it were
+        stream.send_budget = SendBudget(DEADLINE_S)  # the stalled one would be waited for so long, if it were
         for _ in range(number):
             stream.send(Topic.LOG, BODY)
         for good in (one, other):

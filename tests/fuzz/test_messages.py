@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.children.notices import Notice, Report, decode_notice, decode_report, encode_line
+from daqd.children.messages import PublishLog, PublishStat, RunDecoded, decode_from_child, decode_to_child, encode_line
 from daqd.command_arguments import StartArgs
 from daqd.publishing.checkpoint import Checkpoint
 from monitor.receiving.reader import StreamReader
@@ -140,16 +140,17 @@ def _as_json(tree: Any) -> bytes:
 
 
 _LINES = [
-    encode_line(Notice(stat=Stat(state="running"), log=LogLine(level="info", text="x"))),
-    encode_line(Report(kind="run_ended", run=7, ledger=Ledger().to_dict())),
+    encode_line(PublishStat(stat=Stat(state="running"))),
+    encode_line(PublishLog(line=LogLine(level="info", text="x"))),
+    encode_line(RunDecoded(run=7, ledger=Ledger().to_dict())),
 ]
 
 
 @fuzzed
 @given(damaged(_LINES) | damaged_tree([json.loads(line) for line in _LINES]).map(_as_json))
 def test_lines_between_daemon_and_publisher(line: bytes) -> None:
-    decode_notice(line)
-    decode_report(line)
+    decode_to_child(line)
+    decode_from_child(line)
 
 
 _CHECKPOINTS = [

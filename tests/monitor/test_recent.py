@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from monitor.continuity import RunPass, RunTracker
 from monitor.detector import Geometry
 from monitor.state.histograms import HitHistograms
-from monitor.state.readout_times import NS_PER_S, ReadoutTimes
+from monitor.state.readout_times import ReadoutTimes
 from monitor.state.recent import SLOT_S, SLOTS, RecentHistograms
 from protocol.astropix3_hit import ASTROPIX3_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.layer_hit import LAYER_HIT_DTYPE
+from protocol.units import NS_PER_S
 from tests.monitor.publishing import make_hits
 
 T0_S = 1_700_000_000

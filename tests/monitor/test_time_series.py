@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.continuity import RunPass, RunTracker
-from monitor.state.readout_times import LONGEST_S, NS_PER_S, ReadoutTimes
+from monitor.state.readout_times import LONGEST_S, ReadoutTimes
 from monitor.state.time_series import SPANS, RunSeries
 from protocol.run_record import Gap
+from protocol.units import NS_PER_S
 from tests.monitor.publishing import make_hits
 
 T0_S = 1_700_000_040

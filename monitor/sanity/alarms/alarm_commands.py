@@ -20,6 +20,7 @@ from monitor.program import ProgramParser, positive
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
+from protocol.units import NS_PER_S
 from protocol.wire.alarms import Alarm, AlarmLevel
 
 COMMANDS = ("alarms", "ack", "silence", "unsilence")
@@ -134,7 +135,7 @@ def _print_alarms(alarms: Sequence[Alarm], silences: Sequence[Silenced]) -> None
         marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
         if alarm.level is AlarmLevel.OK:
             marks.append(f"over since {_clock(alarm.last_ns)}")
-        age_s = max(now_ns - alarm.since_ns, 0) // 1_000_000_000
+        age_s = max(now_ns - alarm.since_ns, 0) // NS_PER_S
         run = "" if alarm.run is None else f" run {alarm.run}"
         print(
             f"{_clock(alarm.since_ns)} ({age_s} s){run} {alarm_line(alarm)}"

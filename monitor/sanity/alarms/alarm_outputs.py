@@ -15,6 +15,7 @@ from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.alarms.webhook import Webhook
 from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.configuration_sections import CallSection
+from protocol.text import reason_of
 from protocol.wire.alarms import AlarmLevel
 
 LOG_NAME = "alarms.jsonl"
@@ -43,7 +44,7 @@ class AlarmOutputs:
             self._log = AlarmLog(directory / LOG_NAME, round(file.log.max_size_mb * MB), file.log.keep)
         except OSError as error:
             self._lock.release()
-            raise AlarmServiceError(f"cannot use {error.filename or directory}: {error.strerror or error}") from None
+            raise AlarmServiceError(f"cannot use {error.filename or directory}: {reason_of(error)}") from None
         if file.webhook.url:
             webhook = Webhook(file.webhook.url, file.webhook.headers, file.webhook.timeout_s)
             self._deliver("webhook", file.webhook, webhook)
@@ -75,7 +76,7 @@ class AlarmOutputs:
         try:
             write()
         except OSError as error:
-            self._failures[name] = f"{error.filename or name}: {error.strerror or error}"
+            self._failures[name] = f"{error.filename or name}: {reason_of(error)}"
         else:
             self._failures.pop(name, None)
 
@@ -103,7 +104,7 @@ def _claim(directory: Path) -> ProcessLock:
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise AlarmServiceError(f"cannot use the directory {directory}: {error.strerror or error}") from None
+        raise AlarmServiceError(f"cannot use the directory {directory}: {reason_of(error)}") from None
     lock = ProcessLock(
         directory / LOCK_NAME,
         f"the directory {directory}",

@@ -21,7 +21,8 @@ from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.checks.findings import Notice
 from monitor.sanity.configuration import SanityConfiguration
-from protocol.run_record import one_line
+from protocol.text import validation_summary
+from protocol.units import NS_PER_S
 from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs
 
 log = logging.getLogger(__name__)
@@ -158,9 +159,7 @@ class AlarmService:
     def _silence(self, args: dict[str, Any]) -> dict[str, Any]:
         wish = _read(SilenceArgs, args)
         now_ns = self._now_ns()
-        silenced = Silenced(
-            pattern=wish.pattern, until_ns=now_ns + round(wish.for_s * 1_000_000_000), reason=wish.reason
-        )
+        silenced = Silenced(pattern=wish.pattern, until_ns=now_ns + round(wish.for_s * NS_PER_S), reason=wish.reason)
         done = self._watch.engine.silence(silenced, now_ns)
         self._settle(done)
         return {"until_ns": silenced.until_ns, "silenced": [transition.alarm.id for transition in done]}
@@ -198,4 +197,4 @@ def _read(model: type[_Args], args: dict[str, Any]) -> _Args:
     try:
         return model.model_validate(args)
     except ValidationError as error:
-        raise RefusedError("bad_arguments", one_line(error)) from None
+        raise RefusedError("bad_arguments", validation_summary(error)) from None

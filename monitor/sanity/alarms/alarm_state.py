@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from astropix_runtime.storage.durable import replace_text
 from monitor.sanity.alarms.silence_list import Silenced
-from protocol.run_record import one_line
+from protocol.text import validation_summary
 from protocol.wire.alarms import Alarm
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ class StateFile:
             aside = self._path.with_name(f"{self._path.name}.bad-{time.time_ns()}")
             self._path.replace(aside)
             log.warning(
-                "%s is no state of alarms (%s): put aside as %s, alarms begin anew", self._path, one_line(error), aside
+                "%s is no state of alarms (%s): put aside as %s, alarms begin anew",
+                self._path,
+                validation_summary(error),
+                aside,
             )
             return AlarmState()
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from monitor.sanity.alarms.delivery import DeliveryError
+from protocol.text import reason_of
 
 _MOST_TOLD = 200
 
@@ -39,7 +40,7 @@ class Command:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise DeliveryError(f"{self._argv[0]} cannot be started: {error.strerror or error}") from None
+                raise DeliveryError(f"{self._argv[0]} cannot be started: {reason_of(error)}") from None
             self._process = process
         with process:
             try:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList, matches
 from monitor.sanity.check import CheckResult
+from protocol.text import printable
 from protocol.wire.alarms import Alarm, AlarmLevel, alarm_id
 
 MAX_SUBJECTS = 50
@@ -15,7 +16,7 @@ MAX_SUBJECTS = 50
 OTHERS = "others"
 
 MOST_GOOD_LOOKS = 600
-_MOST_LETTERS = 500
+_MAX_LETTERS = 500
 
 TransitionKind = Literal["raised", "worse", "again", "over", "acknowledged", "silenced", "unsilenced"]
 
@@ -133,7 +134,7 @@ class AlarmEngine:
         if before.latched and not sure:
             return
         news: dict[str, object] = {
-            "text": printable(result.text),
+            "text": printable_line(result.text),
             "value": result.value,
             "limit": result.limit,
             "level": level if sure else before.level,
@@ -161,7 +162,7 @@ class AlarmEngine:
             subject=subject,
             level=level,
             worst=level,
-            text=printable(result.text),
+            text=printable_line(result.text),
             value=result.value,
             limit=result.limit,
             since_ns=now_ns,
@@ -252,7 +253,7 @@ def _by_subject(results: Iterable[CheckResult], watched: _Watched) -> dict[str, 
         if level is AlarmLevel.OK:
             continue
         level = rule.override or level
-        subject = printable(result.subject)
+        subject = printable_line(result.subject)
         before = wrong.get(subject)
         if before is None or level.rank > (before.level or level).rank:
             wrong[subject] = replace(result, subject=subject, level=level)
@@ -268,6 +269,6 @@ def _by_subject(results: Iterable[CheckResult], watched: _Watched) -> dict[str, 
     return wrong
 
 
-def printable(text: str) -> str:
+def printable_line(text: str) -> str:
     """One line, not endless, that anything can carry and print."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_MOST_LETTERS])
+    return printable(text[:_MAX_LETTERS], " ")

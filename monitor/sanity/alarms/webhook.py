@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from monitor.sanity.alarms.delivery import DeliveryError
+from protocol.text import printable
 from protocol.version import __version__
 
 _AGAIN = (408, 425, 429)
@@ -58,4 +59,4 @@ class Webhook:
 
 
 def _printable(what: object) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in str(what)[:200])
+    return printable(str(what)[:200], "?")

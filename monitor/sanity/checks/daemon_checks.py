@@ -7,9 +7,9 @@ import numpy as np
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
 from monitor.sanity.checks.frame_checks import timestamp_order_wrong
 from protocol.registers.astep_setup import TIMESTAMP_HZ
+from protocol.units import NS_PER_S
 from protocol.wire.alarms import AlarmLevel
 
-NS_PER_S = 1_000_000_000
 NS_PER_TICK = NS_PER_S // TIMESTAMP_HZ
 """Of the FPGA's time stamp (docs/formats.md, "Layer frames")."""
 

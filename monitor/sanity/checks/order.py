@@ -9,8 +9,7 @@ from monitor.sanity.checks import catalogue
 from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.findings import CheckInfo, Level, Notice
 from monitor.sanity.checks.limits import Limits
-
-NS_PER_S = 1_000_000_000
+from protocol.units import NS_PER_S
 
 
 class ReadoutOrder:

@@ -14,7 +14,7 @@ from astropix_runtime.storage.durable import replace_text
 from monitor.detector import ChipPlace, HitKind
 from monitor.sanity.check import CheckInput, HitCounts
 from monitor.sanity.checks.pixels_seen import slots_of
-from protocol.run_record import one_line
+from protocol.text import validation_summary
 
 Counts = npt.NDArray[np.int64]
 
@@ -125,7 +125,7 @@ class Reference(_Model):
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise ValueError(f"{path} is not a reference: {one_line(error)}") from None
+            raise ValueError(f"{path} is not a reference: {validation_summary(error)}") from None
 
 
 def _sum(one: ReferenceChip, other: ReferenceChip) -> ReferenceChip:

@@ -153,6 +153,6 @@ def make_reference(arguments: argparse.Namespace, limits: Limits) -> int:
 
 
 def _failed(path: Path, error: Exception) -> int:
-    said = f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-    print(f"apx-sanity: {said}", file=sys.stderr)
+    text = f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+    print(f"apx-sanity: {text}", file=sys.stderr)
     return 1

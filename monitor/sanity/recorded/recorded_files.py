@@ -21,6 +21,7 @@ from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError
 from protocol.ledger import Ledger
 from protocol.readout_decoder import ReadoutDecoder
+from protocol.text import reason_of
 from protocol.wire.alarms import AlarmLevel
 
 OnRun = Callable[[Place, RunQuality, CheckInput], None]
@@ -225,7 +226,7 @@ _FAILED = CheckInfo(
 
 
 def _why(error: ApxFormatError | OSError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else f"at byte {error.offset}: {error.reason}"
+    return reason_of(error) if isinstance(error, OSError) else f"at byte {error.offset}: {error.reason}"
 
 
 def _info(check: Check) -> CheckInfo:

@@ -14,9 +14,9 @@ from monitor.sanity.looks import StreamLooks, TableLooks
 from protocol.block import ReadoutBlock
 from protocol.readout_description import ReadoutDescription
 from protocol.run_record import RunRecord
+from protocol.units import NS_PER_S
 from protocol.wire.messages import Header, RunEvent, Stat
 
-NS_PER_S = 1_000_000_000
 LOOK_S = 10.0
 
 _EPOCH = 1

@@ -8,8 +8,8 @@ import numpy as np
 from monitor.detector import ChipPlace, Geometry, HitKind
 from monitor.receiving.reader import StreamCounters
 from monitor.sanity.check import CheckInput, HitCounts
+from monitor.state.sorted_hits import TotBinning
 from monitor.state.time_series import RunSeries
-from monitor.state.tot_binning import TotBinning
 from protocol.hit import HIT_DTYPE
 
 T0_NS = 1_700_000_000_000_000_000

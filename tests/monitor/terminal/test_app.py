@@ -17,8 +17,8 @@ from monitor.detector import Geometry
 from monitor.receiver import Receiver
 from monitor.state.monitor_state import SILENT_S
 from monitor.terminal.app import WatchApp
+from monitor.terminal.graphs import Spectrum
 from monitor.terminal.hit_map import HitMap
-from monitor.terminal.spectrum import Spectrum
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.wire.alarms import Alarm, Alarms

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daqd.commands.tied import start_tied
+from daqd.commands.dependent import start_dependent
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_ctrl_c_while_a_program_is_started(
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with (tmp_path / "log").open("w") as log:
-        program = start_tied(life_line, "says_so", log=log if quiet else None)
+        program = start_dependent(life_line, "says_so", log=log if quiet else None)
         assert interrupts
         assert program.wait() == 0
     assert (tmp_path / "alive").read_text() == "yes"

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from daqd.children.child_process import ChildError
-from daqd.children.notices import Report
-from daqd.children.publisher_handle import PublisherHandle
+from daqd.children.messages import FromChild, PublisherState, RunDecoded
+from daqd.children.programs import Publisher
 from daqd.configuration.config import StreamSection
 from daqd.publishing.stream import Stream
 from daqd.runs.run_store import RunStore
-from protocol.wire.messages import LogLine, Stat, Topic
+from protocol.wire.messages import LogLine, PublisherStat, Stat, Topic
 from tests.daqd.listener import Collector
 from tests.daqd.published import Published
 from tests.daqd.run_on_disk import RunOnDisk
 from tests.daqd.test_publish import READOUTS, decode, ended, unique
 from tests.daqd.waiting import DEADLINE_S
 
-Use = Callable[[PublisherHandle], Awaitable[Any]]
+Use = Callable[[Publisher], Awaitable[Any]]
 
 
 async def wait_until(what: str, condition: Callable[[], object]) -> None:
@@ -39,14 +39,23 @@ async def wait_until(what: str, condition: Callable[[], object]) -> None:
 
 
 class Handled:
-    """A handle with what it reported."""
+    """A publisher with the messages that it sent."""
 
     def __init__(self, store: RunStore, **section: Any) -> None:
-        self.reports: list[Report] = []
+        self.messages: list[FromChild] = []
         stream = StreamSection.model_validate({"bind": "tcp://127.0.0.1:*", **section})
-        self.handle = PublisherHandle(stream, "bench", store.data_dir, 0, self.reports.append)
+        self.handle = Publisher(stream, "bench", store.data_dir, 0, self.messages.append)
 
-    async def __aenter__(self) -> PublisherHandle:
+    @property
+    def state(self) -> PublisherState:
+        """The newest one; without subscribers and restarts before there is one."""
+        states = [message for message in self.messages if isinstance(message, PublisherState)]
+        return states[-1] if states else PublisherState(run=None, ledger={}, hits_hz=0.0, stat=PublisherStat())
+
+    def decoded(self) -> list[RunDecoded]:
+        return [message for message in self.messages if isinstance(message, RunDecoded)]
+
+    async def __aenter__(self) -> Publisher:
         await self.handle.start()
         return self.handle
 
@@ -62,7 +71,7 @@ def test_from_start_to_stop(store: RunStore) -> None:
             assert handle.endpoint.startswith("tcp://127.0.0.1:")
             assert handle.pid is not None
             with Collector(handle.endpoint) as collector:
-                await wait_until("it is heard", lambda: handled.reports[-1].stat.subscribers == 1)
+                await wait_until("it is heard", lambda: handled.state.stat.subscribers == 1)
                 RunOnDisk(store, 1).write_all([READOUTS])
                 handle.wake()
                 handle.send_stat(Stat(state="running", run=1))
@@ -71,7 +80,7 @@ def test_from_start_to_stop(store: RunStore) -> None:
                 await wait_until("the state has come", lambda: Published(collector.messages).of(Topic.STAT))
                 await wait_until("the line has come", lambda: Published(collector.messages).log == ["hello"])
                 assert len(Published(collector.messages).hits) == len(decode(READOUTS)[0])
-                await wait_until("the ledger is reported", lambda: handled.reports[-1].kind == "run_ended")
+                await wait_until("the ledger is reported", handled.decoded)
         assert handle.restarts == 0
 
     asyncio.run(use())
@@ -83,13 +92,13 @@ def test_a_killed_publisher_is_replaced_at_the_same_address(store: RunStore, cap
         async with handled as handle:
             endpoint, first = handle.endpoint, handle.pid
             with Collector(endpoint, ["hits", "run"]) as collector:
-                await wait_until("it is heard", lambda: handled.reports[-1].stat.subscribers == 1)
+                await wait_until("it is heard", lambda: handled.state.stat.subscribers == 1)
                 RunOnDisk(store, 1).write_all([READOUTS])
                 handle.wake()
                 await wait_until("something has come", lambda: collector.messages)
                 assert first is not None
                 os.kill(first, signal.SIGKILL)
-                await wait_until("there is another", lambda: handled.reports[-1].stat.restarts == 1)
+                await wait_until("there is another", lambda: handled.state.stat.restarts == 1)
                 assert handle.pid not in (None, first)
                 assert handle.endpoint == endpoint
                 await wait_until("the end has come", lambda: ended(1)(collector.messages))
@@ -113,7 +122,7 @@ def test_who_was_well_for_long_is_replaced_at_once(
             for deaths in (1, 2):
                 assert handle.pid is not None
                 os.kill(handle.pid, signal.SIGKILL)
-                await wait_until("there is another", lambda n=deaths: handled.reports[-1].stat.restarts == n)
+                await wait_until("there is another", lambda n=deaths: handled.state.stat.restarts == n)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(use())
@@ -135,7 +144,7 @@ def test_killed_while_it_does_what_is_left(store: RunStore) -> None:
             os.kill(first, signal.SIGKILL)
             await asyncio.wait_for(stopping, DEADLINE_S)
             assert handle.restarts == 1
-        (end,) = (report for report in handled.reports if report.kind == "run_ended")
+        (end,) = handled.decoded()
         assert end.ledger is not None
         assert end.ledger["readouts"] == len(READOUTS)
 
@@ -148,7 +157,7 @@ def test_one_that_always_fails_is_not_started_for_ever_at_the_end(
     async def use() -> None:
         async with Handled(store) as handle:
             assert handle.pid is not None
-            monkeypatch.setattr(PublisherHandle, "MODULE", "daqd.no_such_module")
+            monkeypatch.setattr(handle, "module", "daqd.no_such_module")
             os.kill(handle.pid, signal.SIGSTOP)
             stopping = asyncio.create_task(handle.stop())
             await asyncio.sleep(0)
@@ -331,7 +340,7 @@ def test_a_publisher_that_takes_no_notices_costs_no_memory(store: RunStore) -> N
             finally:
                 os.kill(handle.pid, signal.SIGCONT)
             RunOnDisk(store, 1).write_all([READOUTS[:10]])
-            await wait_until("it goes on", lambda: handled.reports[-1].kind == "run_ended")
+            await wait_until("it goes on", handled.decoded)
 
     asyncio.run(use())
 

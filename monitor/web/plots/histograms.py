@@ -1,4 +1,4 @@
-"""ToT spectra: of the whole detector, of the selected chip, of the selected pixel."""
+"""ToT spectra of the detector, a chip or a pixel; readouts by the number of their hits."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.models import Model
 
-from monitor.state.tot_binning import TotBinning
+from monitor.state.sorted_hits import TotBinning
 from monitor.web.sheet import Columns, Sheet, floats
 from monitor.web.view import View
 
@@ -52,3 +52,20 @@ def _draw(sheet: Sheet, name: str, spectrum: Callable[[View], Spectrum], *, sele
     plot = sheet.counts_figure("ToT / µs", hover=hover)
     sheet.histogram(plot, source, "left", "right", "hits")
     return plot
+
+
+def hits_per_readout(sheet: Sheet) -> Model:
+    """How many readouts had no hit, one, two, …"""
+    source = sheet.source("hits_per_readout", _columns, counts=("readouts",))
+    plot = sheet.counts_figure("hits", hover=[("hits", "@hits"), ("readouts", "@readouts{0,0.[000]}")])
+    plot.yaxis.axis_label = "readouts" if sheet.style.unit == "counts" else "readouts / s"
+    sheet.histogram(plot, source, "left", "right", "readouts")
+    return plot
+
+
+def _columns(view: View) -> Columns:
+    readouts = view.histograms.hits_per_readout
+    filled = np.flatnonzero(readouts)
+    shown = readouts[: int(filled[-1]) + 2] if len(filled) else readouts[:0]
+    hits = np.arange(len(shown))
+    return {"readouts": shown, "hits": floats(hits), "left": floats(hits - 0.5), "right": floats(hits + 0.5)}

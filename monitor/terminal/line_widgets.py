@@ -1,11 +1,36 @@
-"""What pictures made of characters have in common: lines that are composed once, and drawn as often as asked for."""
+"""Widgets made of lines of characters: texts that change often, and pictures that are composed once and drawn often."""
 
 from abc import abstractmethod
 
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
+
+
+class TextLines(Widget):
+    """Shows one `Text` a line, cut where there is no room; only lines that changed are drawn anew."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(id=name)
+        self._lines: list[Text] = []
+
+    def show(self, lines: list[Text]) -> None:
+        """Draw `lines`, from now on."""
+        if lines != self._lines:
+            self._lines = lines
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y`."""
+        width, plain = self.size.width, self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(width, plain)
+        line = self._lines[y].copy()
+        line.truncate(width, overflow="ellipsis")
+        segments = Segment.apply_style(line.render(self.app.console), plain)
+        return Strip(segments).adjust_cell_length(width, plain)
 
 
 class ComposedLines(Widget):

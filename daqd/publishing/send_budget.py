@@ -1,11 +1,11 @@
-"""How long the publisher waits for subscribers that are behind."""
+"""How long the publisher may wait for subscribers that are behind."""
 
 import math
 import time
 from collections.abc import Callable
 
 
-class Patience:
+class SendBudget:
     """A message may wait `longest_s` for room, as long as `reserve_s` of waiting is not used up.
 
     What was waited comes back as time goes by, `share` of it: so no more than that part of the time is spent waiting,

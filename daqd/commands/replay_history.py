@@ -1,4 +1,4 @@
-"""The past of a replay: keeps the process that answers for it alive, in a thread beside the publishing."""
+"""History of a replay: keeps the process that serves it alive, in a thread beside the publishing."""
 
 import asyncio
 import contextlib
@@ -8,21 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daqd.children.child_process import ChildError
-from daqd.children.replay_history_handle import ReplayHistoryHandle
+from daqd.children.messages import FromChild, HistoryRequested
+from daqd.children.programs import replay_history_server
 from daqd.configuration.config import SecuritySection
 
 _JOIN_S = 30.0
 
 
-class ReplayPast:
-    """Answers at `bind` for the replay that tells in the file `progress` how far it is; a context manager.
+class ReplayHistory:
+    """Serves at `bind` the history of the replay that writes its progress to a file; a context manager.
 
-    `endpoint`: where it answers, once it does; empty before. `any_port`: where that of `bind` is taken.
+    `endpoint`: where it serves, once it does; empty before. `any_port`: use any other port if that of `bind` is taken.
     """
 
     def __init__(self, bind: str, progress: Path, security: SecuritySection, *, any_port: bool) -> None:
-        self._handle = ReplayHistoryHandle(bind, progress, self._note_asked, security, any_port=any_port)
-        self._asked_at: float | None = None
+        self._child = replay_history_server(bind, progress, self._receive, security, any_port=any_port)
+        self._requested_at: float | None = None
         self._settled = threading.Event()
         self._failure: ChildError | None = None
         self._loop = asyncio.new_event_loop()
@@ -31,33 +32,34 @@ class ReplayPast:
 
     @property
     def endpoint(self) -> str:
-        """Where it answers; the same after it was killed."""
-        return self._handle.endpoint
+        """Where it serves; the same after it was killed."""
+        return self._child.endpoint
 
-    def asked_within(self, seconds: float) -> bool:
-        """Whether somebody has asked for the past in the last so many seconds."""
-        return self._asked_at is not None and time.monotonic() - self._asked_at < seconds
+    def requested_within(self, seconds: float) -> bool:
+        """Whether a client has asked for history in the last `seconds`."""
+        return self._requested_at is not None and time.monotonic() - self._requested_at < seconds
 
     def wait_until_ready(self, give_up: Callable[[], bool]) -> None:
-        """Until it answers, or `give_up` says so; `ChildError` where it cannot."""
+        """Wait until it serves, or `give_up()` is true; `ChildError` if it cannot be started."""
         while not self._settled.wait(0.1) and not give_up():
             pass
         if self._failure is not None:
             raise self._failure
 
-    def _note_asked(self) -> None:
-        self._asked_at = time.monotonic()
+    def _receive(self, message: FromChild) -> None:
+        if isinstance(message, HistoryRequested):
+            self._requested_at = time.monotonic()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._keep())
 
     async def _keep(self) -> None:
-        starting = asyncio.create_task(self._handle.start())
+        starting = asyncio.create_task(self._child.start())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
-            await self._handle.stop()  # it ends as soon as it has begun
+            await self._child.stop()  # it ends as soon as it has begun
         try:
             await starting
         except ChildError as error:
@@ -68,9 +70,9 @@ class ReplayPast:
         finally:
             self._settled.set()
             stopping.cancel()
-            await self._handle.stop()
+            await self._child.stop()
 
-    def __enter__(self) -> "ReplayPast":
+    def __enter__(self) -> "ReplayHistory":
         self._thread.start()
         return self
 

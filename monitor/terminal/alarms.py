@@ -1,5 +1,7 @@
-"""All alarms, to be acknowledged or silenced one by one."""
+"""Alarms: the lines below the facts, and the screen on which each can be acknowledged or silenced."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,9 +15,56 @@ from textual.widgets.option_list import Option
 from astropix_runtime.errors import RequestError
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.control import AlarmActions, AlarmCommand
-from monitor.terminal.alarm_lines import alarm_text
-from monitor.terminal.text_lines import TextLines
-from protocol.wire.alarms import Alarm
+from monitor.terminal.line_widgets import TextLines
+from protocol.text import counted, printable
+from protocol.wire.alarms import Alarm, AlarmLevel
+
+_STYLES = {AlarmLevel.OK: "dim", AlarmLevel.WARNING: "black on yellow", AlarmLevel.CRITICAL: "bold white on red"}
+
+
+def summary(alarms: Sequence[Alarm]) -> str:
+    """`2 critical, 3 warnings, 1 over`: those that nobody has acknowledged; empty where there are none."""
+    levels = [alarm.level for alarm in alarms if not alarm.acknowledged]
+    critical, warnings, over = (levels.count(each) for each in (AlarmLevel.CRITICAL, AlarmLevel.WARNING, AlarmLevel.OK))
+    parts = (critical, f"{critical} critical"), (warnings, counted(warnings, "warning")), (over, f"{over} over")
+    return ", ".join(text for number, text in parts if number)
+
+
+def alarm_lines(alarms: Sequence[Alarm], trouble: str, most: int) -> list[Text]:
+    """What is to be shown of the alarms, `most` lines, at least 1."""
+    head = _line()
+    if trouble:
+        head.append(trouble, "yellow" if alarms else "dim")
+    elif not alarms:
+        head.append("none", "green")
+    elif text := summary(alarms):
+        worst = max((alarm.level for alarm in alarms if not alarm.acknowledged), key=lambda level: level.rank)
+        head.append(f" {text} ", _STYLES[worst])
+        head.append("  a: look at them, acknowledge", "dim")
+    else:
+        head.append(f"{len(alarms)} acknowledged", "dim")
+    return [head, *(_line_of(alarm) for alarm in alarms[: most - 1])]
+
+
+def _line() -> Text:
+    return Text("alarms  ", "dim italic", no_wrap=True, overflow="ellipsis", end="")
+
+
+def _line_of(alarm: Alarm) -> Text:
+    return Text("  ", no_wrap=True, overflow="ellipsis").append_text(alarm_text(alarm))
+
+
+def alarm_text(alarm: Alarm) -> Text:
+    """All there is to say of an alarm."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f" {alarm.level} ", "dim" if alarm.acknowledged else _STYLES[alarm.level])
+    text.append(f" {datetime.fromtimestamp(alarm.since_ns / 1e9, UTC):%H:%M:%S} ", "dim")
+    marks = [name for name in ("acknowledged", "silenced") if getattr(alarm, name)]
+    figures = f" [{alarm.figures}]" if alarm.figures else ""
+    said = f"{alarm.id}: {alarm.text}{figures}" + (f" ({', '.join(marks)})" if marks else "") + f" → {alarm.advice}"
+    text.append(printable(said, " "), "dim" if alarm.acknowledged else "")
+    return text
+
 
 _LOOK_S = 0.3
 _DONE: dict[AlarmCommand, str] = {
