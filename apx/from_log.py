@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from apx.errors import MisuseError, ToolError
 from apx.new_file import new_file, output_paths
-from apx.options import add_files, add_output, add_parser
-from apx.recording import for_each
-from astropix_runtime.command_line.terminal import complain, progress, say
+from apx.subcommand import MisuseError, ToolError, add_files, add_output, add_parser, for_each
+from apx.terminal import complain, progress, say
 from protocol.apx import FileHeader
 from protocol.astropix3_readout import AstroPix3Readout
 from protocol.errors import TextLogError

@@ -13,8 +13,8 @@
     └── DiskError            files of a run cannot be written (also an OSError)
 """
 
-from collections.abc import Sequence
-
+from astropix_runtime.command_line.program import FAILED, MISUSE
+from astropix_runtime.configuration import ConfigurationError
 from astropix_runtime.errors import RefusedError
 
 
@@ -22,16 +22,8 @@ class DaqError(Exception):
     """Root of the errors of `daqd`."""
 
 
-class ConfigError(DaqError, ValueError):
-    """The configuration cannot be used.
-
-    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
-    """
-
-    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        self.path = path
-        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
+class ConfigError(DaqError, ConfigurationError):
+    """The configuration, or the command, cannot be used; `mistakes` has one line for each mistake."""
 
 
 class BoardError(DaqError, OSError):
@@ -74,3 +66,11 @@ class RunControlError(DaqError, RefusedError):
 
 class DiskError(DaqError, OSError):
     """The files of a run cannot be written."""
+
+
+def code_of(error: Exception) -> int:
+    """Exit code of a program that ends for this error.
+
+    `MISUSE` for an invalid command or configuration: trying again, as a service manager does, does not help then.
+    """
+    return MISUSE if isinstance(error, ConfigError) else FAILED

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
 from daqd.board_setup import BoardSetup
 from daqd.boards.board import Board
 from daqd.children.messages import FromChild, PublisherState, RunDecoded
@@ -25,7 +25,6 @@ from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
-from protocol.chips.chip_setup import ChipSetup
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Gap, RunRecord
 from protocol.text import counted, validation_summary
@@ -132,9 +131,10 @@ class RunControl:
         if self.state is DaemonState.IDLE or not self._board_setup.is_done(setup):
             await self._board_setup.do(setup)
             self._refuse_while_ending("start")
-        wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
+        request = RunRequest(args.run, args.comment, args.duration_s, args.readouts)
+        new_run = partial(ActiveRun, self._config, self._board, self._store, request, self._software, self._hooks())
         try:
-            active = await asyncio.to_thread(self._prepare_run, wish, self._hooks(), self._board_setup.applied)
+            active = await asyncio.to_thread(new_run, setup=self._board_setup.applied)
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
@@ -158,15 +158,9 @@ class RunControl:
             on_end=partial(tell, self._run_ended),
         )
 
-    def _prepare_run(self, wish: RunWish, hooks: RunHooks, setup: ChipSetup | None) -> ActiveRun:
-        """In a thread: the disk may be slow."""
-        active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
-        active.prepare()
-        return active
-
     def _begin(self, active: ActiveRun) -> None:
-        """Take the run that is prepared."""
-        comment, duration_s = active.wish.comment, active.wish.duration_s
+        """Take a run that is new."""
+        comment, duration_s = active.request.comment, active.request.duration_s
         self._active = active
         self._ended.clear()
         self._status.run_began(active)

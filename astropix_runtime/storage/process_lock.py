@@ -1,12 +1,54 @@
 """One process for each directory, device and socket: locks that end with the process that holds them."""
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 
-from astropix_runtime.storage import file_lock
+from astropix_runtime.storage import process_lock
 from protocol.text import reason_of
 
-_MOST_LOOKERS = 10
+if sys.platform == "win32":
+
+    def try_lock(_: int) -> bool:
+        """Where the system knows no such locks, they are always free."""
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(file: int) -> bool:
+        """Whether the lock on an open file could be had; it lasts as long as the file is open."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def sign(file: int) -> None:
+    """Write into a locked file whose it is, as far as the disk takes it: on a full one, nobody can read who has it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
+
+
+def holder(path: Path) -> str:
+    """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
+    try:
+        file = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return ""
+    try:
+        if try_lock(file):
+            return ""
+        pid = os.read(file, 32).decode(errors="replace").strip()
+    finally:
+        os.close(file)
+    return f"process {pid}" if pid.isdigit() else "another process"
+
+
+_MAX_ATTEMPTS = 10
 """Who looks whose a lock is has it for that moment: so often, nobody is found to have it, and it is tried again."""
 
 
@@ -48,10 +90,10 @@ class ProcessLock:
 
     def _take(self, file: int) -> None:
         holder = ""
-        for _ in range(_MOST_LOOKERS):
+        for _ in range(_MAX_ATTEMPTS):
             try:
-                if file_lock.try_lock(file):
-                    file_lock.sign(file)
+                if process_lock.try_lock(file):
+                    process_lock.sign(file)
                     return
             except OSError as error:
                 raise self._unusable(error) from error
@@ -70,4 +112,4 @@ class ProcessLock:
 
     def holder(self) -> str:
         """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
-        return file_lock.holder(self.path)
+        return process_lock.holder(self.path)

@@ -8,8 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.gecco_polling import ReadoutPoller
-from daqd.boards.gecco_resync import resynchronise
+from daqd.boards.gecco_polling import ReadoutPoller, resynchronise
 from daqd.boards.linked_board import LinkedBoard, Reading
 from daqd.boards.which_firmware import astep_firmware
 from daqd.configuration.config import BoardSection

@@ -14,7 +14,7 @@ from astropix_runtime.errors import RefusedError
 from astropix_runtime.sockets.key_files import ServerKeys
 from astropix_runtime.sockets.listening_socket import ListeningSocket, Purpose
 from daqd.catching_up.archive import Archive, ArchivedRun
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.children.child_end import log_to_daemon
 from daqd.errors import DaqError
@@ -203,21 +203,21 @@ class HistoryServer:
         self._send(waiting.envelope, encode_refusal(waiting.request_id, code, message))
 
     @staticmethod
-    def _reply(waiting: _Waiting, stretch: Stretch) -> list[bytes]:
+    def _reply(waiting: _Waiting, part: HitRange) -> list[bytes]:
         record = waiting.run.record
         header = HitsHeader(
             daq=record.daq,
             run=record.run,
             pass_=waiting.run.pass_,
             begin_ns=record.begin_ns,
-            readouts=(stretch.first, stretch.last) if stretch.last >= stretch.first else None,
-            more=stretch.more,
-            over=stretch.over,
-            n=len(stretch.hits),
-            dtype=describe(stretch.hits.dtype),
+            readouts=(part.first, part.last) if part.last >= part.first else None,
+            more=part.more,
+            over=part.over,
+            n=len(part.hits),
+            dtype=describe(part.hits.dtype),
             record=record if waiting.args.record else None,
         )
-        return encode_hits_reply(waiting.request_id, header, stretch.hits)
+        return encode_hits_reply(waiting.request_id, header, part.hits)
 
     def _keep(self, client: bytes, past: PastRun) -> None:
         """Remember where the client is, for its next request."""

@@ -1,18 +1,23 @@
 """Hits of a run from its files, from any readout on, exactly as the publisher has decoded them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-from daqd.catching_up.archive import ArchivedRun
+from daqd.catching_up.archive import ArchivedRun, StoredRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.following.feed import Feed, ReadoutsRead, RunEnded
 from daqd.following.follower import Position
+from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable, join_tables
+from protocol.ledger import LedgerCounts
 from protocol.readout_decoder import ReadoutDecoder
+from protocol.run_record import RunRecord
 from protocol.settling import settle
+from protocol.wire.catch_up import MAX_HITS
 
 _BACK_BYTES = 1 << 15
 _FURTHER_BACK = 8
@@ -23,7 +28,7 @@ _WAITING_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
-class Stretch:
+class HitRange:
     """The hits of readouts `first` to `last`, whole; `last` < `first` where none is covered.
 
     `more`: others follow in the files now. `over`: nothing of the run follows, ever.
@@ -98,7 +103,7 @@ class PastRun:
             return self._beyond > last  # else `last` may be the one to which the end of the run adds a hit
         return self._waiting_hits >= max_hits or self._waiting_hits * self._dtype.itemsize >= _WAITING_BYTES
 
-    def take(self, last: int | None, max_hits: int) -> Stretch:
+    def take(self, last: int | None, max_hits: int) -> HitRange:
         """What was decoded up to readout `last`: at most `max_hits` hits, but whole readouts, at least one."""
         hits = join_tables(self._waiting, self._dtype)
         ids = hits["readout_id"]
@@ -116,7 +121,7 @@ class PastRun:
             # The end of the run has settled one more hit, of a readout that was covered before.
             first = int(ids[0])
             covered = max(covered, first)
-        return Stretch(given, first, covered, rest and wanted, self._ended and not rest)
+        return HitRange(given, first, covered, rest and wanted, self._ended and not rest)
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -207,3 +212,30 @@ class PastRun:
         if len(hits):
             self._waiting.append(hits)
             self._waiting_hits += len(hits)
+
+
+def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
+    """Number and ledger of each run up to `settled_run` that has ended and has none, one after the other.
+
+    None comes after each bounded piece of work between. Runs that cannot be read are passed over.
+    """
+    for run in store.runs():
+        if run > settled_run:
+            return
+        try:
+            record = store.read_record(run)
+            if record is not None and record.state != "running" and record.ledger is None:
+                yield from _ledger(store, record, settled_run)
+        except (OSError, ValueError):
+            continue
+        yield None
+
+
+def _ledger(store: RunStore, record: RunRecord, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
+    run = StoredRun(store, record, settled_run)
+    with closing(PastRun(run, RunIndex(run), 0)) as past:
+        while not past.over:
+            past.work()
+            past.take(None, MAX_HITS)
+            yield None
+        yield record.run, past.decoder.ledger.to_dict()

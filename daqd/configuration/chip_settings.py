@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import Section
+from astropix_runtime.configuration import Section, describe_mistakes
 from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW
 from daqd.errors import ConfigError
 from protocol.registers.astep_registers import MAX_LAYERS

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from astropix_runtime.configuration.config_section import KeysSection, Name, Section
+from astropix_runtime.configuration import KeysSection, Name, Section
 from astropix_runtime.sockets.endpoints import check_endpoint
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
 from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
@@ -373,10 +373,3 @@ class ControlSection(Section):
     @classmethod
     def _can_be_bound(cls, endpoint: str) -> str:
         return check_endpoint(endpoint) if endpoint else endpoint
-
-
-class LogSection(Section):
-    """`[log]`: how much the daemon says, and how (`daqd.process.logs`)."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "text", "journal", "json"] = "auto"

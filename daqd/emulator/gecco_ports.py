@@ -1,6 +1,6 @@
 """What hangs on the ports of the GECCO board: the chips' shift register, the cards, the injection's pattern generator.
 
-They take whatever is written, in any pieces, and can be asked what they have been told. Only what is loaded counts.
+They take whatever is written, in any pieces, and know what was written. Only what is loaded counts.
 """
 
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ class PatternGenerator:
 
     @property
     def running(self) -> bool:
-        """Whether it injects: it has been told how, and is neither suspended nor in reset."""
+        """Whether it injects: it is set up, and neither suspended nor in reset."""
         return self._running
 
 

@@ -14,9 +14,7 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
-from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import KeysSection, Section
-from astropix_runtime.configuration.toml_file import read_toml
+from astropix_runtime.configuration import KeysSection, Section, describe_mistakes, read_toml
 from astropix_runtime.sockets.endpoints import check_endpoint, only_this_machine
 from monitor.control import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
@@ -195,10 +193,7 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
     one mistake.
     """
     path = Path(path)
-    try:
-        values = read_toml(path)
-    except ValueError as error:
-        raise ConfigError([str(error)], str(path)) from error
+    values = read_toml(path, ConfigError)
     folder = path.absolute().parent
     checks, module_mistakes = with_modules(_modules(values), folder)
     mistakes = [f"sanity.modules[{index}]: {text}" for index, text in module_mistakes.items()]

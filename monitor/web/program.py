@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from astropix_runtime.process.signals import ended_by_signals
 from astropix_runtime.sockets.endpoints import is_loopback
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
@@ -20,7 +21,6 @@ from monitor.control import AlarmActions, Controller
 from monitor.detector import Geometry
 from monitor.errors import ListenError
 from monitor.keys import client_keys, daemon_keys
-from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery

@@ -1,16 +1,27 @@
-"""Command-line options that several subcommands have in common."""
+"""What the subcommands of `apx` have in common: their parsers and options, their errors, their work file by file."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
 from typing import get_args
 
-from apx.errors import MisuseError
-from astropix_runtime.storage.recordings import recordings_in
-from protocol.errors import NoRecordingsError
+from apx.terminal import complain
+from astropix_runtime.command_line.arguments import chips
+from astropix_runtime.command_line.output import is_of_output
+from astropix_runtime.storage.run_directory import recordings_in
+from protocol.errors import NoRecordingsError, ProtocolError
 from protocol.readout_description import TimestampOrder
 from protocol.stream_bytes import MAX_CHIPS
+from protocol.text import reason_of
+
+
+class ToolError(Exception):
+    """The subcommand failed: exit code 1, one line on stderr."""
+
+
+class MisuseError(ToolError):
+    """The command is invalid: exit code 2, one line on stderr."""
 
 
 def add_parser(
@@ -26,7 +37,6 @@ def add_parser(
         help=purpose,
         description=f"{purpose[0].upper()}{purpose[1:]}.",
         epilog=f"examples:\n{indented(examples)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
@@ -65,7 +75,7 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
     """The number of chips in the chain."""
     parser.add_argument(
         "--chips",
-        type=_chips,
+        type=chips,
         metavar="N",
         help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
     )
@@ -80,16 +90,25 @@ def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _chips(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_CHIPS:
-        raise argparse.ArgumentTypeError(f"{number} chips: 1 to {MAX_CHIPS} can be told apart")
-    return number
+def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
+    """Do `work` on each file and return the exit code: 0, or 1 if one failed or `work` was not content (False).
 
-
-def whole_number(text: str) -> int:
-    """A number that is not negative."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative")
-    return number
+    A failure is one line on stderr, and the next file gets its turn; `MisuseError` ends it all.
+    """
+    code = 0
+    for path in paths:
+        try:
+            content = work(path)
+        except (MisuseError, BrokenPipeError):
+            raise
+        except (ProtocolError, ToolError) as error:
+            complain(str(error))
+            content = False
+        except OSError as error:
+            if is_of_output(error):
+                raise
+            complain(f"{error.filename or path}: {reason_of(error)}")
+            content = False
+        if not content:
+            code = 1
+    return code

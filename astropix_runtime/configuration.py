@@ -1,13 +1,24 @@
-"""The mistakes of a configuration file in words: where, what is wrong, what is allowed."""
+"""Configuration files: what their tables have in common, how they are read, and all their mistakes in words."""
 
 import difflib
+import tomllib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from protocol.text import printable
+from protocol.text import printable, reason_of
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description='1 to 64 letters, digits, "_", "." or "-", the first a letter or a digit',
+    ),
+]
+"""What a daemon or a checker is called; it becomes part of the names of files and sockets."""
 
 _KINDS = {
     "int_type": "a whole number",
@@ -31,6 +42,75 @@ _LIMITS = {
 }
 _MAX_LETTERS = 500
 _MAX_SHOWN = 100
+
+
+class ConfigurationError(ValueError):
+    """A configuration cannot be used. Each package has its own kind of it.
+
+    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
+    """
+
+    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        self.path = path
+        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys refused, values never converted from another type, frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class KeysSection(Section):
+    """`[security]`: the keys of the program's own TCP sockets, both or none.
+
+    `server_key`: file of its secret key. `client_keys`: directory of the public keys of its clients.
+    """
+
+    server_key: str = ""
+    client_keys: str = ""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.server_key) != bool(self.client_keys):
+            raise ValueError("server_key and client_keys go together: daqctl keygen says how they are made")
+        return self
+
+    @property
+    def keys(self) -> bool:
+        """Whether every TCP socket wants a key."""
+        return bool(self.server_key)
+
+    def refuse_insecure(self, insecure: bool) -> None:
+        """`ValueError` where there are keys, and `insecure` says that nobody needs one."""
+        if self.keys and insecure:
+            raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+
+
+class LogSection(Section):
+    """`[log]`: how much a daemon logs, and how (`astropix_runtime.process.logs`)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "journal", "json"] = "auto"
+
+
+def read_text(path: Path, error: type[ConfigurationError]) -> str:
+    """The text of the file at `path`; `error` where it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as refusal:
+        raise error([f"cannot be read: {reason_of(refusal)}"], str(path)) from refusal
+    except UnicodeDecodeError as undecodable:
+        raise error([f"is not UTF-8 text: byte {undecodable.start} is wrong"], str(path)) from undecodable
+
+
+def read_toml(path: Path, error: type[ConfigurationError]) -> dict[str, Any]:
+    """The tables of the file at `path`; `error` where it cannot be read, or is not TOML."""
+    try:
+        return tomllib.loads(read_text(path, error))
+    except tomllib.TOMLDecodeError as invalid:
+        raise error([f"is not valid TOML: {invalid}"], str(path)) from invalid
 
 
 def describe_mistakes(error: ValidationError, model: type[BaseModel]) -> list[str]:
