@@ -15,6 +15,7 @@ from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
+from daqd.control_commands import execute
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
 from daqd.run_control import RunControl
@@ -85,7 +86,7 @@ class Daemon:
             lock.acquire()
             await asyncio.to_thread(repair_runs, self._store, give_up)
             await _all(self._publisher.start(), self._history.start())
-            self._server.start(self.control.obey)
+            self._server.start(partial(execute, self.control))
         except DaqError:
             await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.stop())
             raise
