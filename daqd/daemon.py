@@ -16,6 +16,7 @@ from daqd.boards.board import Board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
 from daqd.control import ControlServer
+from daqd.control_commands import execute
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
 from daqd.run_control import RunControl
@@ -72,7 +73,7 @@ class Daemon:
             config.security,
         )
         self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
-        self._server = ControlServer(config.control_endpoint, self.control.obey, keys)
+        self._server = ControlServer(config.control_endpoint, partial(execute, self.control), keys)
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
 

@@ -10,6 +10,7 @@ from astropix_runtime.process.signals import ProcessSignals
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.boards.factory import open_board
 from daqd.configuration.config import Config
+from daqd.control_commands import execute
 from daqd.daemon import Daemon
 from daqd.daemon_state import Cause
 from daqd.errors import DaqError, RunControlError, code_of
@@ -108,7 +109,7 @@ class Service:
     @staticmethod
     async def _try_to_start(control: RunControl, args: dict[str, object]) -> int:
         try:
-            await control.obey("start", dict(args))
+            await execute(control, "start", dict(args))
         except RunControlError as error:
             log.error("cannot start a run: %s", error)
             return FAILED
@@ -117,7 +118,7 @@ class Service:
     async def _wait(self, control: RunControl) -> None:
         """Until a signal or a command ends the daemon."""
         signalled = asyncio.create_task(self._stop_asked.wait())
-        commanded = asyncio.create_task(control.shutdown_asked.wait())
+        commanded = asyncio.create_task(control.shutdown_requested.wait())
         await asyncio.wait({signalled, commanded}, return_when=asyncio.FIRST_COMPLETED)
         for task in (signalled, commanded):
             task.cancel()
@@ -132,7 +133,7 @@ class Service:
         """What SIGHUP asks for."""
         with supervision.reloading():
             try:
-                run = (await control.obey("rotate", {}))["run"]
+                run = (await execute(control, "rotate", {}))["run"]
             except RunControlError as error:
                 log.info("SIGHUP: %s", error)
             else:

@@ -14,9 +14,9 @@ from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable, join_tables
 from protocol.ledger import LedgerCounts
+from protocol.mid_run import decoder_within_run
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.run_record import RunRecord
-from protocol.settling import settle
 from protocol.wire.catch_up import MAX_HITS
 
 _BACK_BYTES = 1 << 15
@@ -135,55 +135,54 @@ class PastRun:
             place = yield from self._index.place(self._first, back_bytes)
             if (place.file, place.offset) == (0, 0):
                 break
-            self._open(place)
-            if (yield from self._settle()):
+            if (yield from self._settle(self._open(place))):
                 return
             back_bytes *= _FURTHER_BACK
         self._decoder = self._record.decoder()
         self._open(Position(self._record.run, 0, 0))
         self._from_begin = True
 
-    def _open(self, place: Position) -> None:
+    def _open(self, place: Position) -> Feed:
         self.close()
-        self._follower = self.run.follow(place)
+        follower = self._follower = self.run.follow(place)
         self._ended = self._exhausted = False
         self._last_id = -1
+        return follower
 
-    def _settle(self) -> Generator[None, None, bool]:
+    def _settle(self, follower: Feed) -> Generator[None, None, bool]:
         """Read on until the state of the decoder is certain; false where that would be beyond the first readout."""
-        assert self._follower is not None  # noqa: S101 - it was just opened
         fresh = self._record.decoder()
         while True:
-            events = self._follower.poll()
+            events = follower.poll()
             for event in events:
                 if isinstance(event, RunEnded):
                     self._ended = True
                     return True  # before the readout that was asked for
                 if isinstance(event, ReadoutsRead):
                     before = int(np.searchsorted(event.block.readout_id, self._first))
-                    settled = settle(fresh, event.block[: min(before, _SETTLING_READOUTS)])
+                    settled = decoder_within_run(fresh, event.block[: min(before, _SETTLING_READOUTS)])
                     if settled is not None:
                         self._decoder, used = settled
                         self._decode(event.block[used:])
                         return True
                     if before < len(event.block):
                         return False
-            if not events and self._follower.wait_s() is None:
+            if not events and follower.wait_s() is None:
                 return False
             yield
 
     def _read(self) -> None:
-        assert self._follower is not None  # noqa: S101 - opened when the place was found
-        if self._ended:
+        follower = self._follower
+        if self._ended or follower is None:
             return
-        events = self._follower.poll()
+        events = follower.poll()
         for event in events:
             if isinstance(event, ReadoutsRead):
                 self._decode(event.block)
             elif isinstance(event, RunEnded):
                 self._keep(self._decoder.flush())
                 self._ended = True
-        self._exhausted = not events and self._follower.wait_s() is None
+        self._exhausted = not events and follower.wait_s() is None
 
     def _decode(self, block: ReadoutBlock) -> None:
         self._check_order(block)

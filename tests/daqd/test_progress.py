@@ -176,9 +176,9 @@ def test_run_control_has_none_without_a_run(store: RunStore) -> None:
     async def use() -> None:
         control = Controlled(store)
         assert control.control.progress == {}
-        await control.obey("start")
+        await control.execute("start")
         assert len(control.control.progress) == 2
-        await control.obey("stop")
+        await control.execute("stop")
         assert control.control.progress == {}
         await control.control.close()
 

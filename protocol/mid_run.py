@@ -1,4 +1,4 @@
-"""Beginning to decode in the middle of a run, and getting what a decoder gets that began with the run.
+"""Starting to decode in the middle of a run, with the result of a decoder that started with the run.
 
 All that a decoder remembers from one readout to the next is a begun hit, and that is the end of what it has read: so
 there are only a few states that it can be in, whatever came before. They are tried side by side. As soon as all of
@@ -9,10 +9,10 @@ from protocol.block import ReadoutBlock
 from protocol.readout_decoder import ReadoutDecoder
 
 
-def settle(decoder: ReadoutDecoder, readouts: ReadoutBlock) -> tuple[ReadoutDecoder, int] | None:
+def decoder_within_run(decoder: ReadoutDecoder, readouts: ReadoutBlock) -> tuple[ReadoutDecoder, int] | None:
     """A decoder as one that has read all of the run up to somewhere in `readouts`, and of how many of them that is.
 
-    `decoder`: any one for that run; it is not changed. `readouts`: in order, none left out, not from the begin of the
+    `decoder`: any one for that run; it is not changed. `readouts`: in order, none left out, not from the start of the
     run. What is decoded after these readouts has the same hits, with the same place in their readout; the ledger counts
     from there only. None where `readouts` do not decide it.
     """

@@ -10,8 +10,8 @@ from protocol.block import ReadoutBlock
 from protocol.layer_frames import LayerFrameDecoder
 from protocol.layer_hit import AstroPix4LayerHit
 from protocol.layer_scan import FrameLayout
+from protocol.mid_run import decoder_within_run
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.settling import settle
 from tests.protocol.streams import any_runs
 
 
@@ -21,7 +21,7 @@ def as_block(chunks: list[bytes]) -> ReadoutBlock:
 
 def check_from(decoder: ReadoutDecoder, whole: ReadoutBlock, start: int) -> bool:
     """That from `start` on it goes as from the begin; whether it was settled at all."""
-    settled = settle(decoder, whole[start:])
+    settled = decoder_within_run(decoder, whole[start:])
     if settled is None:
         return False
     late, used = settled
@@ -74,19 +74,19 @@ def test_hits_without_anything_between_are_settled_within_a_readout_or_two() -> 
     chunks = [stream[start : start + 501].rstrip(b"\xff") for start in range(0, len(stream), 501)]
     whole = as_block(chunks)
     for start in range(len(chunks) - 3):
-        settled = settle(StreamDecoder(4, AstroPix4Hit, 501), whole[start:])
+        settled = decoder_within_run(StreamDecoder(4, AstroPix4Hit, 501), whole[start:])
         assert settled is not None
         assert settled[1] <= 3
         assert check_from(StreamDecoder(4, AstroPix4Hit, 501), whole, start)
 
 
 def test_too_few_bytes_settle_nothing() -> None:
-    assert settle(StreamDecoder(1), as_block([b"\xbc", b"\xbc"])) is None
-    assert settle(StreamDecoder(1), ReadoutBlock.empty()) is None
+    assert decoder_within_run(StreamDecoder(1), as_block([b"\xbc", b"\xbc"])) is None
+    assert decoder_within_run(StreamDecoder(1), ReadoutBlock.empty()) is None
 
 
 def test_a_readout_that_ends_in_idle_settles_at_once() -> None:
-    settled = settle(StreamDecoder(1), as_block([b"\xe0" * 3 + b"\xbc" * 7, b"\xbc"]))
+    settled = decoder_within_run(StreamDecoder(1), as_block([b"\xe0" * 3 + b"\xbc" * 7, b"\xbc"]))
     assert settled is not None
     assert (settled[1], settled[0].carried) == (1, b"")
 
