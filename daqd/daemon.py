@@ -12,14 +12,14 @@ from typing import Any, NoReturn
 from astropix_runtime.command_line.program import FAILED, OK
 from astropix_runtime.process.logs import OperatorLog
 from astropix_runtime.process.signals import ProcessSignals
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.request_server import RequestServer
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
-from daqd.control import ControlServer
+from daqd.control import control_server
 from daqd.control_commands import execute
 from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.errors import DaqError, RunControlError, code_of
@@ -28,7 +28,7 @@ from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
-from daqd.sockets.curve import load_server_keys
+from daqd.server_keys import load_server_keys
 from daqd.status import StatusBoard
 from protocol.version import __version__
 from protocol.wire.messages import Stat
@@ -41,11 +41,12 @@ _STAT_INTERVAL_S = 1.0
 class Daemon:
     """Run control with its board, two child processes, the control socket, and the watch over disk and state.
 
-    `start`, `watch`, then `stop`: in the running event loop. `on_stat` receives the state each time it is published.
+    `start`, `watch`, then `stop`: in the running event loop. `server` has the control socket and is not started yet.
+    `on_stat` receives the state each time it is published.
     """
 
     def __init__(
-        self, config: Config, store: RunStore, board: Board, keys: ServerKeys | None, on_stat: Callable[[Stat], None]
+        self, config: Config, store: RunStore, board: Board, server: RequestServer, on_stat: Callable[[Stat], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._config = config
@@ -80,23 +81,22 @@ class Daemon:
             config.security,
         )
         self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
-        self._server = ControlServer(config.control_endpoint, partial(execute, self.control), keys)
+        self._server = server
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self, lock: ProcessLock, give_up: Callable[[], bool]) -> None:
-        """Take the socket and the lock, repair runs that were left open, start the child processes, and listen.
+        """Take the lock, repair runs that were left open, start the child processes, and begin to answer.
 
         `DaqError` where one of these fails; nothing is left behind then. Long repairs end where `give_up()` is true.
         """
         try:
-            self._server.open()
             lock.acquire()
             await asyncio.to_thread(repair_runs, self._store, give_up)
             await _all(self._publisher.start(), self._history.start())
-            await self._server.start()
+            self._server.start(partial(execute, self.control))
         except DaqError:
-            await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.close())
+            await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.stop())
             raise
 
     async def watch(self) -> None:
@@ -123,7 +123,7 @@ class Daemon:
         logging.getLogger("daqd").removeHandler(self._operator_log)
         await asyncio.gather(self._publisher.stop(), self._history.stop())
         settled = ended and await self.control.settle()
-        await self._server.close()
+        await self._server.stop()
         return settled
 
     async def _tick(self) -> None:
@@ -194,11 +194,12 @@ class Service:
             store.prepare()
             board = open_board(config)
             keys = load_server_keys(security.server_key, security.client_keys) if security.keys else None
+            server = control_server(config.control_endpoint, keys)
         except DaqError as error:
             log.error("%s", error)
             return code_of(error)
         supervision = Supervision(manager, lambda: daemon.control.progress)
-        daemon = self._daemon = Daemon(config, store, board, keys, supervision.report)
+        daemon = self._daemon = Daemon(config, store, board, server, supervision.report)
         lock = store.lock()
         with self._signals.heard_by(self._stop_requested.set, lambda: self._rotate_soon(daemon.control, supervision)):
             try:
