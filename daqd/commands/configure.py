@@ -21,8 +21,8 @@ from daqd.transports.factory import make_link
 from daqd.transports.link import Link
 from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
+from protocol.chips.gecco_cards import shown_voltages
 from protocol.registers import astep, gecco
-from protocol.registers.gecco_cards import shown_voltages
 from protocol.text import counted, reason_of
 
 CONFIGURE_EXAMPLES: Final = """examples:

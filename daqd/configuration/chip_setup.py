@@ -52,7 +52,7 @@ class _Builder:
 
     def setup(self) -> ChipSetup:
         settings = self._settings
-        if self._file.kind.version != self._board.chip_version:
+        if self._file.kind.number != self._board.chip_version:
             raise ConfigError(
                 [
                     f"chip.file: is for {self._file.kind}, but board.chip_version = {self._board.chip_version}: "

@@ -12,7 +12,7 @@ from daqd.emulator.board_model import BoardModel
 from daqd.emulator.gecco_ports import CardRegisters
 from daqd.emulator.hit_sources import FrameSource
 from daqd.emulator.read_fifos import ReadFifo
-from protocol.chips.chip_kind import CHIP_KINDS
+from protocol.chips.chip_type import chip_type
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead
@@ -76,7 +76,7 @@ class AstepModel(BoardModel, RegisterBus):
         self.answer_filter: AnswerFilter | None = None
         self.taken: list[tuple[int, int]] = []
         self.firmware = firmware
-        self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
+        self._chain_bits = chips * chip_type(source.chip_version).bits
         self._clock = clock
         self.power_up()
 

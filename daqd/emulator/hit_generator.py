@@ -55,7 +55,7 @@ class HitGenerator:
         self.chips = emulated_chips(version, layered=bool(layers))
         rate_hz = SATURATED_RATE_HZ if settings.rate_hz == "max" else settings.rate_hz
         self._mean_pause_ns = 1e9 / rate_hz * self.chips.hits_each
-        mean, sigma = self.chips.tot_us
+        mean, sigma = self.chips.kind.usual_tot_us
         self._tot_mean = mean if settings.tot_mean_us is None else settings.tot_mean_us
         self._tot_sigma = sigma if settings.tot_sigma_us is None else settings.tot_sigma_us
         self._random = np.random.default_rng([settings.seed, 0])

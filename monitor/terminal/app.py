@@ -74,7 +74,7 @@ class WatchApp(App[None]):
         self._ending = False
         self._loop_to_wake: asyncio.AbstractEventLoop | None = None
         pixels = HitKind()
-        self._map = HitMap(pixels.rows, pixels.columns, name="map")
+        self._map = HitMap(pixels.chip.rows, pixels.chip.columns, name="map")
         self._spectrum = Spectrum("µs", name="spectrum")
         self._plots = Horizontal(id="plots")
         self._fitted_to = Size(0, 0)

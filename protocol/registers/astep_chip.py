@@ -12,6 +12,7 @@ import numpy as np
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection, Method
 from protocol.chips.chip_vector import Bits, configuration_bits, read_chain_bits, tdac_row_bits
+from protocol.chips.gecco_cards import GeccoCards
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, RegisterWrite, write_register
 from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_registers import (
@@ -37,7 +38,6 @@ from protocol.registers.astep_sequence import (
     safe_controls,
     send_to_chips,
 )
-from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import card_bits, card_bytes, generator_settings
 
 CLOCK_REPEAT: Final = 8

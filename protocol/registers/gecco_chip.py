@@ -12,8 +12,8 @@ import numpy as np
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
+from protocol.chips.gecco_cards import USUAL_CARDS, GeccoCards
 from protocol.registers.gecco import MAX_LENGTH, ChipPort, Register, SpiConfig, WriteRequest
-from protocol.registers.gecco_cards import USUAL_CARDS, GeccoCards
 from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip, reset_read_fifo
 
 _MODE: Final = 0x14
