@@ -12,10 +12,11 @@ from pathlib import Path
 
 from astropix_runtime.command_line.arguments import chips, seconds, whole_number
 from astropix_runtime.command_line.program import MISUSE, OK, ProgramParser
+from astropix_runtime.errors import RequestError
 from astropix_runtime.process.logs import set_up_logging
 from astropix_runtime.process.signals import ProcessSignals
-from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.sockets.endpoints import check_stream_endpoint
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
 from daqd.commands.emulate import EXAMPLES as EMULATE_EXAMPLES
@@ -27,8 +28,8 @@ from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, LogSection, SecuritySection, load_config
 from daqd.errors import ConfigError, DaqError, code_of
 from daqd.process.systemd import ServiceManager
+from daqd.server_keys import load_server_keys
 from daqd.service import Service
-from daqd.sockets.curve import load_server_keys
 from protocol.version import __version__
 
 try:
@@ -254,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqd`."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return parser.run(lambda: args.main(args), DaqError, code_of, interrupted=OK)
+    return parser.run(lambda: args.main(args), (DaqError, RequestError), code_of, interrupted=OK)
 
 
 if __name__ == "__main__":
