@@ -57,6 +57,20 @@ _TICK_S = 0.25
 _GATHER_S = 0.05
 
 
+_LIMITS = {
+    "--min-tot-us": ("min_tot_us", "shortest time over threshold in µs"),
+    "--max-tot-us": ("max_tot_us", "longest time over threshold in µs"),
+    "--max-tot-zero": ("tot_zero_fraction", "fraction of hits of no duration"),
+    "--max-orphan": ("orphan_fraction", "fraction of bytes outside any hit"),
+    "--max-dropped": ("dropped_fraction", "fraction of hits begun and not completed"),
+    "--max-restored": ("restored_fraction", "fraction of hits whose end was taken for padding"),
+    "--max-time-step": ("time_step_s", "seconds between readouts"),
+    "--silence": ("stat_silence_s", "seconds without a state"),
+    "--hit-silence": ("hit_silence_s", "seconds without hits in a running run"),
+}
+"""Options and the fields of `Limits` that they set."""
+
+
 def build_parser() -> OneLineParser:
     """The command line."""
     limits = Limits()
@@ -94,32 +108,10 @@ def build_parser() -> OneLineParser:
     pixels.add_argument("--rows", type=whole_number(1, 64), help="(default: as the version of the chips has)")
     pixels.add_argument("--columns", type=whole_number(1, 64), help="(default: as the version of the chips has)")
     bounds = parser.add_argument_group("limits; fractions are of a run's hits, or bytes")
-    for name, default, text in (
-        ("min-tot-us", limits.min_tot_us, "shortest time over threshold in µs"),
-        ("max-tot-us", limits.max_tot_us, "longest time over threshold in µs"),
-        ("max-tot-zero", limits.tot_zero_fraction, "fraction of hits of no duration"),
-        ("max-orphan", limits.orphan_fraction, "fraction of bytes outside any hit"),
-        ("max-dropped", limits.dropped_fraction, "fraction of hits begun and not completed"),
-        ("max-restored", limits.restored_fraction, "fraction of hits whose end was taken for padding"),
-        ("max-time-step", limits.time_step_s, "seconds between readouts"),
-        ("silence", limits.stat_silence_s, "seconds without a state"),
-        ("hit-silence", limits.hit_silence_s, "seconds without hits in a running run"),
-    ):
-        bounds.add_argument(f"--{name}", type=not_negative, metavar="X", help=f"{text} (default {default})")
+    for option, (field, text) in _LIMITS.items():
+        what = f"{text} (default {getattr(limits, field)})"
+        bounds.add_argument(option, dest=field, type=not_negative, metavar="X", help=what)
     return parser
-
-
-_LIMIT_ARGUMENTS = {
-    "min_tot_us": "min_tot_us",
-    "max_tot_us": "max_tot_us",
-    "max_tot_zero": "tot_zero_fraction",
-    "max_orphan": "orphan_fraction",
-    "max_dropped": "dropped_fraction",
-    "max_restored": "restored_fraction",
-    "max_time_step": "time_step_s",
-    "silence": "stat_silence_s",
-    "hit_silence": "hit_silence_s",
-}
 
 
 def limits_of(arguments: argparse.Namespace, configuration: SanityConfiguration | None = None) -> Limits:
@@ -128,9 +120,7 @@ def limits_of(arguments: argparse.Namespace, configuration: SanityConfiguration 
     if configuration is not None:
         limits = with_limits(replace(limits, geometry=configuration.file.geometry), configuration.limits)
     geometry = limits.geometry
-    named = {
-        field: value for name, field in _LIMIT_ARGUMENTS.items() if (value := getattr(arguments, name)) is not None
-    }
+    named = {field: value for field, _ in _LIMITS.values() if (value := getattr(arguments, field)) is not None}
     return replace(
         limits,
         geometry=Geometry(
