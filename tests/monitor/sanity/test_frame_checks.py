@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from monitor.detector import ChipPlace
 from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import CheckResult
-from monitor.sanity.checks.daemon_checks import CLOCK_DRIFT
+from monitor.sanity.checks.daemon_checks import clock_drift
 from monitor.sanity.checks.detector_checks import CHECKS
-from monitor.sanity.checks.frame_checks import DAMAGED_FRAMES, TIMESTAMP_ORDER, timestamp_order_wrong
+from monitor.sanity.checks.frame_checks import damaged_frames, timestamp_order, timestamp_order_wrong
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.frame_counts import FrameCounts, FrameTally, ends_in_idles
 from monitor.sanity.looks import StreamLooks, TableLooks
@@ -164,7 +164,7 @@ def test_stamps_wider_than_described_are_left_out() -> None:
 
 
 def test_where_hits_name_no_layer_nothing_is_said() -> None:
-    for check in (TIMESTAMP_ORDER, DAMAGED_FRAMES):
+    for check in (timestamp_order, damaged_frames):
         assert check.function(made_input(), check.defaults()) is None
 
 
@@ -179,7 +179,7 @@ def asked(new: tuple[int, int], run: tuple[int, int]) -> list[CheckResult] | Non
         return FrameCounts(layer_2 * hits, layer_2 * damaged)
 
     before = made_input(frames=counts(run[0] - new[0], run[1] - new[1]))
-    results = DAMAGED_FRAMES.function(made_input(frames=counts(*run), before=before), DAMAGED_FRAMES.defaults())
+    results = damaged_frames.function(made_input(frames=counts(*run), before=before), damaged_frames.defaults())
     return None if results is None else list(results)
 
 
@@ -197,7 +197,7 @@ def asked(new: tuple[int, int], run: tuple[int, int]) -> list[CheckResult] | Non
 )
 def test_when_damage_is_worth_an_alarm(new: tuple[int, int], run: tuple[int, int], level: AlarmLevel | None) -> None:
     results = asked(new, run) or []
-    assert [(each.subject, each.level or DAMAGED_FRAMES.level) for each in results] == (
+    assert [(each.subject, each.level or damaged_frames.level) for each in results] == (
         [] if level is None else [("layer 2", level)]
     )
 
@@ -224,7 +224,7 @@ def filled(board: Board, version: int, probability: float, layers: tuple[int, ..
 @pytest.mark.parametrize("version", [3, 4])
 def test_layers_that_wait_for_another(version: int) -> None:
     board = filled(emulated(2, layers=3, version=version, rate_hz=60), version, 0.6)
-    results = run_checks(board, 60, chips=2, layers=3, version=version, checks=[DAMAGED_FRAMES])
+    results = run_checks(board, 60, chips=2, layers=3, version=version, checks=[damaged_frames])
     assert found(results) == {("damaged_frames", "layer 2"), ("damaged_frames", "layer 3")}
     assert {result.level for _, result in results} == {AlarmLevel.CRITICAL}
 
@@ -232,7 +232,7 @@ def test_layers_that_wait_for_another(version: int) -> None:
 @pytest.mark.parametrize("version", [3, 4])
 def test_two_in_a_hundred_are_found_within_minutes(version: int) -> None:
     board = filled(emulated(2, layers=3, version=version, rate_hz=60), version, 0.02)
-    results = run_checks(board, 300, chips=2, layers=3, version=version, checks=[DAMAGED_FRAMES])
+    results = run_checks(board, 300, chips=2, layers=3, version=version, checks=[damaged_frames])
     assert ("damaged_frames", "layer 2") in found(results)
 
 
@@ -265,7 +265,7 @@ def test_the_real_quad_chip_file(recordings: Path, tmp_path: Path) -> None:
             for index, begin in enumerate(range(0, len(data), 500)):
                 readout = AstroPix3LayerReadout(data[begin : begin + 500], index, T0_NS + index * S)
                 file.write(readout.to_bytes())
-        checked = RecordedChecks(Limits(), looks=[TIMESTAMP_ORDER, DAMAGED_FRAMES]).check([path])
+        checked = RecordedChecks(Limits(), looks=[timestamp_order, damaged_frames]).check([path])
         looked = {notice.check.name for _, notice in checked} & {"timestamp_order", "damaged_frames"}
         assert looked == (set() if order == "little" else {"timestamp_order"})
 
@@ -273,7 +273,7 @@ def test_the_real_quad_chip_file(recordings: Path, tmp_path: Path) -> None:
 def test_a_stream_read_in_the_wrong_byte_order_which_the_run_s_record_names() -> None:
     decoder = AstroPix4LayerReadout.make_decoder(ReadoutDescription(chips=1, layers=2, timestamp_order="big"))
     board, maker, reader, looks = emulated(1, layers=2, rate_hz=40), MessageMaker(), StreamReader(), StreamLooks()
-    table = TableLooks([TIMESTAMP_ORDER, CLOCK_DRIFT])
+    table = TableLooks([timestamp_order, clock_drift])
     record = run_record(1, chips=1, layers=2, timestamp_bits=32, timestamp_order="big", readout_uid=4100)
     messages = [maker.run("begin", record)]
     said: set[tuple[str, str]] = set()
