@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from astropix_runtime.process.logs import OperatorLog
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
@@ -17,7 +18,6 @@ from daqd.configuration.config import Config
 from daqd.control import ControlServer
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
-from daqd.process.logs import OperatorLog
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import zmq
 
+from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.process.signals import noted_signals
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from daqd.commands.replay_history import ReplayHistory
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
-from daqd.exit_codes import FAILED, OK
 from daqd.following.feed import Complaint
 from daqd.following.recorded_runs import RecordedRun, recorded_runs
 from daqd.following.replay_progress import ReplayProgress
-from daqd.process.signals import noted_signals
 from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
 from daqd.publishing.send_budget import SendBudget

@@ -261,14 +261,14 @@ def check(
     """Make the decorated function a `Check`; the arguments are attributes of that.
 
     The check has the function's name. `what` it looks for is the function's docstring, as one line that begins with a
-    small letter and has no full stop.
+    small letter (abbreviations apart) and has no full stop.
     """
 
     def decorate(function: CheckFunction) -> Check:
         what = " ".join((function.__doc__ or "").split()).removesuffix(".")
         if not what:
             raise TypeError(f"{function.__name__} needs a docstring: what the check looks for")
-        if not what[:2].isupper():
+        if not what[1:2].isupper():  # an abbreviation keeps its capitals
             what = what[0].lower() + what[1:]
         return Check(
             function.__name__,

@@ -13,7 +13,7 @@ from daqd.children.messages import PublishLog, PublishStat, RunDecoded, decode_f
 from daqd.command_arguments import StartArgs
 from daqd.publishing.checkpoint import Checkpoint
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.state.detector_state import DetectorState
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger

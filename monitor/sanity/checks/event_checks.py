@@ -119,14 +119,19 @@ IMPOSSIBLE_ADDRESS = _event(
 PAYLOAD = _event(
     "payload", WARNING, "hits whose payload field is not 7", "not AstroPix 4, or hits are garbled on the way"
 )
-TOT_ZERO = _event("tot_zero", WARNING, "hits of no duration", "noise: raise the threshold; else hits are garbled")
+TOT_ZERO = _event(
+    "tot_zero",
+    WARNING,
+    "hits of no duration",
+    "noise: raise the threshold; else hits are garbled",
+    # Noise shorter than one count of 50 ns does occur; the shortest of 1000 hits recorded on the bench has 400 ns.
+    Limit("max_fraction", 1e-3, "of a run's hits, those of no duration", most=1),
+)
 TOT_RANGE = _event(
     "tot_range",
     WARNING,
     "time over threshold out of range",
     "check --min-tot-us, --max-tot-us; else hits are garbled",
-    # Noise shorter than one count of 50 ns does occur; the shortest of 1000 hits recorded on the bench has 400 ns.
-    Limit("max_fraction", 1e-3, "of a run's hits, those of no duration", most=1),
     # No duration at all is for `TOT_ZERO`.
     Limit("min_us", 0.0, "shortest time over threshold in µs"),
     # The counter's longest time, 2^18 - 1 counts of 25 ns where the clock phase counts, too: more cannot come.

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from html import escape
 
 from monitor.sanity.check import CheckInput
-from monitor.sanity.findings import Finding, Place, severity
 from monitor.sanity.checks.reference import ReferenceCounts
+from monitor.sanity.findings import Finding, Place, severity
 from monitor.sanity.recorded import report_plots
-from monitor.sanity.report import Summary
 from monitor.sanity.recorded.run_quality import RunQuality
+from monitor.sanity.report import Summary
 from protocol.ledger import ByteCount
 from protocol.text import counted
 from protocol.version import __version__
@@ -138,7 +138,8 @@ def _findings(findings: Iterable[Finding]) -> str:
     if not worst_first:
         return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
     rows = "".join(
-        f'<tr><td class="level {severity(finding.level)}">{severity(finding.level)}</td><td><code>{escape(finding.check)}</code></td>'
+        f'<tr><td class="level {severity(finding.level)}">{severity(finding.level)}</td>'
+        f"<td><code>{escape(finding.check)}</code></td>"
         f"<td>{escape(_where(finding))}</td><td>{escape(finding.text)}{_times(finding)}"
         f"{_advice(finding)}</td></tr>"
         for finding in worst_first

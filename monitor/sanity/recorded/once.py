@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from astropix_runtime.command_line.program import ProgramParser
 from astropix_runtime.storage.recordings import recordings_in
-from monitor.program import ProgramParser
 from monitor.sanity.check import Check, CheckInput, Limits
 from monitor.sanity.checks.reference import Reference, ReferenceCounts
 from monitor.sanity.checks.reference_checks import with_reference

@@ -8,8 +8,6 @@ from typing import Self
 from pydantic import ValidationError
 
 from astropix_runtime.storage.run_directory import RunDirectory, run_directory_of
-from protocol.apx import FileHeader
-from protocol.run_record import RunRecord
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limits
@@ -25,6 +23,7 @@ from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError
 from protocol.ledger import Ledger
 from protocol.readout_decoder import ReadoutDecoder
+from protocol.run_record import RunRecord
 from protocol.text import reason_of
 from protocol.wire.alarms import AlarmLevel
 

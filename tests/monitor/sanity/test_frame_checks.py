@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from monitor.detector import ChipPlace
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.check import CheckResult
+from monitor.sanity.check import CheckResult, Limits
+from monitor.sanity.check_runner import CheckRunner
+from monitor.sanity.checks.catalogue import DETECTOR_CHECKS as CHECKS
 from monitor.sanity.checks.daemon_checks import clock_drift
-from monitor.sanity.checks.detector_checks import CHECKS
 from monitor.sanity.checks.frame_checks import damaged_frames, timestamp_order, timestamp_order_wrong
-from monitor.sanity.checks.limits import Limits
 from monitor.sanity.frame_counts import FrameCounts, FrameTally, ends_in_idles
-from monitor.sanity.looks import StreamLooks, TableLooks
 from monitor.sanity.recorded.recorded_files import RecordedChecks
+from monitor.sanity.snapshots import Snapshots
 from protocol.apx import FileHeader, apx_open
 from protocol.astropix3_hit import AstroPix3LayerHit
 from protocol.astropix3_readout import AstroPix3LayerReadout
@@ -249,7 +249,7 @@ def test_files_read_in_the_wrong_byte_order(version: int, tmp_path: Path) -> Non
     path = in_file(tmp_path / "a.apx", version, "big")
     notices = [notice for _, notice in RecordedChecks(Limits(), looks=CHECKS).check([path])]
     assert {notice.check.name for notice in notices} == {"timestamp_order"}
-    assert "read as big endian" in notices[0].text
+    assert "read as big endian" in notices[0].result.text
     assert "astep.timestamp_order" in notices[0].check.advice
     path = in_file(tmp_path / "b.apx", version, "little")
     assert not list(RecordedChecks(Limits(), looks=CHECKS).check([path]))
@@ -272,8 +272,8 @@ def test_the_real_quad_chip_file(recordings: Path, tmp_path: Path) -> None:
 
 def test_a_stream_read_in_the_wrong_byte_order_which_the_run_s_record_names() -> None:
     decoder = AstroPix4LayerReadout.make_decoder(ReadoutDescription(chips=1, layers=2, timestamp_order="big"))
-    board, maker, reader, looks = emulated(1, layers=2, rate_hz=40), MessageMaker(), StreamReader(), StreamLooks()
-    table = TableLooks([timestamp_order, clock_drift])
+    board, maker, reader, looks = emulated(1, layers=2, rate_hz=40), MessageMaker(), StreamReader(), Snapshots()
+    table = CheckRunner([timestamp_order, clock_drift])
     record = run_record(1, chips=1, layers=2, timestamp_bits=32, timestamp_order="big", readout_uid=4100)
     messages = [maker.run("begin", record)]
     said: set[tuple[str, str]] = set()
@@ -284,7 +284,7 @@ def test_a_stream_read_in_the_wrong_byte_order_which_the_run_s_record_names() ->
             if (event := reader.read(frames)) is not None:
                 looks.feed(event)
         messages = []
-        seen = looks.look(T0_NS + second * S, reader.counters)
+        seen = looks.take(T0_NS + second * S, reader.counters)
         said |= {(each.check.name, result.subject) for each in table.look(seen) for result in each.results or ()}
     assert said == {("timestamp_order", "")}
     assert seen.description.timestamp_order == "big"
