@@ -41,7 +41,9 @@ _PLACE = ("layer", "chip_id", "row", "column", "is_column", "location")
 HIT_CHECKS = (
     HitCheck(event_checks.IMPOSSIBLE_ADDRESS, lambda hits, geometry, limits: geometry.outside(hits), _PLACE),
     HitCheck(
-        event_checks.PAYLOAD, lambda hits, geometry, limits: hits["payload"] != HitKind.of(hits).payload, ("payload",)
+        event_checks.PAYLOAD,
+        lambda hits, geometry, limits: hits["payload"] != HitKind.of(hits).hit_class.PAYLOAD,
+        ("payload",),
     ),
     HitCheck(event_checks.TOT_ZERO, lambda hits, geometry, limits: hits["tot_us"] == 0, _PLACE),
     HitCheck(event_checks.TOT_RANGE, lambda hits, geometry, limits: _tot_out_of_range(hits, limits), ("tot_us",)),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astropix_runtime.command_line.program import ProgramParser
-from astropix_runtime.storage.recordings import recordings_in
+from astropix_runtime.storage.run_directory import recordings_in
 from monitor.sanity.check import Check, CheckInput, Limits
 from monitor.sanity.checks.reference import Reference, ReferenceCounts
 from monitor.sanity.checks.reference_checks import with_reference
