@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from astropix_runtime.command_line.program import FAILED, MISUSE, OK, ProgramParser
-from astropix_runtime.sockets.endpoints import connectable, is_tcp
+from astropix_runtime.errors import KeyFileError, RequestError
+from astropix_runtime.sockets.endpoints import connectable, default_runtime_dir, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.control_commands import COMMANDS
 from daqd.errors import ConfigError, DaqError
-from protocol.errors import KeyFileError
 from protocol.text import counted, printable
 from protocol.version import __version__
 from protocol.wire.messages import Stat
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqctl`."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return parser.run(lambda: _command(args), DaqError, _code_of, interrupted=FAILED)
+    return parser.run(lambda: _command(args), (DaqError, RequestError), _code_of, interrupted=FAILED)
 
 
 def _command(args: argparse.Namespace) -> int:
@@ -108,7 +107,7 @@ def _command(args: argparse.Namespace) -> int:
         if args.command == "keygen":
             return keygen_main(args)
         result = _ask(args)
-    except DaqError as error:
+    except (DaqError, RequestError) as error:
         if args.json:
             code = getattr(error, "code", "unreachable")
             print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
@@ -123,7 +122,7 @@ def _command(args: argparse.Namespace) -> int:
     return OK
 
 
-def _code_of(error: DaqError) -> int:
+def _code_of(error: Exception) -> int:
     return MISUSE if isinstance(error, ValueError) or getattr(error, "code", "") == "bad_arguments" else FAILED
 
 

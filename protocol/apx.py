@@ -19,7 +19,7 @@ MAGIC = b"%APXDF"
 MAX_HEADER_BYTES = 1 << 26
 _HEADER_LENGTH = struct.Struct("<I")
 HEADER_HEAD_BYTES = len(MAGIC) + _HEADER_LENGTH.size
-"""Size of the begin of a file that says how long its header is."""
+"""Size of the start of a file, which says how long its header is."""
 
 _CHUNK_BYTES = 1 << 22
 _AHEAD_BYTES = 1 << 17

@@ -65,7 +65,7 @@ class Counts(_Model):
 
     `board_bytes`: as the board delivered them; `readout_bytes` of these are in the files, `padding_bytes` were padding
     at the end of a readout (also of the `empty_readouts`, which are padding alone and are not in the files). The three
-    that cannot be told from the files are None where the daemon took them with it.
+    that the files do not show are None if the daemon crashed before recording them.
     """
 
     readouts: int = 0

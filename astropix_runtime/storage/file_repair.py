@@ -19,12 +19,12 @@ from protocol.text import counted
 _CHUNK_BYTES = 1 << 20
 
 Watch = Callable[[Path, int], AbstractContextManager[Advance]]
-"""Is told which file is read, and how large it is; what it gives is told how far that has come."""
+"""Called with the file that is read and its size; yields what is called with the bytes read so far."""
 
 
 @contextmanager
 def unwatched(_: Path, __: int) -> Iterator[Advance]:
-    """Nobody wants to know."""
+    """Watch nothing."""
     yield lambda _: None
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import stat
 import sys
 from pathlib import Path
 
@@ -114,28 +113,3 @@ class ProcessLock:
     def holder(self) -> str:
         """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
         return process_lock.holder(self.path)
-
-
-def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_out: str) -> ProcessLock:
-    """The lock beside the ipc socket at `path`, taken; its directory is made for this user only, if it is not there.
-
-    So nobody takes the socket from another process that is using it, and nobody else can be in its place. `what` is the
-    socket to people, `harm`: what others could do who could write to its directory, `way_out`: what to do where another
-    process has it. Raises `failure`.
-    """
-    folder = path.parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except OSError as error:
-        raise failure(f"cannot use the runtime directory {folder}: {reason_of(error)}") from error
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
-        raise failure(
-            f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "
-            "choose another directory for the socket"
-        )
-    if path.exists() and not path.is_socket():  # ZeroMQ would delete it without a word
-        raise failure(f"{what} has the name of a file, which is kept: choose another path for the socket")
-    lock = ProcessLock(path.with_suffix(".lock"), what, failure, "choose a local directory for the socket", way_out)
-    lock.acquire()
-    return lock

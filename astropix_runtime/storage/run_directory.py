@@ -10,7 +10,8 @@ from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, RunRecord, file_name, r
 
 _RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _FILE = re.compile(rf"(run_\d{{6,}})_(\d{{4,}})\.apx({re.escape(PART_SUFFIX)})?")
-_RESERVE = ".reserve"
+RESERVE_NAME = ".reserve"
+"""The file that keeps a little space for the last version of the record."""
 
 
 def run_number(directory: Path) -> int | None:
@@ -50,7 +51,7 @@ class RunDirectory:
             raise ValueError(f"{path} is not the directory of a run: those are called {run_name(0)} and so on")
         self.path = path
         self.run = run
-        self.record_path = path / f"{path.name}.json"
+        self.record_path = record_path(path)
         self.finished: dict[int, Path] = {}
         self.parts: dict[int, Path] = {}
         self.cuts: list[Path] = []
@@ -65,7 +66,7 @@ class RunDirectory:
             files[int(match[2])] = entry
         elif entry.name.startswith(self.path.name) and f".apx{CUT_SUFFIX}" in entry.name.removesuffix(DRAFT_SUFFIX):
             (self.leftovers if entry.name.endswith(DRAFT_SUFFIX) else self.cuts).append(entry)
-        elif entry.name == _RESERVE or entry.name.endswith(DRAFT_SUFFIX):
+        elif entry.name == RESERVE_NAME or entry.name.endswith(DRAFT_SUFFIX):
             self.leftovers.append(entry)
 
     @property
@@ -75,12 +76,12 @@ class RunDirectory:
 
     def read_record(self) -> RunRecord | None:
         """The record, None where there is none; `ValueError` where it cannot be read, `OSError` as from `open`."""
-        return _read(self.record_path)
+        return read_record(self.record_path)
 
     def read_draft(self) -> RunRecord | None:
         """The version of the record that was not in its place yet, None where there is none that is whole."""
         try:
-            return _read(self.draft)
+            return read_record(self.draft)
         except ValueError:
             return None
 
@@ -89,7 +90,13 @@ class RunDirectory:
         return self.path / file_name(self.run, index)
 
 
-def _read(path: Path) -> RunRecord | None:
+def record_path(directory: Path) -> Path:
+    """Where the record of the run in `directory` is."""
+    return directory / f"{directory.name}.json"
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record at `path`, None if there is none; `ValueError` if it is invalid, `OSError` as from `open`."""
     try:
         return RunRecord.from_json(path.read_bytes())
     except FileNotFoundError:

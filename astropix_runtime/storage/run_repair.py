@@ -200,7 +200,7 @@ class RunRepair:
 
     `files`: those that need it. `adopts_draft`: the record that was not in its place yet is all there is. `before`: the
     record as it is written before files are cut, None where nothing is; `after`: the record in the end, None where it
-    stays as it is. `remarks`: what cannot be mended.
+    stays as it is. `remarks`: what cannot be repaired.
     """
 
     directory: RunDirectory
@@ -249,7 +249,7 @@ def plan_run_repair(path: Path, *, thorough: bool = False, watch: Watch = unwatc
     """Look at the run in the directory `path`, and say what there is to do.
 
     Finished files that are as large as the record says are taken for what it says; `thorough` has all files read, and
-    finished ones mended, too. `OSError` as `open`, `ValueError` for a directory that is none of a run.
+    finished ones repaired, too. `OSError` as `open`, `ValueError` if the directory is not that of a run.
     """
     directory = RunDirectory(path)
     try:

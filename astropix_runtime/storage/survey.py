@@ -21,7 +21,7 @@ _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 
 Advance = Callable[[int], None]
-"""Is told how many bytes are done."""
+"""Called with the number of bytes done so far."""
 
 
 class ByteRange(NamedTuple):

@@ -21,7 +21,7 @@ _MB = 1_000_000
 _HOUR_S = 3600.0
 _SMOOTHING_S = 60.0
 _LEAST_S = 5.0
-"""As long as less than this was seen of a run, nothing is said of its rate."""
+"""The rate of a run is unknown until it has lasted this long."""
 _LEAST_HZ = 1.0
 _BACK_FACTOR = 1.1
 """A level is left where there is so much more than its limit: else a disk at the limit would alarm again and again."""
@@ -105,9 +105,9 @@ _LOG_LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "critical": loggi
 
 
 class DiskWatch:
-    """Looks at the file system of `data_dir`, in a thread of its own: one that hangs holds up nobody else.
+    """Looks at the file system of `data_dir` in a separate thread, so that a disk that hangs blocks nothing else.
 
-    What changes is said in the log, once each time: the level, by the limits; a disk that does not answer; a queue to
+    Each change is logged once: the level, by the limits; a disk that does not answer; a queue to
     the writer that is half full, which is a disk that is slower than the board.
     """
 

@@ -23,7 +23,7 @@ class Recovery:
     """How a board is brought back: closed, then `bring_up` (connect and configure), then started; until it works.
 
     `on_lost(reason)` and `on_gap(gap)` are called from the thread that recovers: when the board is found to be lost,
-    and when it is back, or given up because the run was told to end (then the gap has no end). `now_ns`: ns since the
+    and when it is back, or given up because the run was stopped (then the gap has no end). `now_ns`: ns since the
     epoch.
     """
 

@@ -109,7 +109,7 @@ class ReadoutQueue:
 
     @property
     def refusing(self) -> bool:
-        """Whether that was said: there is no point in reading on."""
+        """Whether `refuse` was called: there is no point in reading on."""
         return self._refusing
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class ReadoutQueue:
 
 
 class Worker(ABC):
-    """Does its work once, in a thread of its own, from `start` on."""
+    """Does its work once, in a separate thread, after `start`."""
 
     def __init__(self, name: str) -> None:
         self._thread = threading.Thread(target=self._run, name=name)

@@ -26,7 +26,7 @@ class RunIndex:
         self._files: list[_FileIndex] = []
 
     def place(self, readout: int, back_bytes: int) -> Generator[None, None, Position]:
-        """A place with at least `back_bytes` of records between it and `readout`; at worst the begin of the run.
+        """A place with at least `back_bytes` of records between it and `readout`; at worst the start of the run.
 
         A generator that pauses after each bounded piece of work; what it returns in the end is the place. `OSError` as
         the disk gives it.

@@ -14,8 +14,8 @@ from astropix_runtime.sockets.endpoints import (
     check_control_endpoint,
     check_endpoint,
     check_stream_endpoint,
+    default_runtime_dir,
 )
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.configuration.chip_settings import ChipSettings
 from daqd.configuration.config_sections import (
     CONFIG_FOLDER,

@@ -63,7 +63,7 @@ class Follower(Feed):
     def poll(self) -> list[FeedEvent]:
         """One step: a run's beginning, a chunk of its readouts, or its end.
 
-        Where the disk or its permissions refuse, that is said once, and the step is tried again the next time.
+        If the disk or its permissions refuse, one complaint says so, and the next call tries the step again.
         """
         try:
             events = self._step()

@@ -147,7 +147,7 @@ class RunFiles:
         return 0 if self._open is None else self._open.readouts
 
     def check_place(self) -> None:
-        """`DiskError` where the open file was removed or moved; what can be had back of it is in its place by then.
+        """`DiskError` where the open file was removed or moved; what can be recovered of it is in its place by then.
 
         Else nothing would tell: what is written to such a file is gone with the last descriptor of it.
         """
@@ -204,7 +204,7 @@ class RunFiles:
                 self._close()
         except OSError as error:
             if isinstance(error, FileNotFoundError):
-                self.check_place()  # it was taken away since, and as long as it is open, it can be had back
+                self.check_place()  # it was removed since; while it is open, it can be recovered
             self._leave(part)
             with contextlib.suppress(OSError):
                 self._close()
@@ -228,7 +228,7 @@ class RunFiles:
         """Close the open file as it is, under the name that it has."""
         if self._open is not None:
             self._leave(self._open)
-            with contextlib.suppress(OSError):  # it is not said to be safe anyway
+            with contextlib.suppress(OSError):  # nobody expects its end to be safe
                 self._close()
 
     def _leave(self, part: "_OpenPart") -> None:
@@ -240,7 +240,7 @@ class RunFiles:
             os.close(part.descriptor)
 
     def _write(self, part: "_OpenPart", data: bytes) -> tuple[int, OSError | None]:
-        """Write `data`; how many bytes of it were written, and what the disk said where that is not all of them."""
+        """Write `data`; how many bytes of it were written, and the error of the disk if that is not all of them."""
         view = memoryview(data)
         written = 0
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from astropix_runtime.storage.durable import replace_text
 from astropix_runtime.storage.process_lock import ProcessLock
-from astropix_runtime.storage.run_directory import run_of_name
+from astropix_runtime.storage.run_directory import RESERVE_NAME, read_record, record_path, run_of_name
 from daqd.errors import DiskError
 from protocol.ledger import LedgerCounts
 from protocol.run_record import PART_SUFFIX, Counts, FileRecord, Gap, RunRecord, file_name, run_name
@@ -92,7 +92,7 @@ class RunStore:
 
     def record_path(self, run: int) -> Path:
         """Path of the record of a run."""
-        return self.run_directory(run) / f"{run_name(run)}.json"
+        return record_path(self.run_directory(run))
 
     def reserve(self, run: int) -> None:
         """Keep a little space, so that the record of the run can be closed on a disk that is full by then."""
@@ -104,7 +104,7 @@ class RunStore:
             self._reserve_path(run).unlink()
 
     def _reserve_path(self, run: int) -> Path:
-        return self.run_directory(run) / ".reserve"
+        return self.run_directory(run) / RESERVE_NAME
 
     def write_record(self, record: RunRecord) -> None:
         """Replace the record of a run, whole or not at all; `DiskError` where the disk refuses.
@@ -119,10 +119,7 @@ class RunStore:
 
     def read_record(self, run: int) -> RunRecord | None:
         """The record of a run, None where there is none; `ValueError` where it cannot be read."""
-        try:
-            return RunRecord.from_json(self.record_path(run).read_bytes())
-        except FileNotFoundError:
-            return None
+        return read_record(self.record_path(run))
 
     def add_ledger(self, run: int, ledger: LedgerCounts) -> None:
         """Complete the record of a run that has ended with what the publisher found when it had decoded all of it.
@@ -138,12 +135,12 @@ log = logging.getLogger(__name__)
 
 
 class RecordKeeper:
-    """Holds a run's record, takes changes from any thread, and writes them from a thread of its own.
+    """Holds a run's record, takes changes from any thread, and writes them from a separate thread.
 
     So neither the writer nor the event loop waits for the disk. The thread lives as long as there is something to
     write; what changes meanwhile goes to disk together, and older never replaces newer. `on_saved` is called from it
     after each version. The first version is written here and now (`DiskError` where the disk refuses); a later one that
-    the disk refuses is said in the log; the next one brings all of it.
+    the disk refuses is logged; the next one brings all of it.
     """
 
     def __init__(self, store: RunStore, record: RunRecord, on_saved: Callable[[], None]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from monitor.alarm_desk import AlarmCommand, AlarmDesk
-from monitor.control import Controller, ControlRefusal
-from monitor.errors import AlarmServiceError
+from astropix_runtime.errors import RequestError
+from monitor.control import AlarmActions, AlarmCommand, Controller
 from monitor.web.access import Access
 from protocol.wire.alarms import MAX_ID_LETTERS
 
@@ -29,10 +28,10 @@ class Operator:
     One command at a time to the daemon.
     """
 
-    def __init__(self, token: str, controller: Controller | None, desk: AlarmDesk | None = None) -> None:
+    def __init__(self, token: str, controller: Controller | None, actions: AlarmActions | None = None) -> None:
         self._token = token
         self._controller = controller
-        self._desk = desk
+        self._actions = actions
         self._busy = asyncio.Lock()
 
     @property
@@ -43,24 +42,24 @@ class Operator:
     @property
     def alarms(self) -> bool:
         """Whether alarms can be acknowledged and silenced."""
-        return self._desk is not None
+        return self._actions is not None
 
     def knows(self, token: str) -> bool:
         """Whether that is the operator's token."""
         return hmac.compare_digest(token.encode(), self._token.encode())
 
     async def command(self, name: str, **args: Any) -> dict[str, Any]:
-        """Result of a command to the daemon; `ControlRefusal` where it refuses, or is not there."""
+        """Result of a command to the daemon; `RequestError` where it refuses, or is not there."""
         if self._controller is None:
-            raise ControlRefusal("runs are not started and stopped from this page")
+            raise RequestError("runs are not started and stopped from this page")
         async with self._busy:
             return await self._controller.call(name, **args)
 
     async def alarm_command(self, command: AlarmCommand, alarm: str) -> None:
-        """Have the sanity checker do that; `AlarmServiceError` where it refuses, or is not there."""
-        if self._desk is None:
-            raise AlarmServiceError("alarms are not acknowledged from this page")
-        await asyncio.to_thread(self._desk.act, command, alarm)
+        """Have the sanity checker do that; `RequestError` where it refuses, or is not there."""
+        if self._actions is None:
+            raise RequestError("alarms are not acknowledged from this page")
+        await self._actions.act(command, alarm)
 
 
 def control_routes(operator: Operator, access: Access) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
@@ -129,7 +128,7 @@ class ControlHandler(OperatorHandler):
         log.info("%s from %s", command, self.request.remote_ip)
         try:
             result = await self.operator.command(command, **args)
-        except ControlRefusal as refusal:
+        except RequestError as refusal:
             self.refuse(refusal)
             return
         self.finish({"ok": True, "run": result.get("run"), "state": result.get("state")})
@@ -152,7 +151,7 @@ class AlarmHandler(OperatorHandler):
         log.info("%s %s from %s", command, alarm, self.request.remote_ip)
         try:
             await self.operator.alarm_command(command, alarm)
-        except AlarmServiceError as error:
+        except RequestError as error:
             self.refuse(error)
             return
         self.finish({"ok": True, "message": ""})

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from astropix_pytest.generating import generate
+from daqd.catching_up.archive import ReplayArchive, ReplayedPast
 from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
-from daqd.catching_up.replay_archive import ReplayArchive, ReplayedPast
 from daqd.following.feed import RunEnded
 from daqd.following.recorded_runs import recorded_runs
 from daqd.following.replay_progress import ReplayedRun, ReplayProgress, ReplayView

@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 
+from astropix_runtime.errors import RefusedError, RequestError
 from astropix_runtime.sockets.key_files import ClientKeys
-from monitor.alarm_client import AlarmControlClient, RefusedError
 from monitor.client import StreamClient
+from monitor.control import CheckerClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
 from monitor.receiving.reader import StreamReader
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.alarms.engine import Transition
-from monitor.sanity.checks.event_checks import with_limits
-from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
@@ -52,7 +51,7 @@ class Running:
         self.configuration = load_configuration(path)
         self.told: list[Transition] = []
         self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
-        self.checks = LiveChecks(with_limits(Limits(), self.configuration.limits), self.now)
+        self.checks = LiveChecks(self.configuration.limits, self.now)
         self.made = MessageMaker()
         self.reader = StreamReader()
         self.readouts = 0
@@ -111,10 +110,10 @@ class Running:
         answer: list[dict[str, Any] | Exception] = []
 
         def call() -> None:
-            with AlarmControlClient(self.configuration.file.control_endpoint, DEADLINE_S, keys) as client:
+            with CheckerClient(self.configuration.file.control_endpoint, DEADLINE_S, keys) as client:
                 try:
                     answer.append(client.call(command, **args))
-                except AlarmServiceError as error:
+                except RequestError as error:
                     answer.append(error)
 
         thread = threading.Thread(target=call)

@@ -1,16 +1,11 @@
-"""Who is listening where we want to: looked up where the system tells, so that an error can name who is in the way."""
+"""Which process listens at an endpoint, where the system tells: so that an error can name who is in the way."""
 
-import errno
 import os
 import re
 import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-
-import zmq
-
-from astropix_runtime.sockets.endpoints import is_occupied
 
 _LISTENING = "0A"
 _CHILD = re.compile(r"daqd\.(publishing\.(?P<publisher>publish)|catching_up\.history)$")
@@ -32,17 +27,6 @@ def in_the_way(endpoint: str) -> str:
     """` by …`, to be put behind "Address already in use"; empty where nobody is known."""
     holder = holder_of(endpoint)
     return f" by {holder}" if holder else ""
-
-
-def bind_alone(server: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Bind; `ZMQError` also where ZeroMQ would take the path of an ipc socket away from who listens there, or delete a
-    file that has it.
-    """
-    if is_occupied(endpoint):
-        raise zmq.ZMQError(errno.EEXIST)
-    if endpoint.startswith("ipc://") and holder_of(endpoint):
-        raise zmq.ZMQError(errno.EADDRINUSE)
-    server.bind(endpoint)
 
 
 def _unix_listener(path: str) -> int | None:
