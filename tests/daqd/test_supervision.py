@@ -10,7 +10,7 @@ import pytest
 from daqd.process import supervision
 from daqd.process.supervision import Supervision, describe
 from daqd.process.systemd import ServiceManager
-from protocol.wire.messages import Rates, Stat
+from protocol.wire.messages import DaemonState, Rates, Stat
 from tests.daqd.waiting import DEADLINE_S
 from tests.system.service_manager import PlayedManager
 
