@@ -15,6 +15,7 @@ from astropix_runtime.sockets.endpoints import forbidden, is_absent, is_tcp
 from astropix_runtime.sockets.handshake import Handshakes, HandshakeWatch
 from astropix_runtime.sockets.key_files import ClientKeys, checked_pair
 from protocol.errors import MessageError
+from protocol.text import reason_of
 from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
 
 
@@ -106,7 +107,7 @@ class RequestClient:
         except zmq.ZMQError as error:
             self.close()
             raise AddressError(
-                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://HOST:PORT"
+                f"cannot connect to {endpoint!r}: {reason_of(error)}; give ipc://PATH or tcp://HOST:PORT"
             ) from None
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
