@@ -24,7 +24,6 @@ from monitor.receiving.history import run_hits
 from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
 from monitor.receiving.joining import HistoryJoin
 from monitor.receiving.reader import StreamCounters, StreamReader
-from protocol.text import reason_of
 from protocol.wire.messages import Topic
 
 log = logging.getLogger(__name__)
@@ -111,7 +110,7 @@ class StreamClient:
         except zmq.ZMQError as error:
             self.close()
             raise EndpointError(
-                f"cannot connect to {endpoint!r}: {reason_of(error)}; give tcp://host:port or ipc://path"
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give tcp://host:port or ipc://path"
             ) from None
         except BaseException:
             self.close()

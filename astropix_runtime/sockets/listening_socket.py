@@ -62,7 +62,8 @@ class ListeningSocket:
         except zmq.ZMQError as error:
             self.close(0)
             raise purpose.failure(
-                f"cannot {purpose.verb} at {endpoint}: {reason_of(error)}{in_the_way(endpoint)}; {purpose.way_out}"
+                f"cannot {purpose.verb} at {endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(endpoint)}; "
+                f"{purpose.way_out}"
             ) from error
         self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

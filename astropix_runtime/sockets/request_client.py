@@ -8,14 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
-import zmq.asyncio
 
 from astropix_runtime.errors import AddressError, KeyFileError, RefusedError, UnreachableError
 from astropix_runtime.sockets.endpoints import forbidden, is_absent, is_tcp
 from astropix_runtime.sockets.handshake import Handshakes, HandshakeWatch
 from astropix_runtime.sockets.key_files import ClientKeys, checked_pair
 from protocol.errors import MessageError
-from protocol.text import reason_of
 from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
 
 
@@ -107,7 +105,7 @@ class RequestClient:
         except zmq.ZMQError as error:
             self.close()
             raise AddressError(
-                f"cannot connect to {endpoint!r}: {reason_of(error)}; give ipc://PATH or tcp://HOST:PORT"
+                f"cannot connect to {endpoint!r}: {zmq.strerror(error.errno or 0)}; give ipc://PATH or tcp://HOST:PORT"
             ) from None
 
     def call(self, command: str, **args: Any) -> dict[str, Any]:
@@ -124,7 +122,10 @@ class RequestClient:
 
     async def call_async(self, command: str, **args: Any) -> dict[str, Any]:
         """The same as `call`, without blocking the event loop: who breaks off handshakes is not examined."""
-        exchange, poller = self._send(command, args), zmq.asyncio.Poller()
+        # Only here: it loads asyncio, which programs without an event loop do not need.
+        from zmq.asyncio import Poller
+
+        exchange, poller = self._send(command, args), Poller()
         self._register(poller)
         deadline = time.monotonic() + self._timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
