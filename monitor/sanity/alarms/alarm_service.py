@@ -19,8 +19,8 @@ from monitor.sanity.alarms.alarm_state import AlarmState
 from monitor.sanity.alarms.alarm_watch import AlarmWatch
 from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
-from monitor.sanity.checks.findings import Notice
 from monitor.sanity.configuration import SanityConfiguration
+from monitor.sanity.findings import Notice
 from protocol.text import validation_summary
 from protocol.units import NS_PER_S
 from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs

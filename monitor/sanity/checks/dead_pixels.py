@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts, Limit
+from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
 from monitor.sanity.checks.noisy_pixels import FALSE_ALARMS
 from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, share_of_looks
@@ -72,7 +72,17 @@ def _looked_at(seen: CheckInput) -> tuple[list[int], Mask]:
     return slots, on
 
 
-def _dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "is the pixel switched on, and its threshold (TDAC) that of the others? else it is dead: note it",
+    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
+    minimum_hits=1000,
+    minimum_live_s=60.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Pixels without a hit where the pixels around and the chip have many."""
     slots, on = _looked_at(seen)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * max(int(on.sum()), 1))
     if not probability or not slots:
@@ -105,7 +115,17 @@ def _dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Check
     return results
 
 
-def _dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.CRITICAL,
+    "configure the chip again; if it stays, its configuration or the column's readout is damaged",
+    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
+    minimum_hits=100,
+    minimum_live_s=30.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Columns without a hit where the columns around and the chip have many."""
     slots, on = _looked_at(seen)
     questions = 2 * max(int(on.any(axis=1).sum()), 1)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, questions)
@@ -127,7 +147,17 @@ def _dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
     return list(results.values()) if told else None
 
 
-def _dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.CRITICAL,
+    "configure the chips again; look at the chip's power, bias voltage and place in the chain",
+    limits=(FALSE_ALARMS, _CHIP_FACTOR),
+    minimum_hits=50,
+    minimum_live_s=10.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Chips without a hit where the others have many."""
     slots = slots_of(seen)
     if len(slots) < 2:
         return None  # whether the only one is dead, the rate tells
@@ -152,41 +182,3 @@ def _dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
         if not new[index] and expected >= least:
             results.append(CheckResult(name, when, 0.0, expected))
     return results if told else None
-
-
-DEAD_PIXEL = Check(
-    "dead_pixel",
-    "pixels without a hit where the pixels around and the chip have many",
-    AlarmLevel.WARNING,
-    "is the pixel switched on, and its threshold (TDAC) that of the others? else it is dead: note it",
-    _dead_pixel,
-    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
-    minimum_hits=1000,
-    minimum_live_s=60.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)
-DEAD_COLUMN = Check(
-    "dead_column",
-    "columns without a hit where the columns around and the chip have many",
-    AlarmLevel.CRITICAL,
-    "configure the chip again; if it stays, its configuration or the column's readout is damaged",
-    _dead_column,
-    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
-    minimum_hits=100,
-    minimum_live_s=30.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)
-DEAD_CHIP = Check(
-    "dead_chip",
-    "chips without a hit where the others have many",
-    AlarmLevel.CRITICAL,
-    "configure the chips again; look at the chip's power, bias voltage and place in the chain",
-    _dead_chip,
-    limits=(FALSE_ALARMS, _CHIP_FACTOR),
-    minimum_hits=50,
-    minimum_live_s=10.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)

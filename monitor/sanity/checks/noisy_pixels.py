@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts, Limit
+from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
 from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, normal_deviate, poisson_at_most, poisson_limit, share_of_looks
 from protocol.wire.alarms import AlarmLevel
@@ -83,7 +83,18 @@ def _windows(seen: CheckInput) -> list[tuple[HitCounts, float, str]]:
     return windows
 
 
-def _noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "switch the pixel off in the chip's configuration, or raise the threshold",
+    limits=(
+        FALSE_ALARMS,
+        Limit("factor", 3.0, "times the typical rate that a pixel may have, however sure it is", least=1.0),
+    ),
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Pixels with far more hits than the others, more than chance can give."""
     slots = slots_of(seen)
     on, known = pixels_on(seen, slots)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * int(on.sum()))
@@ -113,18 +124,3 @@ def _noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
             text = f"{name} has {len(pixels)} noisy pixels"
             results.append(CheckResult(name, text, len(pixels), MOST_NAMED, AlarmLevel.CRITICAL))
     return results
-
-
-NOISY_PIXEL = Check(
-    "noisy_pixel",
-    "pixels with far more hits than the others, more than chance can give",
-    AlarmLevel.WARNING,
-    "switch the pixel off in the chip's configuration, or raise the threshold",
-    _noisy_pixel,
-    limits=(
-        FALSE_ALARMS,
-        Limit("factor", 3.0, "times the typical rate that a pixel may have, however sure it is", least=1.0),
-    ),
-    minimum_live_s=10.0,
-    in_a_row=1,
-)

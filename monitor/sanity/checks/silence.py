@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from monitor.events import Event, HitBatch, StatMessage
-from monitor.sanity.checks import catalogue
+from monitor.sanity.check import CheckResult, Limits
 from monitor.sanity.checks.arrivals import Arrivals
-from monitor.sanity.checks.findings import Level, Notice
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.event_checks import NO_HITS, SILENCE
+from monitor.sanity.findings import Notice
+from protocol.wire.alarms import AlarmLevel
 
 _AT_WORK = ("running", "recovering", "replay")
 
@@ -14,11 +15,12 @@ _AT_WORK = ("running", "recovering", "replay")
 class Silence:
     """Notices when nothing came for too long. Times are monotonic, in seconds; `began`: when we started to listen.
 
-    How long hits may be away is for their own rate to say, from `hit_silence_s` up.
+    How long hits may be away is for their own rate to say, from `max_s` of `no_hits` up.
     """
 
     def __init__(self, limits: Limits, began: float) -> None:
-        self._limits = limits
+        self._max_silence_s = limits.of(SILENCE)["max_s"]
+        self._no_hits = limits.of(NO_HITS)
         self._stat_at = began
         self._hits_at = began
         self._state: str | None = None
@@ -56,45 +58,45 @@ class Silence:
     @property
     def _longest_s(self) -> float:
         """How long no hits are nothing to worry about."""
-        longest_s = self._arrivals.longest_s(self._limits.hit_silence_false_alarms)
-        return max(longest_s, self._limits.hit_silence_s)
+        longest_s = self._arrivals.longest_s(self._no_hits["false_alarms_per_hour"])
+        return max(longest_s, self._no_hits["max_s"])
 
     def settle(self, now: float) -> Iterator[Notice]:
         """What is to be said at the end: nothing at all is not all well, however short we listened."""
         if not self._heard and not self._stat_silent:
-            yield Notice(catalogue.SILENCE, f"nothing came in {now - self._began:.1f} s since we began to listen")
+            yield Notice(SILENCE, _nothing(now - self._began, 1))
 
     def lasting(self, now: float) -> Iterator[Notice]:
         """What is wrong now, as long as it lasts."""
-        quiet_s, limit_s = now - self._stat_at, self._limits.stat_silence_s
+        quiet_s, limit_s = now - self._stat_at, self._max_silence_s
         if quiet_s > limit_s:
             if self._state is None:
-                yield Notice(
-                    catalogue.SILENCE,
-                    f"nothing came in {quiet_s:.0f} s since we began to listen",
-                    value=quiet_s,
-                    limit=limit_s,
-                )
+                yield Notice(SILENCE, _nothing(quiet_s, 0, limit_s))
             elif self._state in _AT_WORK:
                 text = f"no state for {quiet_s:.0f} s; the last one was {self._state}"
-                yield Notice(catalogue.SILENCE, text, value=quiet_s, limit=limit_s)
+                yield Notice(SILENCE, CheckResult("", text, quiet_s, limit_s))
         elif self._state == "running" and (quiet_s := now - self._hits_at) > (limit_s := self._longest_s):
-            yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.0f} s", value=quiet_s, limit=limit_s)
+            yield Notice(NO_HITS, CheckResult("", f"none for {quiet_s:.0f} s", quiet_s, limit_s))
 
     def check(self, now: float) -> Iterator[Notice]:
         """What is to be said now: once for each time that it goes quiet."""
         quiet_s = now - self._stat_at
-        if quiet_s > self._limits.stat_silence_s and not self._stat_silent:
+        if quiet_s > self._max_silence_s and not self._stat_silent:
             self._stat_silent = True
             if self._state is None:
-                yield Notice(catalogue.SILENCE, f"nothing came in {quiet_s:.1f} s since we began to listen")
+                yield Notice(SILENCE, _nothing(quiet_s, 1))
             else:
                 # A daemon that was idle and is gone was stopped by somebody.
-                level = None if self._state in _AT_WORK else Level.INFO
+                level = None if self._state in _AT_WORK else AlarmLevel.OK
                 text = f"no state for {quiet_s:.1f} s; the last one was {self._state}"
-                yield Notice(catalogue.SILENCE, text, level=level, subject=self._state)
+                yield Notice(SILENCE, CheckResult(self._state, text, level=level))
         quiet_s = now - self._hits_at
         heard = self._state == "running" and not self._stat_silent
         if heard and quiet_s > self._longest_s and not self._hits_silent:
             self._hits_silent = True
-            yield Notice(catalogue.NO_HITS, f"none for {quiet_s:.1f} s")
+            yield Notice(NO_HITS, CheckResult("", f"none for {quiet_s:.1f} s"))
+
+
+def _nothing(quiet_s: float, digits: int, limit_s: float | None = None) -> CheckResult:
+    text = f"nothing came in {quiet_s:.{digits}f} s since we began to listen"
+    return CheckResult("", text, None if limit_s is None else quiet_s, limit_s)
