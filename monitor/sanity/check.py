@@ -98,7 +98,7 @@ class CheckInput:
       (or since we joined) to the last readout known of, gaps left out. In a replay, these are the run's seconds too;
     - `stat_age_s`, `hits_age_s`: since the last state, or the last hits, reached us; None before the first.
 
-    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end has been told; `record`: as
+    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end was announced; `record`: as
     of its begin, its last gap or its end. `epoch`: another one for each pass over a run, as in `HitBatch`.
 
     What came:
@@ -187,7 +187,7 @@ class Limit:
 CheckFunction = Callable[[CheckInput, Mapping[str, float]], Sequence[CheckResult] | None]
 """Gets what was seen and the limits by name; returns all that is wrong now, so what it does not name is well.
 
-None: it cannot be said now (no state yet, no run), which is neither good nor bad. An exception becomes an alarm of
+None: it cannot be known now (no state yet, no run), which is neither good nor bad. An exception becomes an alarm of
 its own, and stops no other check. Custom checks run in threads of their own, and are not asked again before they have
 answered; one that takes longer than 2 s is an alarm, too. Results of level ok are dropped.
 """
@@ -202,7 +202,7 @@ class Check:
 
     Two things trigger checks. Those with a `function` look, once a second at a stream and every ten seconds of a run in
     files, when at least `minimum_hits` hits have come and `minimum_live_s` seconds of the run have passed since their
-    last look in this pass over the run: until then, what they said before stands. Those without one (None; only in this
+    last look in this pass over the run: until then, their last results stand. Those without one (None; only in this
     package) are triggered by events.
 
     An alarm is raised when a subject was wrong at `in_a_row` looks in a row, and is over after `good_in_a_row` good

@@ -124,7 +124,7 @@ class StateFile:
         self._path = path
 
     def load(self) -> AlarmState:
-        """What was saved last; nothing where nothing was. A file that cannot be read is put aside, and told of."""
+        """What was saved last; nothing where nothing was. A file that cannot be read is put aside, with a warning."""
         try:
             return AlarmState.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:

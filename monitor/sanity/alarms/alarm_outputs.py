@@ -1,4 +1,4 @@
-"""Where alarms go: file of the state, log, web address, program. What fails is told, and stops nothing."""
+"""Where alarms go: file of the state, log, web address, program. What fails is reported, and stops nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

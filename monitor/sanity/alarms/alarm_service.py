@@ -32,7 +32,7 @@ from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, Unsil
 
 
 class AlarmWatch:
-    """Both kinds of checks, and the one engine that they feed. Checks of the user's own are not waited for.
+    """Both kinds of checks, and the one engine that they feed. Custom checks are not waited for.
 
     `engine`: the alarms; `seen`: what there was to see at the last look, None before the first. `clock`: monotonic
     seconds, for how long ago something came.

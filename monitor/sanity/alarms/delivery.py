@@ -36,7 +36,7 @@ class Delivery:
     """Hands each object to `send`, in order, and again where that raises `DeliveryError`, up to `attempts` times.
 
     `name`: what it is, for people. Between attempts it waits for 1 s, then twice as long each time, up to a minute.
-    `queue`: so many objects may wait; where there are more, the oldest are dropped. What cannot be delivered is told by
+    `queue`: so many objects may wait; where there are more, the oldest are dropped. What cannot be delivered is in
     `failure`, until something is delivered again, and in the log. `end`: lets a `send` under way end soon.
     """
 
@@ -146,7 +146,7 @@ class Delivery:
         return left
 
 
-_MOST_TOLD = 200
+_MAX_COMPLAINT = 200
 
 
 class Command:
@@ -190,7 +190,7 @@ class Command:
                 with self._lock:
                     self._process = None
         if process.returncode:
-            raise DeliveryError(f"{self._argv[0]} ended with {process.returncode}{_told(complaint)}")
+            raise DeliveryError(f"{self._argv[0]} ended with {process.returncode}{_shortened(complaint)}")
 
     def _kill(self) -> None:
         with self._lock:
@@ -206,8 +206,8 @@ class Command:
         self._kill()
 
 
-def _told(complaint: bytes) -> str:
-    text = " ".join(complaint.decode(errors="replace").split())[-_MOST_TOLD:]
+def _shortened(complaint: bytes) -> str:
+    text = " ".join(complaint.decode(errors="replace").split())[-_MAX_COMPLAINT:]
     return f": {text}" if text else ""
 
 

@@ -53,7 +53,7 @@ class ReadoutOrder:
         yield from self._check_times(ids[timed] if untimed else ids, timestamps_ns[timed] if untimed else timestamps_ns)
 
     def settle(self) -> Iterator[Notice]:
-        """At the end of the run: what can only be said about all of it."""
+        """Notices at the end of the run, about all of it."""
         if self._untimed:
             # A recording that never had time stamps is as good as it ever was; one that lost some is not.
             result = CheckResult(

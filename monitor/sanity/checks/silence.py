@@ -9,11 +9,11 @@ from monitor.sanity.checks.event_checks import NO_HITS, SILENCE
 from monitor.sanity.findings import Notice
 from protocol.wire.alarms import AlarmLevel
 
-MOST = 100
+MAX_PAUSES = 100
 """Pauses between hits that are remembered: another rate is learned as soon as that many hits have come at it."""
 
 LONGEST_S = 3600.0
-"""However rare hits are: after an hour without any, it is said."""
+"""However rare hits are: an hour without any is noticed."""
 
 FEW = 5
 LONGEST_OF_FEW_S = 600.0
@@ -32,7 +32,7 @@ class Arrivals:
     """
 
     def __init__(self) -> None:
-        self._pauses: deque[float] = deque(maxlen=MOST)
+        self._pauses: deque[float] = deque(maxlen=MAX_PAUSES)
         self._last: float | None = None
 
     def begin(self, at: float) -> None:
@@ -118,7 +118,7 @@ class Silence:
         return max(longest_s, self._no_hits["max_s"])
 
     def settle(self, now: float) -> Iterator[Notice]:
-        """What is to be said at the end: nothing at all is not all well, however short we listened."""
+        """Notices at the end: hearing nothing at all is not all well, however short we listened."""
         if not self._heard and not self._stat_silent:
             yield Notice(SILENCE, _nothing(now - self._began, 1))
 
@@ -135,7 +135,7 @@ class Silence:
             yield Notice(NO_HITS, CheckResult("", f"none for {quiet_s:.0f} s", quiet_s, limit_s))
 
     def check(self, now: float) -> Iterator[Notice]:
-        """What is to be said now: once for each time that it goes quiet."""
+        """Notices of this moment: one for each time that it goes quiet."""
         quiet_s = now - self._stat_at
         if quiet_s > self._max_silence_s and not self._stat_silent:
             self._stat_silent = True
