@@ -19,7 +19,8 @@ One decorated function is a check, of streams and of files alike::
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import numpy as np
@@ -65,43 +66,22 @@ class HitCounts:
     @classmethod
     def of(cls, histograms: HitHistograms) -> Self:
         """As they are now."""
-        return cls(
-            histograms.geometry,
-            histograms.kind,
-            histograms.binning,
-            histograms.hit_map.copy(),
-            histograms.tot.copy(),
-            histograms.chip_hits.copy(),
-            histograms.hits_per_readout.copy(),
-            histograms.hits,
-            histograms.readouts,
-            histograms.outside,
-            histograms.tot_invalid,
-            histograms.unpaired,
-        )
+        counts = {name: copy(getattr(histograms, name)) for name in _COUNTED}
+        return cls(histograms.geometry, histograms.kind, histograms.binning, **counts)
 
     def since(self, before: "HitCounts | None") -> Self:
         """What has been added since `before`; all of it where that is None, or of hits of another kind."""
         if before is None or before.kind != self.kind or before.hits > self.hits:
             return self
-        return type(self)(
-            self.geometry,
-            self.kind,
-            self.binning,
-            self.hit_map - before.hit_map,
-            self.tot - before.tot,
-            self.chip_hits - before.chip_hits,
-            self.hits_per_readout - before.hits_per_readout,
-            self.hits - before.hits,
-            self.readouts - before.readouts,
-            self.outside - before.outside,
-            self.tot_invalid - before.tot_invalid,
-            self.unpaired - before.unpaired,
-        )
+        counts = {name: getattr(self, name) - getattr(before, name) for name in _COUNTED}
+        return replace(self, **counts)
 
     def place(self, slot: int) -> ChipPlace:
         """The chip whose counts have that first index; as text: `chip 3`, `layer 1 chip 3`."""
         return self.geometry.place(self.kind, slot)
+
+
+_COUNTED = tuple(each.name for each in fields(HitCounts) if each.name not in ("geometry", "kind", "binning"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

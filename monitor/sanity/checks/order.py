@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from monitor.sanity.check import Check, CheckResult, Limits
 from monitor.sanity.checks import event_checks
-from monitor.sanity.checks.arrivals import Arrivals
+from monitor.sanity.checks.silence import Arrivals
 from monitor.sanity.findings import Notice
 from protocol.units import NS_PER_S
 from protocol.wire.alarms import AlarmLevel
