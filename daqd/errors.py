@@ -9,13 +9,12 @@
     │   ├── LinkTimeout      the link is there and has not delivered in time (also a TimeoutError)
     │   ├── BoardAnswerError the board answers wrongly, in part, or not at all
     │   └── BoardSettingError the board cannot be set so, and nothing was sent
-    ├── RunControlError      a command that cannot be obeyed now (also a RefusedError)
+    ├── RunControlError      a command that is refused or fails (also a RefusedError)
     └── DiskError            files of a run cannot be written (also an OSError)
 """
 
 from astropix_runtime.command_line.program import FAILED, MISUSE
-from astropix_runtime.configuration import ConfigurationError
-from astropix_runtime.errors import RefusedError
+from astropix_runtime.errors import ConfigurationError, RefusedError
 
 
 class DaqError(Exception):
@@ -61,7 +60,7 @@ class BoardSettingError(BoardError):
 
 
 class RunControlError(DaqError, RefusedError):
-    """A command that cannot be obeyed in the present state; `code` is the error code of the control reply."""
+    """A command that is refused or fails; `code` is the error code of the control reply."""
 
 
 class DiskError(DaqError, OSError):

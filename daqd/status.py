@@ -11,7 +11,7 @@ from daqd.daemon_state import DaemonStateMachine
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Counts
 from protocol.wire import messages
-from protocol.wire.messages import DaemonState, PublisherStat, Queue, Rates, Stat
+from protocol.wire.messages import PublisherStat, Queue, Rates, Stat
 
 _MIN_RATE_WINDOW_S = 0.5
 
@@ -77,7 +77,7 @@ class StatusBoard:
         run = self._run
         counts = run.counts if run is not None else Counts()
         state = self._state
-        running = state.state in (DaemonState.RUNNING, DaemonState.RECOVERING)
+        running = state.state.in_a_run
         if running:
             self._update_rates(counts)
         file = run.files.current if run is not None else None

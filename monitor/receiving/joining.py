@@ -16,7 +16,7 @@ from monitor.receiving.reader import Received, StreamReader
 from protocol.errors import MessageError
 from protocol.ledger import Ledger
 from protocol.wire.catch_up import CatchUpReply, HitsArgs, HitsReply, Refusal
-from protocol.wire.messages import Header
+from protocol.wire.messages import DaemonState, Header
 
 WAITING_BYTES = 64 << 20
 """Hits of the stream that wait while the past is fetched."""
@@ -29,9 +29,6 @@ _PATIENCE_S = 10.0
 _ANNOUNCED_S = 2.5
 """States come once a second, and tell where the past can be asked for."""
 _DOWN_S = 30.0
-_LIVE = ("running", "recovering")
-_REPLAYED = "idle"
-"""A replay that has come to its end, and goes on answering for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +180,12 @@ class HistoryJoin:
         if stat is None or ledger is None or key.run is None or stat.run != key.run or self._ended == key:
             return
         runs = self._reader.runs
-        if key != runs.key and stat.state not in _LIVE and not key.pass_:
+        if key != runs.key and not stat.state.in_a_run and not key.pass_:
             return  # over before we came
         if self._run_before(key, now):
             return
         had = runs.hits_of_pass if key == runs.key else 0
-        replayed = bool(key.pass_) and stat.state == _REPLAYED
+        replayed = bool(key.pass_) and stat.state is DaemonState.IDLE
         if ledger.hits > had or (replayed and key != runs.key):
             self._over = (key, ledger) if replayed else None
             self._begin_once(key, ledger.hits - had, now)

@@ -19,7 +19,8 @@ One decorated function is a check, of streams and of files alike::
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import numpy as np
@@ -65,43 +66,22 @@ class HitCounts:
     @classmethod
     def of(cls, histograms: HitHistograms) -> Self:
         """As they are now."""
-        return cls(
-            histograms.geometry,
-            histograms.kind,
-            histograms.binning,
-            histograms.hit_map.copy(),
-            histograms.tot.copy(),
-            histograms.chip_hits.copy(),
-            histograms.hits_per_readout.copy(),
-            histograms.hits,
-            histograms.readouts,
-            histograms.outside,
-            histograms.tot_invalid,
-            histograms.unpaired,
-        )
+        counts = {name: copy(getattr(histograms, name)) for name in _COUNTED}
+        return cls(histograms.geometry, histograms.kind, histograms.binning, **counts)
 
     def since(self, before: "HitCounts | None") -> Self:
         """What has been added since `before`; all of it where that is None, or of hits of another kind."""
         if before is None or before.kind != self.kind or before.hits > self.hits:
             return self
-        return type(self)(
-            self.geometry,
-            self.kind,
-            self.binning,
-            self.hit_map - before.hit_map,
-            self.tot - before.tot,
-            self.chip_hits - before.chip_hits,
-            self.hits_per_readout - before.hits_per_readout,
-            self.hits - before.hits,
-            self.readouts - before.readouts,
-            self.outside - before.outside,
-            self.tot_invalid - before.tot_invalid,
-            self.unpaired - before.unpaired,
-        )
+        counts = {name: getattr(self, name) - getattr(before, name) for name in _COUNTED}
+        return replace(self, **counts)
 
     def place(self, slot: int) -> ChipPlace:
         """The chip whose counts have that first index; as text: `chip 3`, `layer 1 chip 3`."""
         return self.geometry.place(self.kind, slot)
+
+
+_COUNTED = tuple(each.name for each in fields(HitCounts) if each.name not in ("geometry", "kind", "binning"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +98,7 @@ class CheckInput:
       (or since we joined) to the last readout known of, gaps left out. In a replay, these are the run's seconds too;
     - `stat_age_s`, `hits_age_s`: since the last state, or the last hits, reached us; None before the first.
 
-    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end has been told; `record`: as
+    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end was announced; `record`: as
     of its begin, its last gap or its end. `epoch`: another one for each pass over a run, as in `HitBatch`.
 
     What came:
@@ -207,7 +187,7 @@ class Limit:
 CheckFunction = Callable[[CheckInput, Mapping[str, float]], Sequence[CheckResult] | None]
 """Gets what was seen and the limits by name; returns all that is wrong now, so what it does not name is well.
 
-None: it cannot be said now (no state yet, no run), which is neither good nor bad. An exception becomes an alarm of
+None: it cannot be known now (no state yet, no run), which is neither good nor bad. An exception becomes an alarm of
 its own, and stops no other check. Custom checks run in threads of their own, and are not asked again before they have
 answered; one that takes longer than 2 s is an alarm, too. Results of level ok are dropped.
 """
@@ -222,7 +202,7 @@ class Check:
 
     Two things trigger checks. Those with a `function` look, once a second at a stream and every ten seconds of a run in
     files, when at least `minimum_hits` hits have come and `minimum_live_s` seconds of the run have passed since their
-    last look in this pass over the run: until then, what they said before stands. Those without one (None; only in this
+    last look in this pass over the run: until then, their last results stand. Those without one (None; only in this
     package) are triggered by events.
 
     An alarm is raised when a subject was wrong at `in_a_row` looks in a row, and is over after `good_in_a_row` good

@@ -175,14 +175,14 @@ def check_files(arguments: argparse.Namespace) -> int:
 def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
     configuration = None if arguments.config is None else load_configuration(arguments.config)
-    # With alarms, these are what is told as it comes; findings are in the summary.
+    # With alarms, transitions are printed as they come, and findings in the summary.
     report = Report(as_json=arguments.json, live=configuration is None)
     with ExitStack() as stack:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
         special_functions()  # loaded before anything comes, and refused at once if they are missing
-        if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
+        if sys.stderr.isatty():  # all may be well for hours, and nothing is printed
             print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None
         if configuration is not None:
@@ -252,7 +252,7 @@ def _follow(
     checks: LiveChecks,
     turn: Callable[[], None],
 ) -> dict[str, int]:
-    """Check what comes until the end; what was checked. `turn`: told of each."""
+    """Check what comes until the end; what was checked. `turn`: called at each turn."""
     began = now = time.monotonic()
     end = None if arguments.duration_s is None else began + arguments.duration_s
 

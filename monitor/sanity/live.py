@@ -34,7 +34,7 @@ class LiveChecks:
         self.runs_ended = 0
 
     def feed(self, event: Event, now: float) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said about the next event."""
+        """Notices of the next event."""
         self._silence.heard(event, now)
         place = Place(event.header.run, event.header.pass_)
         for notice in _check_sequence(event):
@@ -72,7 +72,7 @@ class LiveChecks:
                 yield run.place, notice
 
     def tick(self, now: float, malformed: int = 0, last_error: str = "") -> Iterator[tuple[Place, Notice]]:
-        """What is to be said because time has passed; `malformed`: messages so far that were none."""
+        """Notices that the passing of time brings; `malformed`: messages so far that were none."""
         for notice in self._silence.check(now):
             yield self._run.place, notice
         if malformed > self._malformed:
@@ -87,7 +87,7 @@ class LiveChecks:
             yield notice
 
     def settle(self, now: float) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said at the end."""
+        """Notices at the end."""
         yield from self._settle_run()
         for notice in self._silence.settle(now):
             yield self._run.place, notice

@@ -138,7 +138,7 @@ class DetectorState:
         stat, ledger = message.stat, message.ledger
         if ledger is not None and stat.run == self._run and self._hits_of_pass >= ledger.hits:
             self._in_the_past = False  # a board that has fallen silent sends no live hits that would say so
-        live = not self._pass and stat.state in ("running", "recovering") and stat.run == self._run
+        live = not self._pass and stat.state.in_a_run and stat.run == self._run
         if live and not self._ended and not self._in_the_past and not stat.publisher.lag_bytes:
             self._pass_until(message.header.t - _ON_ITS_WAY_NS)
 

@@ -10,11 +10,11 @@ from monitor.receiver import Receiver
 from monitor.state.monitor_state import MonitorSummary
 from protocol.ledger import BYTE_COUNTS
 from protocol.wire.alarms import Alarm, AlarmLevel
-from protocol.wire.messages import Stat
+from protocol.wire.messages import DaemonState, Stat
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "astropix_"
-_STATES = ("idle", "configured", "running", "recovering", "error", "replay", "stopping", "silent")
+_STATES = (*map(str, DaemonState), "silent")
 
 
 class Metrics:

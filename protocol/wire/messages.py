@@ -67,6 +67,11 @@ class DaemonState(StrEnum):
     REPLAY = "replay"
     STOPPING = "stopping"
 
+    @property
+    def in_a_run(self) -> bool:
+        """Whether a run is being taken, with its board or waiting for it."""
+        return self in (DaemonState.RUNNING, DaemonState.RECOVERING)
+
 
 class Rates(WireModel):
     """Per second, over the last second or so."""

@@ -10,7 +10,7 @@ import pytest
 from daqd.process import supervision
 from daqd.process.supervision import Supervision, describe
 from daqd.process.systemd import ServiceManager
-from protocol.wire.messages import Rates, Stat
+from protocol.wire.messages import DaemonState, Rates, Stat
 from tests.daqd.waiting import DEADLINE_S
 from tests.system.service_manager import PlayedManager
 
@@ -94,7 +94,7 @@ def test_the_state_is_told_when_it_changes_and_now_and_then(manager: PlayedManag
         bench.supervision.report(stat)
         bench.now += 0.5
     assert len(manager.listen()) == 2
-    bench.supervision.report(stat.model_copy(update={"state": "recovering", "reason": "board lost"}))
+    bench.supervision.report(stat.model_copy(update={"state": DaemonState.RECOVERING, "reason": "board lost"}))
     assert manager.listen()[2]["STATUS"].startswith("recovering: board lost (run 7 for 1 s, 1 readouts, ")
 
 

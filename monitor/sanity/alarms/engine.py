@@ -15,7 +15,7 @@ MAX_SUBJECTS = 50
 
 OTHERS = "others"
 
-MOST_GOOD_LOOKS = 600
+MAX_GOOD_LOOKS = 600
 _MAX_LETTERS = 500
 
 TransitionKind = Literal["raised", "worse", "again", "over", "acknowledged", "silenced", "unsilenced"]
@@ -31,7 +31,7 @@ class Transition:
 
     @property
     def calls(self) -> bool:
-        """Whether somebody is to be told: it is not silenced, or no longer so though it is still wrong."""
+        """Whether somebody is called: it is not silenced, or no longer so though it is still wrong."""
         if self.kind in ("acknowledged", "silenced"):
             return False
         if self.kind == "unsilenced":
@@ -66,8 +66,8 @@ class AlarmEngine:
 
     `checks`: what else is looked at is an error of the program; `overrides`: by name of a check, the level that all its
     results have. `silences`: who is not called for.
-    Times are ns since the epoch, and only told: none is compared but the end of a silence. `revision` grows with every
-    transition and every change of the silences. Not thread-safe.
+    Times are ns since the epoch, and only recorded: none is compared but the end of a silence. `revision` grows with
+    every transition and every change of the silences. Not thread-safe.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class AlarmEngine:
         )
 
     def look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> list[Transition]:
-        """Take in what a check said at one look: all that is wrong; what it does not name is well."""
+        """Take in the results of a check at one look: all that is wrong; what they do not name is well."""
         return list(self._look(check, results, now_ns, run))
 
     def _look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> Iterator[Transition]:
@@ -178,7 +178,7 @@ class AlarmEngine:
             return
         subject.good += 1
         asked = watched.check.good_in_a_row
-        if subject.good < max(asked, min(asked << min(alarm.returns, 16), MOST_GOOD_LOOKS)):
+        if subject.good < max(asked, min(asked << min(alarm.returns, 16), MAX_GOOD_LOOKS)):
             return
         over = alarm.model_copy(update={"level": AlarmLevel.OK, "latched": not alarm.acknowledged})
         if alarm.acknowledged:

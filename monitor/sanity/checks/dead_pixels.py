@@ -7,7 +7,7 @@ import numpy as np
 
 from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
 from monitor.sanity.checks.noisy_pixels import FALSE_ALARMS
-from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
+from monitor.sanity.checks.pixels_seen import MAX_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, share_of_looks
 from protocol.wire.alarms import AlarmLevel
 
@@ -87,31 +87,31 @@ def dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * max(int(on.sum()), 1))
     if not probability or not slots:
         return None
-    least, told = enough(probability, limits["factor"]), False
+    least, known = enough(probability, limits["factor"]), False
     found: dict[tuple[int, int, int], tuple[str, float]] = {}
     for window, when in _windows(seen):
         counts = window.hit_map[slots]
         if window.hits < least:
             continue
         expected = expected_pixels(counts, on, limits["factor"])
-        told |= bool((expected >= least).any())
+        known |= bool((expected >= least).any())
         column_hits = np.where(on, counts, 0).sum(axis=1)[:, None, :]
         dead = on & (counts == 0) & (expected >= least) & (column_hits > 0)
         for place in zip(*(index.tolist() for index in dead.nonzero()), strict=True):
             found.setdefault(place, (when, float(expected[place])))
-    if not told:
+    if not known:
         return None
     results = []
     for chip in sorted({chip for chip, _, _ in found}):
         name = str(seen.counts.place(slots[chip]))
         pixels = [(place, what) for place, what in found.items() if place[0] == chip]
-        for (_, row, column), (when, expected_hits) in pixels[:MOST_NAMED]:
+        for (_, row, column), (when, expected_hits) in pixels[:MAX_NAMED]:
             subject = f"{name} pixel {row}/{column}"
             text = f"{subject} (row/column): no hits {when}, {expected_hits:.3g} expected"
             results.append(CheckResult(subject, text, 0.0, expected_hits))
-        if len(pixels) > MOST_NAMED:
+        if len(pixels) > MAX_NAMED:
             text = f"{name} has {len(pixels)} dead pixels"
-            results.append(CheckResult(name, text, len(pixels), MOST_NAMED, AlarmLevel.CRITICAL))
+            results.append(CheckResult(name, text, len(pixels), MAX_NAMED, AlarmLevel.CRITICAL))
     return results
 
 
@@ -131,12 +131,12 @@ def dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Check
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, questions)
     if not probability or not slots:
         return None
-    least, told = enough(probability, limits["factor"]), False
+    least, known = enough(probability, limits["factor"]), False
     results: dict[str, CheckResult] = {}
     for window, when in _windows(seen):
         counts = window.hit_map[slots]
         expected = expected_columns(counts, on, limits["factor"])
-        told |= bool((expected >= least).any())
+        known |= bool((expected >= least).any())
         alive = (counts.sum(axis=(1, 2)) > 0)[:, None]
         dead = alive & on.any(axis=1) & (np.where(on, counts, 0).sum(axis=1) == 0) & (expected >= least)
         for chip, column in zip(*(index.tolist() for index in dead.nonzero()), strict=True):
@@ -144,7 +144,7 @@ def dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Check
             mean = float(expected[chip, column])
             text = f"{subject}: no hits {when}, {mean:.3g} expected"
             results.setdefault(subject, CheckResult(subject, text, 0.0, mean))
-    return list(results.values()) if told else None
+    return list(results.values()) if known else None
 
 
 @check(
@@ -168,7 +168,7 @@ def dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckRe
     results: list[CheckResult] = []
     hits, new = seen.counts.chip_hits[slots], seen.new.chip_hits[slots]
     before = np.zeros_like(hits) if seen.before is None else hits - new
-    told = False
+    known = False
     for index, slot in enumerate(slots.tolist()):
         name = str(seen.counts.place(slot))
         if not hits[index]:
@@ -178,7 +178,7 @@ def dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckRe
             share = before[index] / max(int(before.sum() - before[index]), 1)
             expected = float(new.sum() - new[index]) * share / _PAST_FACTOR
             when = f"{name}: no hits in the last {seen.new_live_s:.0f} s, and {int(new.sum())} of the others"
-        told |= expected >= least
+        known |= expected >= least
         if not new[index] and expected >= least:
             results.append(CheckResult(name, when, 0.0, expected))
-    return results if told else None
+    return results if known else None

@@ -60,7 +60,7 @@ class HitTally:
     _first: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, hits: HitArray) -> Iterator[Notice]:
-        """Look at more hits; what is to be said about those that are bad."""
+        """Look at more hits; notices of those that are bad."""
         self.hits += len(hits)
         for each in HIT_CHECKS:
             bad = each.bad(hits, self.limits.geometry, self.limits.of(each.check))
@@ -120,7 +120,7 @@ LEDGER_CHECKS = (
 
 
 def check_ledger(ledger: Ledger, limits: Limits) -> Iterator[Notice]:
-    """What is to be said about the ledger of a run, or of the part of it so far."""
+    """Notices of what is wrong with the ledger of a run, or of the part of it so far."""
     if not ledger.balanced:
         text = f"{ledger.bytes_read} bytes read, {ledger.classified} accounted for"
         yield Notice(event_checks.LEDGER_BALANCE, CheckResult("", text, cumulative=True))

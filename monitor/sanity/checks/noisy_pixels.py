@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
-from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
+from monitor.sanity.checks.pixels_seen import MAX_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, normal_deviate, poisson_at_most, poisson_limit, share_of_looks
 from protocol.wire.alarms import AlarmLevel
 
@@ -36,7 +36,7 @@ def noisy_pixels(
 
     A pixel is noisy if it counts so much that a Poisson variable of `factor` times the expected mean would do so with
     at most `probability`. Expected is what is typical of all, or of its chip, whichever is more; where a beam has its
-    edge, what the third-highest of the eight neighbours counts. Not told where too little comes from the others.
+    edge, what the third-highest of the eight neighbours counts. None where too little comes from the others.
 
     That the mean is of the same data makes it no more likely: given their sum, the counts are binomial, whose tail is
     below the Poisson's.
@@ -115,12 +115,12 @@ def noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Check
     for chip in sorted({chip for chip, _, _ in found}):
         name = str(seen.counts.place(int(slots[chip])))
         pixels = [(place, what) for place, what in found.items() if place[0] == chip]
-        for (_, row, column), (text, rate, expected_rate) in pixels[:MOST_NAMED]:
+        for (_, row, column), (text, rate, expected_rate) in pixels[:MAX_NAMED]:
             subject = f"{name} pixel {row}/{column}"
             results.append(
                 CheckResult(subject, f"{subject} (row/column): {text} ({rate:.3g} /s)", rate, factor * expected_rate)
             )
-        if len(pixels) > MOST_NAMED:
+        if len(pixels) > MAX_NAMED:
             text = f"{name} has {len(pixels)} noisy pixels"
-            results.append(CheckResult(name, text, len(pixels), MOST_NAMED, AlarmLevel.CRITICAL))
+            results.append(CheckResult(name, text, len(pixels), MAX_NAMED, AlarmLevel.CRITICAL))
     return results

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from monitor.sanity.check import Check, CheckResult, Limits
 from monitor.sanity.checks import event_checks
-from monitor.sanity.checks.arrivals import Arrivals
+from monitor.sanity.checks.silence import Arrivals
 from monitor.sanity.findings import Notice
 from protocol.units import NS_PER_S
 from protocol.wire.alarms import AlarmLevel
@@ -53,7 +53,7 @@ class ReadoutOrder:
         yield from self._check_times(ids[timed] if untimed else ids, timestamps_ns[timed] if untimed else timestamps_ns)
 
     def settle(self) -> Iterator[Notice]:
-        """At the end of the run: what can only be said about all of it."""
+        """Notices at the end of the run, about all of it."""
         if self._untimed:
             # A recording that never had time stamps is as good as it ever was; one that lost some is not.
             result = CheckResult(

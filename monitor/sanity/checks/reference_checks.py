@@ -117,7 +117,7 @@ _Compare = Callable[[ReferenceCounts, CheckInput, Mapping[str, float]], Sequence
 
 
 def _nothing(seen: CheckInput, limits: Mapping[str, float]) -> None:
-    """Nothing can be said without a reference."""
+    """Nothing is known without a reference."""
 
 
 def reference_checks(reference: Reference | None) -> tuple[Check, ...]:

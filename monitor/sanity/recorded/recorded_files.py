@@ -80,7 +80,7 @@ class RecordedChecks:
         self.hits = 0
 
     def check(self, paths: Sequence[Path]) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said about the files, as it is found; also where the disk refuses one of them."""
+        """Notices of what is wrong with the files, as it is found; also where the disk refuses one of them."""
         for path in paths:
             yield from self._check_file(path)
         yield from self._end_run()
@@ -210,7 +210,7 @@ class _RunOfFiles:
         yield from self.tally.add(hits)
 
     def settle(self, last: HitArray) -> Iterator[Notice]:
-        """What can be said now that the run is over; `last`: the hits that the end of the run gave."""
+        """Notices at the end of the run; `last`: the hits that the end of the run gave."""
         yield from self.tally.add(last)
         yield from self.tally.settle()
         yield from self.order.settle()

@@ -50,14 +50,13 @@ class Running:
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
         self.told: list[Transition] = []
-        self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
         self.checks = LiveChecks(self.configuration.limits, self.now)
         self.made = MessageMaker()
         self.reader = StreamReader()
         self.readouts = 0
 
     def __enter__(self) -> "Running":
-        self.service.__enter__()
+        self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
         return self
 
     def __exit__(self, *what: Any) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, HitCounts
-from monitor.sanity.checks.arrivals import Arrivals
 from monitor.sanity.checks.dead_pixels import dead_pixel
 from monitor.sanity.checks.frame_checks import MIN_HITS, damaged_frames
 from monitor.sanity.checks.noisy_pixels import noisy_pixel
+from monitor.sanity.checks.silence import Arrivals
 from monitor.sanity.checks.tot_checks import tot_shift
 from monitor.sanity.frame_counts import FrameCounts
 from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map

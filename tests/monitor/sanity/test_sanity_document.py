@@ -5,16 +5,21 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limit
-from monitor.sanity.checks.catalogue import BUILT_IN
+from monitor.sanity.check_runner import CheckRunner
+from monitor.sanity.checks.catalogue import BUILT_IN, load_checks
 from monitor.sanity.checks.event_checks import EVENT_CHECKS
 from monitor.sanity.cli import main
 from monitor.sanity.findings import severity
+from monitor.sanity.snapshots import Snapshots
 from protocol.wire.alarms import AlarmLevel
+from tests.monitor.publishing import MessageMaker, make_hits
 from tests.monitor.sanity.emulated_run import emulated, write_file
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sanity.md"
@@ -66,6 +71,14 @@ def test_the_example_is_a_check_that_works(tmp_path: Path, capsys: pytest.Captur
     assert "warning  loud_chip" in capsys.readouterr().out
     assert main(["-c", str(tmp_path / "sanity.toml"), "--list"]) == 0
     assert "loud_chip" in capsys.readouterr().out
+    snapshots, reader = Snapshots(), StreamReader()
+    event = reader.read(MessageMaker().hits(make_hits([(0, order) for order in range(2000)], chip_id=1), (0, 0)))
+    assert event is not None
+    snapshots.feed(event)
+    seen = replace(snapshots.take(1, reader.counters), live_s=10.0)
+    (outcome,) = CheckRunner(load_checks("loud_chip.py", tmp_path)).look(seen)
+    assert outcome.check.name == "loud_chip"
+    assert [result.subject for result in outcome.results or ()] == ["chip 1"]
 
 
 if __name__ == "__main__":
