@@ -181,7 +181,7 @@ class GeccoBoard(LinkedBoard):
 
     @property
     def firmware_name(self) -> str:
-        """The bench firmware has no version that it tells."""
+        """The bench firmware, which reports no version."""
         return "GECCO bench firmware" if self._opened else ""
 
     def _register_readings(self) -> dict[str, Reading]:

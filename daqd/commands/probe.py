@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def probe_main(args: argparse.Namespace) -> int:
-    """Look and tell. Fails where a port that was named does not answer, or the board of a report does not run."""
+    """Print what is connected, or write a report; fails if a named port does not answer, or the board does not run."""
     if args.report is not None:
         return _report(args)
     lock_dir = load_config(args.config).runtime_dir if args.config else default_runtime_dir()
@@ -173,15 +173,13 @@ def _asked(finding: Finding, link: Link) -> Finding:
     """What answers there, where it can be asked."""
     if finding.in_use or finding.problem:
         return finding
-    values: dict[str, Any] = asdict(finding)
     try:
         link.open()
-        values.update(asked=True, firmware=firmware_on(link))
+        return replace(finding, asked=True, firmware=firmware_on(link))
     except BoardError as error:
-        values["problem"] = str(error)
+        return replace(finding, problem=str(error))
     finally:
         link.close()
-    return Finding(**values)
 
 
 def _as_text(findings: list[Finding], problems: list[str]) -> Iterator[str]:

@@ -139,12 +139,12 @@ class AstepModel(BoardModel, RegisterBus):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the source has nothing more to say and everything it said was read."""
+        """Whether the source has nothing more to send and everything it sent was read."""
         return self.readout.exhausted
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the board's designer would like to know, and a real board does not tell."""
+        """What a real board does not report: hits lost or unread, bytes dropped."""
         return {
             **self.source.counters,
             "emulator_lost_hits": self.readout.lost_hits,

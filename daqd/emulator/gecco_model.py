@@ -122,12 +122,12 @@ class GeccoModel(BoardModel):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the source has nothing more to say and everything it said was read."""
+        """Whether the source has nothing more to send and everything it sent was read."""
         return self.source.exhausted and self.spi.idle and not self.fifo
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the board's designer would like to know, and a real board does not tell."""
+        """What a real board does not report: hits lost or unread, bytes dropped."""
         return {
             "emulator_offered_bytes": self.fifo.offered_bytes,
             "emulator_lost_bytes": self.fifo.lost_bytes,

@@ -96,11 +96,11 @@ class StreamDevice(ABC):
 
     @abstractmethod
     def _appear(self) -> None:
-        """Be there for hosts. `OSError` where that is impossible."""
+        """Become visible to hosts. `OSError` where that is impossible."""
 
     @abstractmethod
     def _vanish(self) -> None:
-        """Be there no more, for the connected host either."""
+        """Disappear, also for the connected host."""
 
     @abstractmethod
     def _connection(self) -> int | None:
@@ -119,7 +119,7 @@ class StreamDevice(ABC):
         """A host wants to connect."""
 
     def start(self) -> None:
-        """Begin to serve; does nothing where it does. `OSError` where the system refuses."""
+        """Begin to serve; does nothing if already serving. `OSError` where the system refuses."""
         if self._thread is not None:
             return
         if self.cable.plugged:
@@ -133,7 +133,7 @@ class StreamDevice(ABC):
         self._thread.start()
 
     def close(self) -> None:
-        """End; does nothing where it has."""
+        """Stop serving; does nothing if not serving."""
         if self._thread is None:
             return
         self._closing = True
@@ -289,10 +289,10 @@ class PtyDevice(StreamDevice):
         return self._master
 
     def _hang_up(self) -> None:
-        """Hosts are not seen to come and go."""
+        """A terminal does not show that a host has gone."""
 
     def _door(self) -> int | None:
         return None
 
     def _admit(self) -> None:
-        """Nobody knocks."""
+        """A host opens the terminal without being admitted."""
