@@ -1,53 +1,48 @@
 """The programs of astropix-daq, from their first instruction on.
 
-They import much, which takes a while. A signal that comes meanwhile ends them at once and without a word, as it ends
-any program that has nothing to lose yet; what the programs make of signals themselves begins afterwards.
+Their imports take a while. A signal that comes meanwhile ends them at once and silently, as it ends any program that
+has nothing to lose yet. The programs handle signals themselves only afterwards.
 """
 
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
-_INTERRUPTED = 130
-"""As shells report a program that Ctrl-C ended."""
-
-_FAILED = 1
+_FAILED, _INTERRUPTED = 1, 130
+"""Exit codes, the second as shells report a program that Ctrl-C ended: `astropix_runtime` is imported later."""
 
 
 def daqd() -> int:
     """`daqd`."""
-    with _ended_at_once():
-        from daqd.cli import main
-    return _run("daqd", main)
+    return _program("daqd", "daqd.cli")
 
 
 def daqctl() -> int:
     """`daqctl`."""
-    with _ended_at_once():
-        from daqd.ctl import main
-    return _run("daqctl", main)
+    return _program("daqctl", "daqd.ctl")
 
 
 def apx() -> int:
     """`apx`."""
-    with _ended_at_once():
-        from apx.cli import main
-    return _run("apx", main)
+    return _program("apx", "apx.cli")
 
 
 def apx_monitor() -> int:
     """`apx-monitor`."""
-    with _ended_at_once():
-        from monitor.cli import main
-    return _run("apx-monitor", main)
+    return _program("apx-monitor", "monitor.cli")
 
 
 def apx_sanity() -> int:
     """`apx-sanity`."""
+    return _program("apx-sanity", "monitor.sanity.cli")
+
+
+def _program(name: str, module: str) -> int:
     with _ended_at_once():
-        from monitor.sanity.cli import main
-    return _run("apx-sanity", main)
+        main: Callable[[], int] = import_module(module).main
+    return _run(name, main)
 
 
 @contextmanager
@@ -55,16 +50,13 @@ def _ended_at_once() -> Iterator[None]:
     """Python's own handler of SIGINT would show a trace of the imports. Where SIGINT is ignored, it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield  # `_run` puts it back, and knows what to make of it
+    yield  # `_run` puts it back and handles it
 
 
 def _run(name: str, main: Callable[[], int]) -> int:
     """Exit code of a program; while the interpreter is taken down after it, SIGINT ends it at once again."""
-    from astropix_runtime.command_line.output import (  # the program has imported it already
-        drop_output,
-        is_of_output,
-        prepare_streams,
-    )
+    # The program has imported it already.
+    from astropix_runtime.command_line.output import drop_output, is_of_output, prepare_streams
 
     code = _FAILED
     try:
@@ -75,7 +67,7 @@ def _run(name: str, main: Callable[[], int]) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read our output had seen enough
+    except BrokenPipeError:  # nobody reads our output any more
         drop_output()
     except OSError as error:
         if not is_of_output(error):

@@ -7,7 +7,7 @@ from typing import Any
 from monitor.client import StreamClient
 from monitor.errors import KeysError
 from monitor.events import AlarmMessage, Event
-from monitor.listening import Listening
+from monitor.receiver import Listening
 from protocol.wire.alarms import Alarm
 from protocol.wire.messages import Topic
 

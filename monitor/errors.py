@@ -10,10 +10,11 @@
     ├── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
     ├── ConfigError            a configuration file that cannot be used (also a ValueError)
     ├── CheckModuleError       a user's module of checks that cannot be used (also a ValueError)
-    └── AlarmServiceError      what alarms need cannot be had, or nobody answers there (also an OSError)
+    ├── AlarmServiceError      what alarms need cannot be had, or nobody answers there (also an OSError)
+    └── MissingPackageError    a package of an optional extra is not installed (also an ImportError)
 """
 
-from collections.abc import Sequence
+from astropix_runtime.configuration import ConfigurationError
 
 
 class MonitorError(Exception):
@@ -44,12 +45,8 @@ class NothingReceivedError(MonitorError, TimeoutError):
     """Nothing came from the stream in the time it was given."""
 
 
-class ConfigError(MonitorError, ValueError):
+class ConfigError(MonitorError, ConfigurationError):
     """The configuration file cannot be used; `mistakes` has one line for each, the text all of them."""
-
-    def __init__(self, mistakes: Sequence[str], where: str) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{where}: {mistake}" for mistake in self.mistakes))
 
 
 class CheckModuleError(MonitorError, ValueError):
@@ -58,3 +55,7 @@ class CheckModuleError(MonitorError, ValueError):
 
 class AlarmServiceError(MonitorError, OSError):
     """A socket, file or directory that alarms need cannot be had, or nobody answers there."""
+
+
+class MissingPackageError(MonitorError, ImportError):
+    """A package of an optional extra is not installed."""

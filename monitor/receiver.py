@@ -1,8 +1,10 @@
 """The thread that receives while a screen is drawn or browsers are served."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,41 @@ import numpy.typing as npt
 from monitor.client import StreamClient
 from monitor.detector import ChipPlace, Geometry
 from monitor.events import Event
-from monitor.listening import Listening
 from monitor.receiving.reader import StreamCounters
 from monitor.state.detector_state import DetectorState
 from monitor.state.monitor_state import MonitorSummary
 from monitor.state.time_series import Rate, Span
+
+_TURN_S = 1.0
+_JOIN_S = 5.0
+
+
+class Listening(ABC):
+    """Owns `client`, in a thread of its own, which closes it at the end; a context manager."""
+
+    def __init__(self, client: StreamClient, name: str) -> None:
+        self.endpoint = client.endpoint
+        self._client = client
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.interrupt()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        with self._client as client:
+            while not client.interrupted:
+                event = client.receive(_TURN_S)
+                if event is not None:
+                    self._take(event)
+
+    @abstractmethod
+    def _take(self, event: Event) -> None:
+        """What has come; in the thread."""
 
 
 class Receiver(Listening):

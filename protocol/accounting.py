@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protocol.layout import Words
+from protocol.layout import MAX_HIT_BYTES, WORD_BYTES, Words, word_count
 from protocol.ledger import ByteClass, Ledger
 from protocol.scan import Positions, Spans, ranges
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
@@ -21,32 +21,44 @@ _OUTSIDE = bytes(
 """What each byte is outside of hits."""
 
 
+_AFTER = bytes(MAX_HIT_BYTES)
+
+
 def padded_stream(*pieces: bytes) -> Stream:
-    """The bytes of `pieces` and eight more, so that a word can be taken at each of their positions."""
-    return np.frombuffer(b"".join((*pieces, bytes(8))), np.uint8)
+    """The bytes of `pieces` and zeros after them, so that a hit's words can be taken at each of their positions."""
+    return np.frombuffer(b"".join((*pieces, _AFTER)), np.uint8)
 
 
 def words_at(padded: Stream, size: int, start: Positions) -> Words:
-    """The `size` bytes from each `start` on as little-endian words."""
-    every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
+    """The words of the `size` bytes from each `start` on; `padded` has `MAX_HIT_BYTES` more after the last start."""
+    every_offset = np.ndarray((len(padded) - WORD_BYTES + 1,), "<u8", padded, 0, (1,))
+    if size > WORD_BYTES:
+        start = start[:, None] + np.arange(0, word_count(size) * WORD_BYTES, WORD_BYTES)
     words: Words = every_offset.take(start)
-    if size < 8:
-        words &= np.uint64((1 << 8 * size) - 1)
+    if used := size % WORD_BYTES:
+        last = words[:, -1] if size > WORD_BYTES else words
+        last &= np.uint64((1 << 8 * used) - 1)
     return words
 
 
 def words_of(padded: Stream, size: int, spans: Spans) -> Words:
-    """Spans of at most `size` bytes as little-endian words; what is missing of restored and dropped ones is 0xFF."""
+    """The words of spans of at most `size` bytes; what is missing of restored and dropped ones is 0xFF."""
     words = words_at(padded, size, spans.start)
     if not spans.intact:
         cut = (spans.restored | spans.dropped).nonzero()[0]
         start, end = spans.start[cut], spans.end[cut]
+        if size > WORD_BYTES:
+            for row, first, gap, last in zip(cut, start, spans.gap[cut], end, strict=True):
+                whole = padded[first:gap].tobytes() + bytes((PADDING_BYTE,)) * int(size - last + first)
+                whole += padded[gap:last].tobytes()
+                words[row] = np.frombuffer(whole.ljust(words.shape[1] * WORD_BYTES, b"\0"), "<u8")
+            return words
         before = (8 * (spans.gap[cut] - start)).astype(np.uint64)
         missing = (8 * (size - end + start)).astype(np.uint64)
         one = np.uint64(1)
         begun = words[cut] & ((one << before) - one)
         words[cut] = begun | ((one << missing) - one) << before | (words[cut] ^ begun) << missing
-        if size < 8:
+        if size < WORD_BYTES:
             words &= np.uint64((1 << 8 * size) - 1)
     return words
 

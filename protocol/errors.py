@@ -4,13 +4,15 @@
 
     ProtocolError
     ├── ApxFormatError   an .apx file or record (also a ValueError)
+    │   └── UnknownReadoutError   a file of a kind of readouts that this version does not know
     ├── MessageError     a wire message or control request (also a ValueError)
     ├── GeccoError       a register access that cannot be encoded (also a ValueError)
     ├── AstepError       the same for the A-STEP firmware (also a ValueError)
-    ├── KeyFileError     a file of keys, or a key (also a ValueError)
     ├── TextLogError     an older text recording (also a ValueError)
     └── NoRecordingsError   a directory in which there are none (also a ValueError)
 """
+
+from typing import Self
 
 
 class ProtocolError(Exception):
@@ -29,6 +31,14 @@ class ApxFormatError(ProtocolError, ValueError):
         self.path = path
         super().__init__(f"{path + ': ' if path else ''}at byte {offset}: {reason}")
 
+    def in_file(self, path: str) -> Self:
+        """The same error with the name of the file that it is in."""
+        return type(self)(self.reason, self.offset, path)
+
+
+class UnknownReadoutError(ApxFormatError):
+    """The header of an `.apx` file is whole, but of a kind of readouts that this version does not know."""
+
 
 class MessageError(ProtocolError, ValueError):
     """A wire message or control request does not follow docs/wire.md."""
@@ -40,10 +50,6 @@ class GeccoError(ProtocolError, ValueError):
 
 class AstepError(ProtocolError, ValueError):
     """A register access that the register protocol of the A-STEP firmware cannot express."""
-
-
-class KeyFileError(ProtocolError, ValueError):
-    """A file of keys cannot be used, or a text is no key. The message never has a secret key in it."""
 
 
 class TextLogError(ProtocolError, ValueError):

@@ -6,12 +6,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from protocol.accounting import words_at
 from protocol.block import ReadoutBlock, ReadoutLike
 from protocol.decode import Decoded, possible_carries
 from protocol.hit import AbstractAstroPixHit, HitTable, join_tables, reverse_bit_order
 from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit
-from protocol.layer_scan import HEAD_BYTES, MAX_FRAME_BYTES, FrameLayout, FrameScanner, FrameSpans
-from protocol.layout import Words
+from protocol.layer_scan import HEAD_BYTES, FrameLayout, FrameScanner, FrameSpans, max_frame_bytes
+from protocol.layout import MAX_HIT_BYTES, WORD_BYTES, Words
 from protocol.ledger import CHIP_SLOTS, ByteClass, Ledger
 from protocol.scan import Positions, ranges
 from protocol.stream_bytes import MAX_CHIPS, PADDING_BYTE, strip_padding
@@ -23,13 +24,13 @@ _BLOCK_BYTES = 1 << 18
 _NO_BOUNDS = np.zeros(0, np.int64)
 
 
-def without_padding(data: bytes) -> bytes:
-    """`data` without all but the first 17 of the 0xFF at its end.
+def without_padding(data: bytes, hit_bytes: int = WORD_BYTES) -> bytes:
+    """`data` without all but the first of the 0xFF at its end; of hits of up to 8 bytes, the first 17.
 
     A frame can end in 0xFF, and any number of its last bytes can stand at the end of a readout, or make a readout of
-    their own. But it never needs more than 17 bytes to be complete: what comes after those is padding for certain.
+    their own. But it never needs more bytes than these to be complete: what comes after them is padding for certain.
     """
-    return data[: len(strip_padding(data)) + MAX_FRAME_BYTES - 1]
+    return data[: len(strip_padding(data)) + max_frame_bytes(hit_bytes) - 1]
 
 
 def encode_frames(
@@ -82,6 +83,7 @@ class LayerFrameDecoder:
         self.hit_class: type[AbstractAstroPixHit] = hit_class
         self._hit_class = hit_class
         self.ledger = Ledger()
+        self._after = self.layout.max_bytes + MAX_HIT_BYTES
         self._scanner = FrameScanner(self.layout, self.hit_class.first_bytes(chips), layers)
         self._carry = b""
         self._carry_bounds = _NO_BOUNDS  # where, within it, readouts begin
@@ -172,7 +174,7 @@ class LayerFrameDecoder:
         """
         decoders: list[Self] = []
         begins = np.unique(readouts.offsets[:-1])
-        for begun in possible_carries(readouts.data, MAX_FRAME_BYTES + HEAD_BYTES):
+        for begun in possible_carries(readouts.data, self.layout.max_bytes + HEAD_BYTES):
             decoder = type(self)(self.chips, self.layers, self.layout, self._hit_class)
             try:
                 decoder.carry_over(begun, _within(begins, len(readouts.data) - len(begun), len(readouts.data)))
@@ -182,7 +184,7 @@ class LayerFrameDecoder:
         return decoders
 
     def _scan(self, stream: bytes, starts: Positions) -> tuple[npt.NDArray[np.uint8], FrameSpans]:
-        padded = np.zeros(len(stream) + MAX_FRAME_BYTES + 8, np.uint8)
+        padded = np.zeros(len(stream) + self._after, np.uint8)
         padded[: len(stream)] = np.frombuffer(stream, np.uint8)
         return padded, self._scanner.scan(padded, len(stream), starts)
 
@@ -217,20 +219,17 @@ class LayerFrameDecoder:
 
     def _table(self, padded: npt.NDArray[np.uint8], start: Positions) -> tuple[Words, HitTable]:
         """The hits of whole frames, without the columns that the readout gives."""
-        every_offset = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
-        # The layout of the hit is that of the wire, where bytes have their bits the other way round.
-        words = np.frombuffer(reverse_bit_order(every_offset.take(start + 2).tobytes()), "<u8")
         data_bytes = self.layout.data_bytes
-        if data_bytes < 8:
-            words = words & np.uint64((1 << 8 * data_bytes) - 1)
+        in_order = words_at(padded, data_bytes, start + 2)
+        # The layout of the hit is that of the wire, where bytes have their bits the other way round.
+        words = np.frombuffer(reverse_bit_order(in_order.tobytes()), "<u8").reshape(in_order.shape)
         table = self.hit_class.table(words)
         table["layer"] = padded.take(start + 1)
-        stamps = every_offset.take(start + 2 + data_bytes)
-        unused = np.uint64(64 - self.layout.timestamp_bits)
-        if self.layout.timestamp_order == "little":
-            table["fpga_timestamp"] = stamps & (~np.uint64(0) >> unused)
-        else:
-            table["fpga_timestamp"] = stamps.byteswap() >> unused
+        width = self.layout.timestamp_bits // 8
+        stamps = words_at(padded, width, start + 2 + data_bytes)
+        if self.layout.timestamp_order == "big":
+            stamps = stamps.byteswap() >> np.uint64(64 - self.layout.timestamp_bits)
+        table["fpga_timestamp"] = stamps
         return words, table
 
     def _count(self, padded: npt.NDArray[np.uint8], length: int, spans: FrameSpans, chip_ids: npt.NDArray[Any]) -> None:

@@ -21,7 +21,7 @@ class LayerFrames:
     @classmethod
     def without_padding(cls, data: bytes) -> bytes:
         """All but the 0xFF at its end that can only be padding."""
-        return without_padding(data)
+        return without_padding(data, cls.HIT_CLASS.LAYOUT.size_bytes)
 
     @classmethod
     def make_decoder(cls, description: ReadoutDescription | None = None) -> ReadoutDecoder:

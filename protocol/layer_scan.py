@@ -21,11 +21,17 @@ Stream = npt.NDArray[np.uint8]
 
 HEAD_BYTES: Final = 3
 MIN_LENGTH, MAX_LENGTH = 4, 17
-"""Lengths that the first byte of a frame can give: layer, 1 to 8 bytes of data, 2 to 8 of time stamp."""
+"""Lengths that the first byte of a frame can give: layer, 1 to 8 bytes of data, 2 to 8 of time stamp. The frames of
+longer hits can be longer."""
 
-MAX_FRAME_BYTES: Final = 1 + MAX_LENGTH
+_MAX_TIMESTAMP_BYTES = 8
 MAX_LAYER_ID: Final = 5
 """The firmware can be built for so many layers, and numbers them from 1."""
+
+
+def max_frame_bytes(hit_bytes: int) -> int:
+    """The longest frame that a decoder for hits of `hit_bytes` bytes may meet, damaged ones included."""
+    return 1 + max(MAX_LENGTH, 1 + hit_bytes + _MAX_TIMESTAMP_BYTES)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class FrameLayout:
     def frame_bytes(self) -> int:
         """The whole frame."""
         return 1 + self.length
+
+    @property
+    def max_bytes(self) -> int:
+        """The longest frame, whatever its first byte says."""
+        return max_frame_bytes(self.data_bytes)
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,12 @@ class FrameScanner:
         self._hit_begins = first_bytes
         self._layer = np.arange(256) <= (MAX_LAYER_ID if layers is None else layers)
         values = np.arange(256)
-        self._any_length = (values >= MIN_LENGTH) & (values <= MAX_LENGTH)
+        self._any_length = (values >= MIN_LENGTH) & (values < layout.max_bytes)
         # The same chips, whatever they say of how much follows.
         self._chip = np.repeat(first_bytes.reshape(32, 8).any(axis=1), 8)
 
     def scan(self, padded: Stream, length: int, starts: Positions) -> FrameSpans:
-        """Begun frames in the first `length` bytes of `padded`, which has `MAX_FRAME_BYTES` more after them.
+        """Begun frames in the first `length` bytes of `padded`, which has those of a longest frame more after them.
 
         `starts`: where readouts begin that are not empty, ascending; what comes before the first was carried over.
         """

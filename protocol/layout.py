@@ -3,7 +3,8 @@
 The board sends each byte with its least significant bit first. Read as one little-endian integer, the bytes of
 a hit therefore carry their bits in the order of time: the bit that the chip sent first is bit 0. A field is
 then a shift and a mask away, with its own bits in reverse order, and one table look-up puts them right. The same
-look-up can do more on its way, like turning a Gray code into a number. So no byte is ever reversed.
+look-up can do more on its way, like turning a Gray code into a number. So no byte is ever reversed. The bytes of a
+longer hit are several such integers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,15 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
-"""One hit each, wire bytes as a little-endian integer."""
+"""Wire bytes of hits as little-endian integers: shape (n,) for hits of up to 8 bytes, (n, words of a hit) for longer
+ones. Bits beyond the hit's last byte are 0."""
 
 Column = npt.NDArray[np.uint32]
 """A field of each hit."""
 
+WORD_BYTES = 8
+_WORD_BITS = 8 * WORD_BYTES
 MAX_TABLE_BITS = 20
+
+MAX_HIT_BYTES = 64
+"""A layer frame could hold more; a hit of this size has room for 50 fields."""
 
 _FEW = 128
 """Hits below which taking all fields in one step is faster than one field after the other."""
+
+
+def word_count(size_bytes: int) -> int:
+    """How many words hold `size_bytes` bytes."""
+    return -(-size_bytes // WORD_BYTES)
 
 
 def reverse_bits(values: npt.NDArray[np.uint64], width: int) -> npt.NDArray[np.uint64]:
@@ -64,11 +76,15 @@ class Field:
 
     @cached_property
     def _shift(self) -> np.uint64:
-        return np.uint64(self.first_bit)
+        return np.uint64(self.first_bit % _WORD_BITS)
 
     @cached_property
     def _mask(self) -> np.uint64:
         return np.uint64((1 << self.width) - 1)
+
+    @property
+    def _bits_in_first_word(self) -> int:
+        return min(self.width, _WORD_BITS - self.first_bit % _WORD_BITS)
 
     @cached_property
     def table(self) -> npt.NDArray[np.uint32]:
@@ -78,7 +94,10 @@ class Field:
 
     def extract(self, words: Words) -> Column:
         """The field of each hit."""
-        bits = (words >> self._shift) & self._mask
+        bits = ((words if words.ndim == 1 else words[:, self.first_bit // _WORD_BITS]) >> self._shift) & self._mask
+        if (in_first := self._bits_in_first_word) < self.width:
+            rest = words[:, self.first_bit // _WORD_BITS + 1] << np.uint64(in_first)
+            bits |= rest & self._mask
         return self.table.take(bits.view(np.int64), mode="clip")
 
     def insert(self, words: Words, values: npt.ArrayLike) -> None:
@@ -86,19 +105,26 @@ class Field:
         bits = np.asarray(values).astype(np.uint64) & self._mask
         if self.gray:
             bits = binary_to_gray(bits)
-        words |= reverse_bits(bits, self.width) << self._shift
+        bits = reverse_bits(bits, self.width)
+        if words.ndim == 1:
+            words |= bits << self._shift
+            return
+        word = self.first_bit // _WORD_BITS
+        words[:, word] |= bits << self._shift
+        if (in_first := self._bits_in_first_word) < self.width:
+            words[:, word + 1] |= bits >> np.uint64(in_first)
 
 
 class HitLayout:
-    """The bit fields of a hit of `size_bytes` bytes (at most 8).
+    """The bit fields of a hit of `size_bytes` bytes.
 
     `fields` are what the hit says, one column of the decoded table each; `composites` are other views of the
     same bits, of which derived quantities are made.
     """
 
     def __init__(self, size_bytes: int, fields: tuple[Field, ...], composites: tuple[Field, ...] = ()) -> None:
-        if not 1 <= size_bytes <= 8:
-            raise ValueError(f"a hit of {size_bytes} bytes: only 1 to 8 are possible")
+        if not 1 <= size_bytes <= MAX_HIT_BYTES:
+            raise ValueError(f"a hit of {size_bytes} bytes: only 1 to {MAX_HIT_BYTES} are possible")
         for field in fields + composites:
             if field.first_bit < 0 or field.first_bit + field.width > 8 * size_bytes:
                 raise ValueError(f"field {field.name} ends beyond the {8 * size_bytes} bits of the hit")
@@ -112,7 +138,7 @@ class HitLayout:
 
     def columns(self, words: Words) -> Iterator[Column]:
         """`fields`, then `composites` of each hit, as `Field.extract` gives them, in order."""
-        if len(words) > _FEW:
+        if len(words) > _FEW or words.ndim > 1:
             return (field.extract(words) for field in self.fields + self.composites)
         shifts, masks, begins, table = self._all_fields
         bits = words >> shifts
@@ -136,18 +162,19 @@ class HitLayout:
         Arrays and scalars are broadcast against each other; each is cut to the bits of its field.
         """
         columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in values.values()))
-        words = np.zeros(columns[0].shape, np.uint64)
+        words = self.words(np.zeros((len(columns[0]), self.size_bytes), np.uint8))
         for name, column_values in zip(values, columns, strict=True):
             self[name].insert(words, column_values)
         return self.wire(words)
 
     def words(self, wire: npt.NDArray[np.uint8]) -> Words:
-        """Hits as integers, from their wire bytes: shape (n, size_bytes) → (n,)."""
-        padded = np.zeros((len(wire), 8), np.uint8)
+        """Hits as integers, from their wire bytes: shape (n, size_bytes)."""
+        padded = np.zeros((len(wire), word_count(self.size_bytes) * WORD_BYTES), np.uint8)
         padded[:, : self.size_bytes] = wire
-        return padded.view("<u8")[:, 0]
+        words: Words = padded.view("<u8")
+        return words[:, 0] if words.shape[1] == 1 else words
 
     def wire(self, words: Words) -> npt.NDArray[np.uint8]:
         """Inverse of `words`."""
         flat: npt.NDArray[np.uint8] = words.astype("<u8").view(np.uint8)
-        return flat.reshape(-1, 8)[:, : self.size_bytes].copy()
+        return flat.reshape(-1, word_count(self.size_bytes) * WORD_BYTES)[:, : self.size_bytes].copy()

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any, Self
+from typing import Final, Literal, Self, cast
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 CHIP_SLOTS = 32
 """Numbers that the 5 bits of `chip_id` can give."""
@@ -17,6 +20,36 @@ class ByteClass(IntEnum):
     CARRIED = 3
     ORPHAN = 4
     DROPPED = 5
+
+
+ByteCount = Literal["idle", "padding", "hit", "carried", "orphan", "dropped"]
+BYTE_COUNTS: Final[tuple[ByteCount, ...]] = ("idle", "padding", "hit", "carried", "orphan", "dropped")
+"""Names of the six classes of bytes among the counts of a ledger."""
+
+
+@with_config(ConfigDict(extra="allow", strict=True))
+class LedgerCounts(TypedDict, total=False):
+    """A ledger as records and messages carry it: the counts of `Ledger` by name.
+
+    Counts that an earlier version did not have are missing; those of a later version are kept.
+    """
+
+    bytes_read: int
+    idle: int
+    padding: int
+    hit: int
+    carried: int
+    orphan: int
+    dropped: int
+    readouts: int
+    hits: int
+    rejoined_hits: int
+    restored_hits: int
+    restored_bytes: int
+    dropped_hits: int
+    chip_hits: list[int]
+    chip_restored: list[int]
+    chip_dropped: list[int]
 
 
 def _per_chip() -> list[int]:
@@ -62,12 +95,13 @@ class Ledger:
         """Whether every byte read is in exactly one class."""
         return self.classified == self.bytes_read
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LedgerCounts:
         """Names and counts, as JSON and msgpack can carry them."""
-        return {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
+        counts = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
+        return cast(LedgerCounts, counts)
 
     @classmethod
-    def from_dict(cls, counts: dict[str, Any]) -> Self:
+    def from_dict(cls, counts: LedgerCounts) -> Self:
         """Inverse of `to_dict`; `ValueError` for missing or unknown names and for what is not a count."""
         names = {each.name for each in fields(cls)}
         if set(counts) != names:

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from protocol.ledger import LedgerCounts
 from protocol.readout import uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import ReadoutDescription, TimestampBits, TimestampOrder
@@ -64,7 +65,7 @@ class Counts(_Model):
 
     `board_bytes`: as the board delivered them; `readout_bytes` of these are in the files, `padding_bytes` were padding
     at the end of a readout (also of the `empty_readouts`, which are padding alone and are not in the files). The three
-    that cannot be told from the files are None where the daemon took them with it.
+    that the files do not show are None if the daemon crashed before recording them.
     """
 
     readouts: int = 0
@@ -104,7 +105,7 @@ class RunRecord(_Model):
     chip_configuration: dict[str, Any] | None = None
     board: dict[str, Any] = {}
     counts: Counts = Counts()
-    ledger: dict[str, Any] | None = None
+    ledger: LedgerCounts | None = None
     gaps: tuple[Gap, ...] = ()
     files: tuple[FileRecord, ...] = ()
     cuts: tuple[Cut, ...] = ()

@@ -153,7 +153,7 @@ class TextLog:
 
 
 def _shown(text: str) -> str:
-    """The begin of a line, safe to print on a terminal."""
+    """The start of a line, safe to print on a terminal."""
     text = text.strip()
     return ascii(text[:40] + ("…" if len(text) > 40 else "")).replace("\\u2026", "…")
 

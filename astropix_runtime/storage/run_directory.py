@@ -1,14 +1,17 @@
 """What there is in the directory of a run (docs/formats.md, "Run directory")."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from astropix_runtime.storage.durable import DRAFT_SUFFIX
+from protocol.errors import NoRecordingsError
 from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, RunRecord, file_name, run_name
 
 _RUN_DIRECTORY = re.compile(r"run_(\d{6,})")
 _FILE = re.compile(rf"(run_\d{{6,}})_(\d{{4,}})\.apx({re.escape(PART_SUFFIX)})?")
-_RESERVE = ".reserve"
+RESERVE_NAME = ".reserve"
+"""The file that keeps a little space for the last version of the record."""
 
 
 def run_number(directory: Path) -> int | None:
@@ -48,7 +51,7 @@ class RunDirectory:
             raise ValueError(f"{path} is not the directory of a run: those are called {run_name(0)} and so on")
         self.path = path
         self.run = run
-        self.record_path = path / f"{path.name}.json"
+        self.record_path = record_path(path)
         self.finished: dict[int, Path] = {}
         self.parts: dict[int, Path] = {}
         self.cuts: list[Path] = []
@@ -63,7 +66,7 @@ class RunDirectory:
             files[int(match[2])] = entry
         elif entry.name.startswith(self.path.name) and f".apx{CUT_SUFFIX}" in entry.name.removesuffix(DRAFT_SUFFIX):
             (self.leftovers if entry.name.endswith(DRAFT_SUFFIX) else self.cuts).append(entry)
-        elif entry.name == _RESERVE or entry.name.endswith(DRAFT_SUFFIX):
+        elif entry.name == RESERVE_NAME or entry.name.endswith(DRAFT_SUFFIX):
             self.leftovers.append(entry)
 
     @property
@@ -73,12 +76,12 @@ class RunDirectory:
 
     def read_record(self) -> RunRecord | None:
         """The record, None where there is none; `ValueError` where it cannot be read, `OSError` as from `open`."""
-        return _read(self.record_path)
+        return read_record(self.record_path)
 
     def read_draft(self) -> RunRecord | None:
         """The version of the record that was not in its place yet, None where there is none that is whole."""
         try:
-            return _read(self.draft)
+            return read_record(self.draft)
         except ValueError:
             return None
 
@@ -87,8 +90,40 @@ class RunDirectory:
         return self.path / file_name(self.run, index)
 
 
-def _read(path: Path) -> RunRecord | None:
+def record_path(directory: Path) -> Path:
+    """Where the record of the run in `directory` is."""
+    return directory / f"{directory.name}.json"
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record at `path`, None if there is none; `ValueError` if it is invalid, `OSError` as from `open`."""
     try:
         return RunRecord.from_json(path.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def recordings_in(paths: Iterable[Path]) -> list[Path]:
+    """The files to read for `paths`, in order: of a directory those of its run, or of all runs in it, or any in it.
+
+    Of a run the finished files come first, then one that is being written. What is no directory is taken as it is,
+    there or not. `NoRecordingsError` for a directory without recordings, `OSError` for one that cannot be looked into.
+    """
+    return [file for path in paths for file in (_in_directory(path) if path.is_dir() else [path])]
+
+
+def _in_directory(directory: Path) -> list[Path]:
+    if run_number(directory) is not None:
+        files = _of_run(directory)
+    else:
+        runs = sorted((run, each) for each in directory.iterdir() if (run := run_number(each)) is not None)
+        files = [file for _, each in runs if each.is_dir() for file in _of_run(each)]
+        files = files or sorted(directory.glob("*.apx"))
+    if not files:
+        raise NoRecordingsError(f"{directory} holds no recordings: give .apx files, or the directory of a run")
+    return files
+
+
+def _of_run(directory: Path) -> list[Path]:
+    run = RunDirectory(directory)
+    return [files[index] for files in (run.finished, run.parts) for index in sorted(files)]

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daqd.acquisition.readout_queue import ReadoutQueue
-from daqd.acquisition.worker import Worker
+from daqd.acquisition.readout_queue import ReadoutQueue, Worker
 from daqd.boards.board import RawReadout
 from daqd.errors import DiskError
 from daqd.runs.run_files import RunFiles
@@ -29,7 +28,7 @@ _BATCH_BYTES = 4 << 20
 class WriterEnd:
     """How the writing of a run ended.
 
-    `failure`: what the disk said, empty if all is well; `lost_readouts`: read from the board and not written for it.
+    `failure`: the error of the disk, empty if there was none; `lost_readouts`: read and, because of it, not written.
     """
 
     failure: str = ""
@@ -40,7 +39,7 @@ class Writer(Worker):
     """Writes one run from `queue` into `files`, until the queue is closed and empty.
 
     Gathers for `flush_s` at most, so that a batch is one write; in the last quarter of it only until a readout comes.
-    What is written is handed to the operating system at once, and synced every `fsync_s`. From its own thread it calls
+    What is written goes to the operating system at once, and synced every `fsync_s`. From its own thread it calls
     `on_written()` after each batch, `on_rotated(file)` after each finished file, and `on_end(WriterEnd)` once.
 
     `progress` grows at least every half second as long as the disk takes what it is given, if only a piece of it, also
@@ -81,7 +80,7 @@ class Writer(Worker):
 
     @property
     def progress(self) -> int:
-        """How often it went round, or handed a piece to the disk."""
+        """Counts its turns and the pieces that it wrote."""
         return self._turns + self._files.writes
 
     @property

@@ -12,15 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import zmq
 
 from astropix_runtime.sockets.endpoints import is_tcp
-from daqd.catching_up.archive import Archive, DataDirectory
+from daqd.catching_up.archive import Archive, DataDirectory, ReplayArchive
 from daqd.catching_up.history_server import HistoryError, HistoryServer
-from daqd.catching_up.missing_ledgers import missing_ledgers
-from daqd.catching_up.replay_archive import ReplayArchive
+from daqd.catching_up.past_run import missing_ledgers
 from daqd.children.child_end import (
     DaemonPipe,
     add_key_options,
@@ -32,8 +30,9 @@ from daqd.children.messages import HistoryRequested, Ready, RunDecoded
 from daqd.errors import ConfigError
 from daqd.following.replay_progress import ReplayView
 from daqd.runs.run_store import RunStore
+from protocol.ledger import LedgerCounts
 
-Ledgers = Iterator[tuple[int, dict[str, Any]] | None]
+Ledgers = Iterator[tuple[int, LedgerCounts] | None]
 
 _NICE = 5
 """The acquisition and the stream go first where processors are short."""

@@ -4,10 +4,11 @@
 complete: what is published comes from the files.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from protocol.ledger import LedgerCounts
 from protocol.wire.messages import LogLine, PublisherStat, Stat
 
 
@@ -47,7 +48,7 @@ class PublisherState(_ChildMessage):
 
     kind: Literal["state"] = "state"
     run: int | None
-    ledger: dict[str, Any]
+    ledger: LedgerCounts
     hits_hz: float
     stat: PublisherStat
 
@@ -57,7 +58,7 @@ class RunDecoded(_ChildMessage):
 
     kind: Literal["run_decoded"] = "run_decoded"
     run: int
-    ledger: dict[str, Any]
+    ledger: LedgerCounts
 
 
 class HistoryRequested(_ChildMessage):

@@ -56,7 +56,7 @@ class Feed(ABC):
 
     @abstractmethod
     def wait_s(self) -> float | None:
-        """When it is worth asking again, in seconds: 0 now, None when told."""
+        """Seconds until it is worth polling again: 0 for now, None if something else has to happen first."""
 
     @property
     @abstractmethod

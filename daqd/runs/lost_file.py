@@ -1,6 +1,6 @@
 """A file that was removed or moved while it is written: what was written goes on into nowhere, and no call fails.
 
-As long as its descriptor is open, all of it can be had back.
+As long as its descriptor is open, all of it can be recovered.
 """
 
 import errno

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def repair_runs(store: RunStore, enough: Callable[[], bool] = lambda: False) -> None:
     """Repair what is open in the data directory, which nobody else writes to; a line in the log for each such run.
 
-    A run that cannot be repaired is told, too, and left as it is; nothing is raised. Between two runs it ends early
+    A run that cannot be repaired is logged, too, and left as it is; nothing is raised. Between two runs it ends early
     where `enough` says so: the next start does the rest.
     """
     for run in store.runs():

@@ -32,8 +32,8 @@ from monitor.detector import ChipPlace, Geometry, HitKind
 from monitor.receiving.reader import StreamCounters
 from monitor.sanity.frame_counts import FrameCounts
 from monitor.state.histograms import HitHistograms
+from monitor.state.sorted_hits import TotBinning
 from monitor.state.time_series import RunSeries
-from monitor.state.tot_binning import TotBinning
 from protocol.ledger import Ledger
 from protocol.readout_description import ReadoutDescription
 from protocol.run_record import RunRecord

@@ -9,13 +9,12 @@ from monitor.detector import ChipPlace, Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
 from monitor.receiving.reader import StreamCounters
 from monitor.state.histograms import HitHistograms
+from monitor.state.meters import RateMeter, ReadoutBytes
 from monitor.state.monitor_state import SILENT_S, ChipState, LogEntry, MonitorState, MonitorSummary
-from monitor.state.rates import RateMeter
-from monitor.state.readout_bytes import ReadoutBytes
 from monitor.state.readout_times import ReadoutTimes
 from monitor.state.recent import RecentHistograms
+from monitor.state.sorted_hits import TotBinning
 from monitor.state.time_series import SPANS, RunSeries
-from monitor.state.tot_binning import TotBinning
 from protocol.run_record import RunRecord
 from protocol.units import NS_PER_S
 from protocol.wire.messages import Header, Stat

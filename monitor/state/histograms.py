@@ -1,13 +1,96 @@
 """Histograms of hits: map per chip, ToT spectrum per chip and pixel, hits per readout. Filled in whole arrays."""
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.continuity import HitArray
 from monitor.detector import Geometry, HitKind
-from monitor.state.counting import MAX_HITS_PER_READOUT, Counts, ReadoutSizes, count
-from monitor.state.pixel_spectra import PixelCounts, PixelSpectra
-from monitor.state.sorted_hits import Indices, SortedHits
-from monitor.state.tot_binning import TotBinning, pixel_merging
+from monitor.state.sorted_hits import Indices, SortedHits, TotBinning, pixel_merging
+
+Counts = npt.NDArray[np.int64]
+
+MAX_HITS_PER_READOUT = 512
+"""A readout of 4096 bytes holds 512 hits; more go into the last bin."""
+
+
+def count(histogram: npt.NDArray[np.integer], flat_indices: npt.NDArray[np.integer]) -> None:
+    """Add 1 at each index into the flattened `histogram`, as often as it occurs."""
+    flat = histogram.reshape(-1)
+    if len(flat_indices) < flat.size:
+        # A few hits: cheaper than counting into a whole new histogram. A 1 of another type is 40 times slower.
+        np.add.at(flat, flat_indices, flat.dtype.type(1))
+    else:
+        flat += np.bincount(flat_indices, minlength=flat.size).astype(flat.dtype, copy=False)
+
+
+class ReadoutSizes:
+    """Counts readouts by the number of their hits; one may be spread over several calls."""
+
+    def __init__(self) -> None:
+        self._open_readout = -1
+        self._open_hits = 0
+
+    def change(self, readout_ids: npt.NDArray[np.uint32]) -> Counts:
+        """How many readouts more there are with 0, 1, 2, … hits; those without hits are not among them.
+
+        `readout_ids`: of hits, those of one readout together. Where they go on with the readout before, there is one
+        less of its former number.
+        """
+        change = np.zeros(MAX_HITS_PER_READOUT + 1, np.int64)
+        if not len(readout_ids):
+            return change
+        bounds = np.concatenate(([-1], (readout_ids[1:] != readout_ids[:-1]).nonzero()[0], [len(readout_ids) - 1]))
+        counts = bounds[1:] - bounds[:-1]
+        if int(readout_ids[0]) == self._open_readout:
+            change[min(self._open_hits, MAX_HITS_PER_READOUT)] -= 1
+            counts[0] += self._open_hits
+        np.add.at(change, np.minimum(counts, MAX_HITS_PER_READOUT), 1)
+        self._open_readout, self._open_hits = int(readout_ids[-1]), int(counts[-1])
+        return change
+
+
+PixelCounts = npt.NDArray[np.uint32]
+
+
+class PixelSpectra:
+    """Spectra of the pixels of `chips` chips; `step` bins of those counted make one of `binning`.
+
+    A chip of AstroPix 4 with hits takes 0.11 MB, one of AstroPix 3 0.31 MB.
+    """
+
+    def __init__(self, chips: int, pixels: int, counted: TotBinning, step: int, binning: TotBinning) -> None:
+        self._pixels = pixels
+        self._coarse = np.minimum(np.arange(counted.bins + 1) // step, binning.bins)
+        self._coarse[-1] = binning.bins
+        self._counts = np.zeros((0, pixels, binning.bins + 1), np.uint32)
+        self._places = np.full(chips, -1, np.intp)
+
+    def count(self, chips: npt.NDArray[np.intp], pixels: npt.NDArray[np.intp], bins: npt.NDArray[np.intp]) -> None:
+        """Count hits (n,): number of the chip, flat index of the pixel among those of all chips, bin of the ToT."""
+        places = self._places[chips]
+        if len(places) and int(places.min()) < 0:
+            self._make_room(np.unique(chips[places < 0]))
+            places = self._places[chips]
+        bins_of_pixel = self._counts.shape[2]
+        count(self._counts, ((places - chips) * self._pixels + pixels) * bins_of_pixel + self._coarse[bins])
+
+    def _make_room(self, chips: npt.NDArray[np.intp]) -> None:
+        had = len(self._counts)
+        self._places[chips] = had + np.arange(len(chips))
+        more = np.zeros((len(chips), *self._counts.shape[1:]), np.uint32)
+        self._counts = np.concatenate((self._counts, more))
+
+    def spectrum(self, chip: int, pixel: int) -> PixelCounts:
+        """Of one pixel, by its number in its chip; a copy."""
+        place = int(self._places[chip])
+        if place < 0:
+            return np.zeros(self._counts.shape[2], np.uint32)
+        spectrum: PixelCounts = self._counts[place, pixel].copy()
+        return spectrum
+
+    def coarse(self, spectrum: npt.NDArray[np.integer]) -> PixelCounts:
+        """A spectrum in the bins that are counted, in those of a pixel."""
+        return np.bincount(self._coarse, spectrum, self._counts.shape[2]).astype(np.uint32)
 
 
 class HitHistograms:
@@ -103,7 +186,7 @@ class HitHistograms:
             self.tot_invalid += len(bins) - int(np.count_nonzero(valid))
             chips, pixels, bins = chips[valid], pixels[valid], bins[valid]
         count(self.tot, chips * self.tot.shape[1] + bins)
-        if hits.kind.apart:
+        if not hits.kind.names_pixels:
             of_pixel = pixels >= 0
             chips, pixels, bins = chips[of_pixel], pixels[of_pixel], bins[of_pixel]
         self._count_spectra(chips, pixels, bins)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitor.continuity import HitArray
-from monitor.readout_ranges import Range
+from monitor.continuity import HitArray, Range
 from protocol.units import NS_PER_S
 
 LONGEST_S = 43_260

@@ -6,12 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.detector import Geometry
-from monitor.state.counting import MAX_HITS_PER_READOUT, Counts
-from monitor.state.histograms import HitHistograms
-from monitor.state.pixel_spectra import PixelCounts
+from monitor.state.histograms import MAX_HITS_PER_READOUT, Counts, HitHistograms, PixelCounts
 from monitor.state.readout_times import Stretch
-from monitor.state.sorted_hits import Indices, SortedHits
-from monitor.state.tot_binning import TotBinning
+from monitor.state.sorted_hits import Indices, SortedHits, TotBinning
 from protocol.units import NS_PER_S
 
 SLOT_S = 5

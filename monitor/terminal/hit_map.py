@@ -1,18 +1,85 @@
 """The hit map of one chip, drawn in half blocks: each character cell shows two square dots."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
 from textual.strip import Strip
 
-from monitor.terminal import colour_map
-from monitor.terminal.composed_lines import ComposedLines
-from monitor.terminal.figures import grouped
+from monitor.terminal.line_widgets import ComposedLines
+from monitor.terminal.numbers import grouped
+
+LEVELS = 64
+"""Colours told apart; 0 is for nothing at all, LEVELS + 1 for what is beyond the scale: they are no part of it."""
+
+_NOTHING = (30, 32, 38)
+_BEYOND = (255, 95, 176)
+
+_HIGH_SHARE = 0.98
+_FEWEST = 10
+_FAR, _FAR_LOGARITHMIC = 3, 100
+
+# Ten points on viridis (matplotlib's default map, public domain), which rises evenly in brightness.
+_ANCHORS = np.array(
+    [
+        (68, 1, 84),
+        (72, 40, 120),
+        (62, 74, 137),
+        (49, 104, 142),
+        (38, 130, 142),
+        (31, 158, 137),
+        (53, 183, 121),
+        (109, 205, 89),
+        (180, 222, 44),
+        (253, 231, 37),
+    ],
+    np.float64,
+)
+
+
+@cache
+def level_colour(level: int) -> Color:
+    """Colour of a level: 0 for nothing, 1…LEVELS from few to many, above for what is beyond the scale."""
+    if not 0 < level <= LEVELS:
+        return Color.from_rgb(*(_NOTHING if level <= 0 else _BEYOND))
+    position = (min(level, LEVELS) - 1) / (LEVELS - 1) * (len(_ANCHORS) - 1)
+    red, green, blue = (np.interp(position, range(len(_ANCHORS)), _ANCHORS[:, channel]) for channel in range(3))
+    return Color.from_rgb(red, green, blue)
+
+
+@cache
+def half_block_style(upper: int, lower: int) -> Style:
+    """Style of a `▀` whose upper half has level `upper`, and its lower half `lower`."""
+    return Style(color=level_colour(upper), bgcolor=level_colour(lower))
+
+
+def colour_levels(counts: npt.NDArray[np.int64], *, logarithmic: bool) -> npt.NDArray[np.intp]:
+    """Level of each count (any shape): 0 for none, LEVELS for `top`, LEVELS + 1 for what is above that."""
+    largest = scale_top(counts, logarithmic=logarithmic)
+    if largest <= 0:
+        return np.zeros(counts.shape, np.intp)
+    share = np.log1p(counts) / np.log1p(largest) if logarithmic else counts / largest
+    scaled: npt.NDArray[np.intp] = np.where(counts > 0, 1 + np.rint(share * (LEVELS - 1)), 0).astype(np.intp)
+    return np.where(counts > largest, LEVELS + 1, scaled)
+
+
+def scale_top(counts: npt.NDArray[np.int64], *, logarithmic: bool) -> int:
+    """The count where the scale ends: the largest, but for a few that are so far above all others as to hide them.
+
+    The page does the same (page/colours.js).
+    """
+    filled = np.sort(counts[counts > 0], axis=None)
+    if len(filled) < _FEWEST:
+        return int(filled[-1]) if len(filled) else 0
+    limit = filled[int(_HIGH_SHARE * (len(filled) - 1))] * (_FAR_LOGARITHMIC if logarithmic else _FAR)
+    return int(filled[int(np.searchsorted(filled, limit, side="right")) - 1])
+
 
 _MARGIN = 3
 _LABEL = Style(dim=True)
@@ -64,22 +131,22 @@ class HitMap(ComposedLines):
 
     def _legends(self) -> list[str]:
         """The colours and their counts, in ever fewer words."""
-        most, top = int(self._counts.max(initial=0)), colour_map.top(self._counts, logarithmic=self._logarithmic)
+        most, top = int(self._counts.max(initial=0)), scale_top(self._counts, logarithmic=self._logarithmic)
         if not most:
             return ["no hits"]
-        steps = (1, colour_map.LEVELS // 4, colour_map.LEVELS // 2, 3 * colour_map.LEVELS // 4, colour_map.LEVELS)
+        steps = (1, LEVELS // 4, LEVELS // 2, 3 * LEVELS // 4, LEVELS)
         log = " log" if self._logarithmic else ""
         legends = []
         for cells, to in (("██", "to "), ("█", "")):
             shades = "".join(_shade(level, cells) for level in steps)
-            beyond = f" {_shade(colour_map.LEVELS + 1, cells)} {to}{grouped(most)}" if most > top else ""
+            beyond = f" {_shade(LEVELS + 1, cells)} {to}{grouped(most)}" if most > top else ""
             legends += [f"1 {shades} {grouped(top)}{beyond}{log}", f"1-{grouped(top)}{beyond}{log}"]
         return legends
 
     def _compose_lines(self) -> list[Strip]:
         scale, plain = self.scale(self.size), self.rich_style
         label = plain + _LABEL
-        levels = colour_map.levels(self._counts, logarithmic=self._logarithmic)
+        levels = colour_levels(self._counts, logarithmic=self._logarithmic)
         nothing = plain.bgcolor
         dots = self._rows * scale
         strips = []
@@ -89,9 +156,9 @@ class HitMap(ComposedLines):
             segments = [Segment(f"{begun[0]:>{_MARGIN - 1}} " if begun else " " * _MARGIN, label)]
             for column in range(self._columns):
                 if lower < self._rows:
-                    style = colour_map.style(int(levels[upper, column]), int(levels[lower, column]))
+                    style = half_block_style(int(levels[upper, column]), int(levels[lower, column]))
                 else:
-                    style = Style(color=colour_map.colour(int(levels[upper, column])), bgcolor=nothing)
+                    style = Style(color=level_colour(int(levels[upper, column])), bgcolor=nothing)
                 segments.append(Segment("▀" * scale, style))
             strips.append(self._fitted(segments, plain))
         strips.append(self._fitted([Segment(self._axis(scale), label)], plain))
@@ -104,4 +171,4 @@ class HitMap(ComposedLines):
 
 
 def _shade(level: int, cells: str) -> str:
-    return f"[{colour_map.colour(level).get_truecolor().hex}]{cells}[/]"
+    return f"[{level_colour(level).get_truecolor().hex}]{cells}[/]"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from monitor.state.monitor_state import SILENT_S, LogEntry, MonitorSummary
-from monitor.terminal.figures import clock, grouped, percent, scaled
+from monitor.terminal.numbers import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
 from protocol.text import printable
 

@@ -11,7 +11,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from monitor.web.access import Access
-from monitor.web.editions import Edition, Editor
+from monitor.web.updates import Edition, Editor
 from monitor.web.view import Selection
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from monitor.state.monitor_state import SILENT_S, MonitorSummary
-from monitor.terminal.figures import clock, grouped, percent, scaled
+from monitor.terminal.numbers import clock, grouped, percent, scaled
 from protocol.ledger import Ledger
 from protocol.wire.messages import Stat
 

@@ -8,13 +8,13 @@ from prometheus_client.registry import Collector
 
 from monitor.receiver import Receiver
 from monitor.state.monitor_state import MonitorSummary
+from protocol.ledger import BYTE_COUNTS
 from protocol.wire.alarms import Alarm, AlarmLevel
 from protocol.wire.messages import Stat
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "astropix_"
 _STATES = ("idle", "configured", "running", "recovering", "error", "replay", "stopping", "silent")
-_BYTES = ("idle", "padding", "hit", "carried", "orphan", "dropped")
 
 
 class Metrics:
@@ -104,7 +104,7 @@ def _of_daemon(summary: MonitorSummary, stat: Stat) -> Iterator[Metric]:
     yield board
     if stat.ledger is not None:
         ledger = GaugeMetricFamily(f"{_PREFIX}ledger_bytes", "Bytes of the run by what they are", labels=["kind"])
-        for kind in _BYTES:
+        for kind in BYTE_COUNTS:
             ledger.add_metric([kind], stat.ledger[kind])
         yield ledger
         yield _gauge("ledger_hits", "Hits of the run, as the publisher has decoded them", stat.ledger["hits"])

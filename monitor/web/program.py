@@ -13,26 +13,24 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from astropix_runtime.process.signals import ended_by_signals
 from astropix_runtime.sockets.endpoints import is_loopback
-from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
-from monitor.control import Controller
+from monitor.control import AlarmActions, Controller
 from monitor.detector import Geometry
 from monitor.errors import ListenError
-from monitor.program import ended_by_signals
+from monitor.keys import client_keys, daemon_keys
 from monitor.receiver import Receiver
-from monitor.receiving.curve import client_keys, daemon_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
-from monitor.web.editions import Editor
-from monitor.web.figures import Figures, PlotError
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
 from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
-from monitor.web.sheet import Plot
+from monitor.web.sheet import Figures, Plot, PlotError
 from monitor.web.snapshot import Snapshot
+from monitor.web.updates import Editor
 from protocol.text import reason_of
 
 _GATHER_S = 0.05
@@ -130,7 +128,7 @@ def _operator(arguments: argparse.Namespace) -> Operator | None:
         )
     if not commanded:
         return None
-    return Operator(read_token(arguments.operator_token_file), _controller(arguments), _alarm_desk(arguments))
+    return Operator(read_token(arguments.operator_token_file), _controller(arguments), _alarm_actions(arguments))
 
 
 def _controller(arguments: argparse.Namespace) -> Controller | None:
@@ -142,10 +140,10 @@ def _controller(arguments: argparse.Namespace) -> Controller | None:
     return Controller(arguments.control, keys)
 
 
-def _alarm_desk(arguments: argparse.Namespace) -> AlarmDesk | None:
+def _alarm_actions(arguments: argparse.Namespace) -> AlarmActions | None:
     if arguments.alarm_control is None:
         return None
-    return alarm_desk(arguments.alarm_control, "the page", arguments.alarms_server_key, arguments.key)
+    return AlarmActions(arguments.alarm_control, "the page", arguments.alarms_server_key, arguments.key)
 
 
 def own_plots(path: Path | None) -> tuple[Plot, ...]:

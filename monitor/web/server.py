@@ -14,10 +14,9 @@ from tornado.web import Application, HTTPError, RequestHandler
 from monitor.receiver import Receiver
 from monitor.web.access import Access
 from monitor.web.browsers import MAX_REQUEST_BYTES, BrowserSocket, Gallery
-from monitor.web.figures import Figures
 from monitor.web.metrics import CONTENT_TYPE, Metrics
 from monitor.web.operator import Operator, control_routes
-from monitor.web.sheet import Style
+from monitor.web.sheet import Figures, Style
 from monitor.web.snapshot import Snapshot
 
 _PING_S = 20

@@ -1,12 +1,16 @@
 """What a plot is made of: a figure, described once, and named sources of columns that every update fills anew."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from bokeh import plotting
+from bokeh.core.types import ID
+from bokeh.embed import json_item
 from bokeh.models import (
     BasicTickFormatter,
     ColorMapper,
@@ -19,10 +23,79 @@ from bokeh.models import (
     Model,
 )
 from bokeh.palettes import Cividis256, Viridis256
+from bokeh.themes import Theme
 
+from monitor.errors import MisuseError
 from monitor.state.detector_state import DetectorState
-from monitor.web.theme import Colours, colours
 from monitor.web.view import View, Views
+
+_FONT = "system-ui, sans-serif"
+_SIZE = "1em"
+"""As large as --bokeh-font-size in page.css: larger on a wall."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """`paper`: behind figures; `ink`: text; `grid`: lines; `nothing`: pixels without hits; `line`, `second`: data;
+    `mark`: what is selected; `over`: counts beyond the scale of a map.
+    """
+
+    paper: str
+    ink: str
+    grid: str
+    nothing: str
+    line: str
+    second: str
+    mark: str
+    over: str
+
+
+# Blue, orange and vermilion of Okabe and Ito, told apart by people who see few colours.
+_LIGHT = Colours("#ffffff", "#1c2733", "#dfe4ea", "#e9edf2", "#0072b2", "#e69f00", "#d55e00", "#e3007b")
+_DARK = Colours("#161d26", "#d5dce4", "#2b3542", "#242d39", "#56b4e9", "#e69f00", "#ff8c42", "#ff5fb0")
+
+
+def colours(theme: str) -> Colours:
+    """Those of "light" or "dark"."""
+    return _DARK if theme == "dark" else _LIGHT
+
+
+def bokeh_theme(theme: str) -> Theme:
+    """The same for Bokeh."""
+    chosen = colours(theme)
+    label = {"major_label_text_color": chosen.ink, "major_label_text_font": _FONT, "major_label_text_font_size": _SIZE}
+    return Theme(
+        json={
+            "attrs": {
+                "Plot": {
+                    "background_fill_color": chosen.paper,
+                    "border_fill_color": chosen.paper,
+                    "outline_line_color": chosen.grid,
+                },
+                "Grid": {"grid_line_color": chosen.grid},
+                "Axis": {
+                    **label,
+                    "axis_label_text_color": chosen.ink,
+                    "axis_label_text_font": _FONT,
+                    "axis_label_text_font_size": _SIZE,
+                    "axis_label_text_font_style": "normal",
+                    "axis_line_color": chosen.grid,
+                    "major_tick_line_color": chosen.grid,
+                    "minor_tick_line_color": None,
+                },
+                "BaseColorBar": {**label, "background_fill_color": chosen.paper, "bar_line_color": None},
+                "Legend": {
+                    "label_text_color": chosen.ink,
+                    "label_text_font": _FONT,
+                    "label_text_font_size": _SIZE,
+                    "background_fill_color": chosen.paper,
+                    "background_fill_alpha": 0.7,
+                    "border_line_color": None,
+                },
+            }
+        }
+    )
+
 
 Columns = Mapping[str, npt.NDArray[Any] | list[str]]
 """Columns of one source: arrays (n,), texts (n), or n images (n, rows, columns)."""
@@ -170,3 +243,39 @@ class Plot:
 def floats(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Numbers as they are sent: seven digits are enough for a screen."""
     return np.asarray(values, np.float32)
+
+
+_STYLES = 16
+
+
+class PlotError(MisuseError):
+    """A plot that cannot be drawn as it is written."""
+
+
+class Figures:
+    """All plots of a page.
+
+    Raises `PlotError` where one of them cannot be drawn: at the start, not when somebody looks.
+    """
+
+    def __init__(self, plots: Sequence[Plot]) -> None:
+        self.plots = tuple(plots)
+        names = [plot.name for plot in self.plots]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise PlotError(f"two plots are called {twice!r}")
+        self.as_json = lru_cache(_STYLES)(self._as_json)
+        self.sources = self._sheet(Style())[1]
+
+    def _sheet(self, style: Style) -> tuple[list[Any], tuple[Source, ...]]:
+        sheet, items = Sheet(style), []
+        theme = bokeh_theme(style.theme)
+        for plot in self.plots:
+            try:
+                items.append(json_item(plot.draw(sheet), ID(plot.name), theme))
+            except Exception as error:  # whatever a plot of the user's does
+                raise PlotError(f"plot {plot.name!r} cannot be drawn: {type(error).__name__}: {error}") from error
+        return items, tuple(sheet.sources.values())
+
+    def _as_json(self, style: Style) -> bytes:
+        """What BokehJS embeds: a list of items, in the order of the plots."""
+        return json.dumps(self._sheet(style)[0], separators=(",", ":")).encode()

@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from monitor.receiver import Receiver
-from monitor.terminal.figures import grouped, scaled
+from monitor.terminal.numbers import grouped, scaled
 from monitor.web.plots.hit_maps import tiles_across
 
 _FRESH_S = 1.0

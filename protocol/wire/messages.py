@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from protocol.errors import MessageError
 from protocol.hit import HitTable
+from protocol.ledger import LedgerCounts
 from protocol.run_record import RunRecord
 from protocol.wire.alarms import Alarms
 from protocol.wire.packing import DTypeDescription, WireModel, packed_hits, parse, unpack
@@ -53,6 +54,18 @@ class Header(WireModel):
 
 
 _SENDERS_WORDS = tuple(name for name in Header.model_fields if name != "v")
+
+
+class DaemonState(StrEnum):
+    """State of the daemon; `REPLAY`: a replay that has not come to its end."""
+
+    IDLE = "idle"
+    CONFIGURED = "configured"
+    RUNNING = "running"
+    RECOVERING = "recovering"
+    ERROR = "error"
+    REPLAY = "replay"
+    STOPPING = "stopping"
 
 
 class Rates(WireModel):
@@ -121,7 +134,7 @@ class Stat(WireModel):
     publisher has decoded of it so far. `catch_up`: where the past can be asked for; empty: nowhere.
     """
 
-    state: Literal["idle", "configured", "running", "recovering", "error", "replay", "stopping"]
+    state: DaemonState
     reason: str = ""
     since_ns: int = 0
     run: int | None = None
@@ -131,7 +144,7 @@ class Stat(WireModel):
     chips: int | None = None
     rates: Rates = Rates()
     counts: dict[str, int] = Field(default_factory=dict)
-    ledger: dict[str, Any] | None = None
+    ledger: LedgerCounts | None = None
     queue: Queue = Queue()
     disk: Disk = Disk()
     board: Board = Board()

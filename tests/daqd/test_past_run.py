@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqd.catching_up.archive import StoredRun
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
@@ -29,7 +29,7 @@ def _dense_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
     monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
     monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 200)
 
 
 def put_on_disk(store: RunStore, files: list[list[Readout]], **record: object) -> RunRecord:
@@ -51,7 +51,7 @@ def past_run(store: RunStore, record: RunRecord, first: int, settled_run: int = 
     return PastRun(run, RunIndex(run), first)
 
 
-def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) -> Iterator[Stretch]:
+def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) -> Iterator[HitRange]:
     """What one gets who asks until there is no more."""
     while True:
         past.look_again()
@@ -67,7 +67,7 @@ def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) 
             return
 
 
-def check_order(got: list[Stretch], first: int) -> None:
+def check_order(got: list[HitRange], first: int) -> None:
     """That they go on from each other, and hold what they say."""
     expected = first
     for stretch in got:
@@ -153,7 +153,7 @@ def test_while_it_is_being_written(store: RunStore) -> None:
     record = store.read_record(1)
     assert record is not None
     past = past_run(store, record, 0)
-    got: list[Stretch] = list(stretches(past))
+    got: list[HitRange] = list(stretches(past))
     for step in steps[4:]:
         step()
         got += stretches(past)

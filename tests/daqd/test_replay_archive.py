@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from astropix_pytest.generating import generate
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.archive import ReplayArchive, ReplayedPast
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
-from daqd.catching_up.replay_archive import ReplayArchive, ReplayedPast
 from daqd.following.feed import RunEnded
 from daqd.following.recorded_runs import recorded_runs
 from daqd.following.replay_progress import ReplayedRun, ReplayProgress, ReplayView
@@ -84,7 +84,7 @@ class Stage:
     def find(self, run: int, pass_: int | None = None, pub: int | None = None) -> ReplayedPast | None:
         return self.archive.find(HitsArgs(run=run, pass_=pass_, pub=pub))
 
-    def ask(self, run: int, pass_: int | None = None, first: int = 0) -> list[Stretch]:
+    def ask(self, run: int, pass_: int | None = None, first: int = 0) -> list[HitRange]:
         found = self.find(run, pass_, PUB)
         assert found is not None
         with closing(PastRun(found, RunIndex(found), first)) as past:
@@ -104,7 +104,7 @@ class Stage:
         self.feed.close()
 
 
-def joined(got: list[Stretch]) -> HitTable:
+def joined(got: list[HitRange]) -> HitTable:
     tables = [stretch.hits for stretch in got if len(stretch.hits)]
     return np.concatenate(tables) if tables else np.zeros(0, HIT_DTYPE)
 
@@ -112,7 +112,7 @@ def joined(got: list[Stretch]) -> HitTable:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that files of some hundred bytes are large ones."""
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 200)
     monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
     monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
     monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.continuity import HitsStep, Publisher, RunPass, RunTracker, SequenceTracker
-from monitor.readout_ranges import ReadoutRanges, inside
+from monitor.continuity import HitsStep, Publisher, ReadoutRanges, RunPass, RunTracker, SequenceTracker, inside
 from protocol.hit import HIT_DTYPE
 
 A, B = Publisher("bench", 1), Publisher("bench", 2)

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.detector import ChipPlace, Geometry
-from monitor.state.counting import MAX_HITS_PER_READOUT
-from monitor.state.histograms import HitHistograms
-from monitor.state.tot_binning import TotBinning
+from monitor.state.histograms import MAX_HITS_PER_READOUT, HitHistograms
+from monitor.state.sorted_hits import TotBinning
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.layer_hit import LAYER_HIT_DTYPE

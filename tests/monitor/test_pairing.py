@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daqd.configuration.config import EmulatorSection
 from daqd.emulator.seeded_frames import SeededFrames
 from monitor.detector import Geometry
-from monitor.state.pairing import MOST_TICKS_APART, MOST_TOT_APART_US, WINDOW, pair_rows_with_columns
+from monitor.state.sorted_hits import MOST_TICKS_APART, MOST_TOT_APART_US, WINDOW, pair_rows_with_columns
 from tests.monitor.publishing import make_apart
 
 ROW, COLUMN = 0, 1

@@ -8,8 +8,8 @@ import pytest
 from monitor.detector import Geometry
 from monitor.receiving.reader import StreamReader
 from monitor.state.detector_state import LOG_LINES, DetectorState
+from monitor.state.meters import RateMeter
 from monitor.state.monitor_state import MonitorState
-from monitor.state.rates import RateMeter
 from protocol.layer_hit import LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
 from tests.monitor.publishing import T0_NS, MessageMaker, make_apart, make_hits, run_record

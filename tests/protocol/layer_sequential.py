@@ -33,6 +33,7 @@ class SequentialFrames:
     def run(self, readouts: Sequence[tuple[int, bytes]], *, flush: bool) -> "SequentialFrames":
         """`readouts`: ids and bytes in order."""
         self._length = 1 + self.data_bytes + self.timestamp_bits // 8
+        self._longest = max(17, 1 + self.data_bytes + 8)
         self._ids = [readout_id for readout_id, data in readouts if data]
         chunks = [data for _, data in readouts if data]
         self._orders = [0] * len(chunks)
@@ -65,15 +66,15 @@ class SequentialFrames:
             self._byte(at) == self._length
             and self._layer_possible(self._byte(at + 1))
             and self._chip_possible(header)
-            and (header is None or header & 7 == self.data_bytes - 1)
+            and (header is None or header & 7 == self.data_bytes - 1 & 7)
         )
 
     def _faulty_head(self, at: int) -> bool:
         length, layer, header = self._stream[at], self._byte(at + 1), self._byte(at + 2)
         if length == self._length:
-            hit_begins = header is None or (header & 7 == self.data_bytes - 1 and self._chip_possible(header))
+            hit_begins = header is None or (header & 7 == self.data_bytes - 1 & 7 and self._chip_possible(header))
             return not self._layer_possible(layer) and hit_begins
-        return 4 <= length <= 17 and self._layer_possible(layer) and self._chip_possible(header)
+        return 4 <= length <= self._longest and self._layer_possible(layer) and self._chip_possible(header)
 
     def _step(self, at: int) -> int:
         if self._stream[at] == PADDING:
@@ -87,7 +88,7 @@ class SequentialFrames:
                 if end + 2 > len(self._stream):
                     self.counts["carried"] += len(self._stream) - at
                     return len(self._stream)
-                if self._sensible(end) or 4 <= self._stream[end] <= 17:
+                if self._sensible(end) or 4 <= self._stream[end] <= self._longest:
                     self.counts["dropped"] += end - at
                     self.counts["dropped_hits"] += 1
                     return end

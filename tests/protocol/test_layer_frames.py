@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocol import LAYER_HIT_DTYPE, AstroPix4LayerHit, AstroPix4LayerReadout, LayerFrameDecoder, ReadoutBlock
 from protocol.hit import HIT_DTYPE, AstroPix4Hit, reverse_bit_order
 from protocol.layer_frames import encode_frames, without_padding
-from protocol.layer_scan import MAX_FRAME_BYTES, FrameLayout
+from protocol.layer_scan import FrameLayout, max_frame_bytes
 from protocol.ledger import ByteClass, Ledger
 from protocol.readout_description import TimestampBits, TimestampOrder
 from tests.protocol.layer_sequential import FoundFrame, SequentialFrames
@@ -299,4 +299,4 @@ def test_the_bytes_are_those_of_the_wire_with_their_bits_put_right() -> None:
 
 
 def test_a_frame_never_needs_more_than_17_bytes_to_be_complete() -> None:
-    assert max(FrameLayout(bits).frame_bytes for bits in WIDTHS) == MAX_FRAME_BYTES == 18
+    assert max(FrameLayout(bits).frame_bytes for bits in WIDTHS) == max_frame_bytes(8) == 18

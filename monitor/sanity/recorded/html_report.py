@@ -10,13 +10,14 @@ from monitor.sanity.checks.reference import ReferenceCounts
 from monitor.sanity.recorded import report_plots
 from monitor.sanity.recorded.report import Summary
 from monitor.sanity.recorded.run_quality import RunQuality
+from protocol.ledger import ByteCount
 from protocol.text import counted
 from protocol.version import __version__
 
 MOST_RUNS = 20
 """Runs with figures, of which a page does not become too large; all are in the tables."""
 
-_BYTE_CLASSES = ("hit", "idle", "padding", "carried", "orphan", "dropped")
+_BYTE_CLASSES: tuple[ByteCount, ...] = ("hit", "idle", "padding", "carried", "orphan", "dropped")
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1d2530; --soft: #5b6675; --line: #dfe4ea; --page: #f4f6f8; --card: #fff;

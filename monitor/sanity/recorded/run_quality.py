@@ -1,7 +1,7 @@
 """What there is to say of a recorded run in numbers, beside what is wrong with it."""
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +11,7 @@ from monitor.sanity.checks.findings import Place
 from monitor.sanity.checks.pixels_seen import slots_of
 from monitor.sanity.checks.statistics import binned_quantiles
 from monitor.sanity.checks.tot_checks import medians_us
-from protocol.ledger import Ledger
+from protocol.ledger import Ledger, LedgerCounts
 from protocol.text import counted
 
 
@@ -47,7 +47,7 @@ class RunQuality(_Model):
     hits_hz: float | None
     tot_median_us: float | None
     chips: tuple[ChipQuality, ...]
-    ledger: dict[str, Any]
+    ledger: LedgerCounts
 
     @classmethod
     def of(cls, place: Place, seen: CheckInput, ledger: Ledger, readouts: int, hits: int) -> Self:

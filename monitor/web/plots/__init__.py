@@ -2,10 +2,9 @@
 
 from typing import Final
 
+from monitor.web.plots.histograms import chip_spectrum, detector_spectrum, hits_per_readout, pixel_spectrum
 from monitor.web.plots.hit_maps import hit_map, hit_maps
 from monitor.web.plots.rates import hit_rate, readout_rate
-from monitor.web.plots.readouts import hits_per_readout
-from monitor.web.plots.spectra import chip_spectrum, detector_spectrum, pixel_spectrum
 from monitor.web.sheet import Plot
 
 PLOTS: Final = (

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.terminal import colour_map
-from monitor.terminal.figures import clock, grouped, nice_ceiling, percent, scaled
-from monitor.terminal.rate_graph import columns_of, since_known
-from monitor.terminal.spectrum import heights, rebinned, shown_bins
+from monitor.terminal.graphs import columns_of, heights, rebinned, shown_bins, since_known
+from monitor.terminal.hit_map import LEVELS, colour_levels, level_colour, scale_top
+from monitor.terminal.numbers import clock, grouped, nice_ceiling, percent, scaled
 
 
 @pytest.mark.parametrize(
@@ -58,21 +57,21 @@ def test_a_nice_ceiling_is_near_and_never_below(value: float) -> None:
 def test_colours_rise_in_brightness_and_nothing_is_not_a_little() -> None:
     brightness = [
         0.2126 * triplet.red + 0.7152 * triplet.green + 0.0722 * triplet.blue
-        for level in range(1, colour_map.LEVELS + 1)
-        if (triplet := colour_map.colour(level).get_truecolor())
+        for level in range(1, LEVELS + 1)
+        if (triplet := level_colour(level).get_truecolor())
     ]
     assert brightness == sorted(brightness)
-    assert colour_map.colour(0) != colour_map.colour(1)
+    assert level_colour(0) != level_colour(1)
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_levels_go_from_nothing_to_the_largest(logarithmic: bool) -> None:
     counts = np.array([[0, 1], [50, 100_000]])
-    levels = colour_map.levels(counts, logarithmic=logarithmic)
+    levels = colour_levels(counts, logarithmic=logarithmic)
     assert levels[0, 0] == 0
-    assert levels[1, 1] == colour_map.LEVELS
-    assert 1 <= levels[0, 1] <= levels[1, 0] < colour_map.LEVELS
-    assert not colour_map.levels(np.zeros((2, 2), np.int64), logarithmic=logarithmic).any()
+    assert levels[1, 1] == LEVELS
+    assert 1 <= levels[0, 1] <= levels[1, 0] < LEVELS
+    assert not colour_levels(np.zeros((2, 2), np.int64), logarithmic=logarithmic).any()
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=200), st.integers(1, 120))
@@ -129,13 +128,13 @@ def test_a_hot_pixel_leaves_the_others_their_colours(logarithmic: bool, factor: 
     counts = np.random.default_rng(1).poisson(100, (13, 16))
     usual = int(counts.max())
     counts[5, 7] = usual * factor
-    levels = colour_map.levels(counts, logarithmic=logarithmic)
-    assert (levels > colour_map.LEVELS).sum() == beyond
+    levels = colour_levels(counts, logarithmic=logarithmic)
+    assert (levels > LEVELS).sum() == beyond
     assert levels[5, 7] == levels.max()
-    assert colour_map.top(counts, logarithmic=logarithmic) == (usual if beyond else usual * factor)
-    assert colour_map.colour(colour_map.LEVELS + 1) not in [colour_map.colour(n) for n in range(colour_map.LEVELS + 1)]
+    assert scale_top(counts, logarithmic=logarithmic) == (usual if beyond else usual * factor)
+    assert level_colour(LEVELS + 1) not in [level_colour(n) for n in range(LEVELS + 1)]
     if beyond:
-        assert levels[counts == usual].tolist() == [colour_map.LEVELS] * int((counts == usual).sum())
+        assert levels[counts == usual].tolist() == [LEVELS] * int((counts == usual).sum())
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.02, 500.0))
@@ -145,4 +144,4 @@ def test_a_healthy_map_has_nothing_beyond_its_scale(seed: int, mean: float) -> N
         if mean > 1
         else np.random.default_rng(seed).poisson(mean, (13, 16))
     )
-    assert colour_map.top(counts, logarithmic=False) == counts.max()
+    assert scale_top(counts, logarithmic=False) == counts.max()

@@ -17,13 +17,13 @@ from monitor.detector import Geometry
 from monitor.receiver import Receiver
 from monitor.web.access import Access
 from monitor.web.browsers import Gallery
-from monitor.web.editions import Editor
-from monitor.web.figures import Figures
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
 from monitor.web.plots import PLOTS
 from monitor.web.server import Exhibits, application
+from monitor.web.sheet import Figures
 from monitor.web.snapshot import Snapshot
+from monitor.web.updates import Editor
 from protocol.wire.alarms import Alarm
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher

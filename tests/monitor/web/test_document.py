@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from bokeh.models import Model
 
-from monitor.web.figures import Figures, PlotError
 from monitor.web.plots import PLOTS
 from monitor.web.program import own_plots
-from monitor.web.sheet import Plot, Sheet
+from monitor.web.sheet import Figures, Plot, PlotError, Sheet
 from protocol.ledger import Ledger
 from protocol.run_record import Counts
 from protocol.wire.alarms import Alarm, AlarmLevel

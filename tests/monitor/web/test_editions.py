@@ -6,7 +6,7 @@ import weakref
 from monitor.client import StreamClient
 from monitor.detector import Geometry
 from monitor.receiver import Receiver
-from monitor.web.editions import Editor
+from monitor.web.updates import Editor
 from monitor.web.view import Selection
 from tests.monitor.publishing import TestPublisher
 from tests.monitor.web.serving import FIGURES

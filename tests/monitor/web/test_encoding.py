@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitor.web.encoding import encode_part
+from monitor.web.updates import encode_part
 from tests.monitor.web.reading import parts
 
 
