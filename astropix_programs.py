@@ -56,7 +56,7 @@ def _ended_at_once() -> Iterator[None]:
 def _run(name: str, main: Callable[[], int]) -> int:
     """Exit code of a program; while the interpreter is taken down after it, SIGINT ends it at once again."""
     # The program has imported it already.
-    from astropix_runtime.command_line.output import drop_output, is_of_output, prepare_streams
+    from astropix_runtime.command_line.program import drop_output, is_of_output, prepare_streams
 
     code = _FAILED
     try:

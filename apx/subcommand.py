@@ -8,7 +8,7 @@ from typing import get_args
 
 from apx.terminal import complain
 from astropix_runtime.command_line.arguments import chips
-from astropix_runtime.command_line.output import is_of_output
+from astropix_runtime.command_line.program import is_of_output
 from astropix_runtime.storage.run_directory import recordings_in
 from protocol.errors import NoRecordingsError, ProtocolError
 from protocol.readout_description import TimestampOrder

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from astropix_runtime.errors import ConfigurationError
 from protocol.text import printable, reason_of
 
 Name = Annotated[
@@ -42,18 +43,6 @@ _LIMITS = {
 }
 _MAX_LETTERS = 500
 _MAX_SHOWN = 100
-
-
-class ConfigurationError(ValueError):
-    """A configuration cannot be used. Each package has its own kind of it.
-
-    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
-    """
-
-    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        self.path = path
-        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
 
 
 class Section(BaseModel):

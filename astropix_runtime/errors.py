@@ -2,6 +2,7 @@
 ::
 
     AstropixRuntimeError
+    ├── ConfigurationError       a configuration file, with every mistake in it (also a ValueError)
     ├── KeyFileError             a file of keys, or a key (also a ValueError)
     └── RequestError             a request without a result
         ├── RefusedError         the server refuses it; `code` is the error code of the reply
@@ -11,9 +12,23 @@
 What cannot be had for a program alone (a socket, a lock) is raised as the error that the program names for it.
 """
 
+from collections.abc import Sequence
+
 
 class AstropixRuntimeError(Exception):
     """Root of the errors of `astropix_runtime`; the text is for the person at the terminal."""
+
+
+class ConfigurationError(AstropixRuntimeError, ValueError):
+    """A configuration cannot be used. Each package has its own kind of it.
+
+    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
+    """
+
+    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        self.path = path
+        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
 
 
 class KeyFileError(AstropixRuntimeError, ValueError):

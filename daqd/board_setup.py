@@ -1,4 +1,4 @@
-"""The board, set up for runs: connected, and its chips configured as wanted."""
+"""Setting up the board for runs: connecting it and configuring its chips."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ class BoardSetup:
         """What the chips are set to, as the board can do it."""
 
     async def wanted(self, overrides: dict[str, Any]) -> ChipSetup:
-        """What the chips are to be set to: as the configuration says, but for `overrides`."""
+        """The settings of the configuration, with `overrides`."""
         try:
             settings = self._config.chip.overridden(overrides)
             return await asyncio.to_thread(load_chip_setup, settings, self._config.board)
@@ -44,9 +44,9 @@ class BoardSetup:
         return setup == self._setup
 
     async def do(self, setup: ChipSetup) -> None:
-        """Connect and configure; the daemon is in error where that fails.
+        """Connect and configure; the daemon enters the error state where that fails.
 
-        What the board that answers cannot be set to is refused, and nothing changes.
+        Settings that the board does not support are refused, and nothing changes.
         """
         before, was_open = (self._setup, self.applied), self._board.status().connected
         self._setup = self.applied = None
@@ -73,7 +73,7 @@ class BoardSetup:
         await asyncio.to_thread(self._board.close)
 
     def _bring_up(self, setup: ChipSetup) -> ChipSetup:
-        """In a thread. A board that went away while nobody asked it anything is looked for once more."""
+        """In a thread. A board that was lost unnoticed is opened once more."""
         was_open = self._board.status().connected
         try:
             return self._open_and_configure(setup)

@@ -26,10 +26,10 @@ from daqd.commands.probe import add_probe_arguments, probe_main
 from daqd.commands.replayer import Replayer, ReplayOptions
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, LogSection, SecuritySection, load_config
+from daqd.daemon import Service
 from daqd.errors import ConfigError, DaqError, code_of
 from daqd.process.systemd import ServiceManager
 from daqd.server_keys import load_server_keys
-from daqd.service import Service
 from protocol.version import __version__
 
 try:

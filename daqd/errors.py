@@ -14,8 +14,7 @@
 """
 
 from astropix_runtime.command_line.program import FAILED, MISUSE
-from astropix_runtime.configuration import ConfigurationError
-from astropix_runtime.errors import RefusedError
+from astropix_runtime.errors import ConfigurationError, RefusedError
 
 
 class DaqError(Exception):

@@ -18,8 +18,8 @@ from daqd.children.messages import FromChild, PublisherState, RunDecoded
 from daqd.children.programs import Publisher
 from daqd.configuration.config import Config
 from daqd.daemon_state import Cause, DaemonStateMachine
-from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
+from daqd.process.watchdog import STOP_S, Background, wait_for_end
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
 from protocol.ledger import LedgerCounts
@@ -128,18 +128,18 @@ class RunControl:
         return active
 
     def _hooks(self) -> RunHooks:
-        """What the threads of a run tell the event loop."""
+        """Calls from the threads of a run, passed on to the event loop."""
         loop = asyncio.get_running_loop()
 
-        def tell(what: Callable[[], None]) -> None:
+        def in_loop(call: Callable[[], None]) -> None:
             with contextlib.suppress(RuntimeError):  # a slow disk can keep the writer beyond the end of the loop
-                loop.call_soon_threadsafe(what)
+                loop.call_soon_threadsafe(call)
 
         return RunHooks(
             on_written=self._publisher.wake,
-            on_lost=lambda reason: tell(partial(self._state.change, Cause.BOARD_LOST, reason)),
-            on_gap=lambda gap: tell(partial(self._note_gap, gap)),
-            on_end=partial(tell, self._run_ended),
+            on_lost=lambda reason: in_loop(partial(self._state.change, Cause.BOARD_LOST, reason)),
+            on_gap=lambda gap: in_loop(partial(self._note_gap, gap)),
+            on_end=partial(in_loop, self._run_ended),
         )
 
     def _begin(self, active: ActiveRun) -> None:
@@ -184,12 +184,12 @@ class RunControl:
         self._state.change(Cause.RESET)
 
     def end_for_disk(self, reason: str) -> None:
-        """So little room is left that the run has to end while all of it can be written."""
+        """End the run while there is still enough room to write all of it."""
         if self._active is not None:
             self._active.stop(f"too little room on the disk: {reason}")
 
     def _note_gap(self, gap: Gap) -> None:
-        """The board was lost and is back, or was given up: that belongs into the record, and on the stream."""
+        """Record that the board was lost and is back, or was given up, and publish it."""
         if self._active is None:
             return
         self._active.add_gap(gap)
@@ -198,7 +198,7 @@ class RunControl:
         self._publisher.wake()
 
     def _run_ended(self) -> None:
-        """The threads of the run are done: close its record."""
+        """Close the record of the run, whose threads have ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -240,10 +240,10 @@ class RunControl:
                 log.error("the ledger of run %d is not in its record: %s", run, error)
 
     async def close(self) -> bool:
-        """End the run if there is one, and leave the board safe; nothing is begun any more.
+        """End the run, if there is one, and leave the board safe; nothing new is started afterwards.
 
-        False where that was given up, because a thread stands still in a call to the disk or the board, or because the
-        disk is too slow; the log says which. Threads are left behind then.
+        False where a thread is stuck in a call to the disk or the board, or the disk is too slow; the log says which.
+        Threads are left behind then.
         """
         self._closing = True
         if self._active is not None:
@@ -259,7 +259,7 @@ class RunControl:
         return "the board" if self._active is None else f"the record of run {self._active.run}"
 
     async def settle(self) -> bool:
-        """Wait for what is still to be put into records; False where the disk does not take it in time."""
+        """Wait until all records are written; False where the disk takes too long."""
         why = await self._background.wait_for_end()
         if why:
             log.critical("ending without the last records: %s", why)

@@ -1,4 +1,4 @@
-"""What the daemon knows of itself, as it is published and as `daqctl status` shows it."""
+"""The status of the daemon, as it is published and as `daqctl status` shows it."""
 
 import time
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class StatusBoard:
         self._rated = Counts()
 
     def run_began(self, run: ActiveRun) -> None:
-        """Counts and rates are those of `run` from now on."""
+        """Show counts and rates of `run` from now on."""
         self._run = run
         self._ledger = None
         if self._publisher is not None:
@@ -56,7 +56,7 @@ class StatusBoard:
         self.disk.run_began(lambda: run.files.size_bytes, run.queue)
 
     def run_ended(self, run: ActiveRun) -> None:
-        """The counts stay, the rates are over."""
+        """Keep the counts, and set the rates to 0."""
         self._elapsed_s = self._clock() - run.began_at
         self._rates = Rates()
         self.disk.run_ended()
@@ -73,7 +73,7 @@ class StatusBoard:
             self._ledger = ledger
 
     def stat(self) -> Stat:
-        """Everything, now."""
+        """The status now."""
         run = self._run
         counts = run.counts if run is not None else Counts()
         state = self._state

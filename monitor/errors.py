@@ -14,7 +14,7 @@
     └── MissingPackageError    a package of an optional extra is not installed (also an ImportError)
 """
 
-from astropix_runtime.configuration import ConfigurationError
+from astropix_runtime.errors import ConfigurationError
 
 
 class MonitorError(Exception):

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
-import zmq.asyncio
 
 from astropix_runtime.errors import AddressError, KeyFileError, RefusedError, UnreachableError
 from astropix_runtime.sockets.endpoints import forbidden, is_absent, is_tcp
@@ -123,7 +122,10 @@ class RequestClient:
 
     async def call_async(self, command: str, **args: Any) -> dict[str, Any]:
         """The same as `call`, without blocking the event loop: who breaks off handshakes is not examined."""
-        exchange, poller = self._send(command, args), zmq.asyncio.Poller()
+        # Only here: it loads asyncio, which programs without an event loop do not need.
+        from zmq.asyncio import Poller
+
+        exchange, poller = self._send(command, args), Poller()
         self._register(poller)
         deadline = time.monotonic() + self._timeout_s
         while (left_s := deadline - time.monotonic()) > 0:

@@ -5,7 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-from astropix_runtime.storage import process_lock
 from protocol.text import reason_of
 
 if sys.platform == "win32":
@@ -92,8 +91,8 @@ class ProcessLock:
         holder = ""
         for _ in range(_MAX_ATTEMPTS):
             try:
-                if process_lock.try_lock(file):
-                    process_lock.sign(file)
+                if try_lock(file):
+                    sign(file)
                     return
             except OSError as error:
                 raise self._unusable(error) from error
@@ -112,4 +111,4 @@ class ProcessLock:
 
     def holder(self) -> str:
         """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
-        return process_lock.holder(self.path)
+        return holder(self.path)

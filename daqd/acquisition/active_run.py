@@ -118,7 +118,7 @@ class ActiveRun:
             raise DiskError(f"{what}: {reason_of(error)}") from error
         self.queue = ReadoutQueue(int(config.acquisition.queue_mb * _MB))
         recovery = Recovery(self._bring_up, hooks.on_lost, hooks.on_gap)
-        self._reader = Reader(board, self.queue, self._reader_ended, request.readouts, recovery)
+        self._reader = Reader(board, self.queue, self._thread_ended, request.readouts, recovery)
         self._writer = Writer(
             self.queue,
             self.files,
@@ -126,7 +126,7 @@ class ActiveRun:
             fsync_s=config.acquisition.fsync_s,
             on_written=hooks.on_written,
             on_rotated=self._rotated,
-            on_end=self._writer_ended,
+            on_end=self._thread_ended,
         )
 
     def begin(self) -> None:
@@ -194,16 +194,12 @@ class ActiveRun:
         self._keeper.add_file(file, self.counts)
         self._hooks.on_written()
 
-    def _reader_ended(self, end: ReaderEnd) -> None:
+    def _thread_ended(self, end: ReaderEnd | WriterEnd) -> None:
         with self._lock:
-            self._reader_end = end
-            both = self._writer_end is not None
-        if both:
-            self._hooks.on_end()
-
-    def _writer_ended(self, end: WriterEnd) -> None:
-        with self._lock:
-            self._writer_end = end
-            both = self._reader_end is not None
+            if isinstance(end, ReaderEnd):
+                self._reader_end = end
+            else:
+                self._writer_end = end
+            both = self._reader_end is not None and self._writer_end is not None
         if both:
             self._hooks.on_end()

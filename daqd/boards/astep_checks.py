@@ -28,7 +28,7 @@ _NOT_READ: Final = "not read back: "
 
 
 def contradictions(astep: AstepSection, firmware: Firmware, registers: RegisterMap) -> Iterator[str]:
-    """Warnings of settings that contradict the firmware's version. The settings are obeyed."""
+    """Warnings of settings that contradict the firmware's version. The settings are followed."""
     named, by_version = astep.register_map, firmware.register_map
     if named is not None and by_version is None:
         yield f"astep.register_map: {firmware} is unknown, and the map of {named} is used as configured"

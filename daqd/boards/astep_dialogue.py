@@ -9,7 +9,6 @@ from daqd.boards.dialogue import (
     SILENCE_S,
     SLOWEST_BYTES_S,
     Dialogue,
-    Request,
     read_until_silence,
 )
 from daqd.errors import BoardAnswerError, LinkTimeout
@@ -17,6 +16,7 @@ from daqd.transports.link import Link
 from protocol.registers.astep import REQUEST_FILLER, SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
+from protocol.registers.steps import Request
 
 SHORT_FILLER: Final = bytes(260)
 """Ends a request of `read_byte` or `fifo_length` of which one byte was lost."""

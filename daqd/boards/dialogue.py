@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.errors import ProtocolError
-from protocol.registers.steps import Pause, UnexpectedAnswerError
+from protocol.registers.steps import Pause, Request, UnexpectedAnswerError
 
 Result = TypeVar("Result")
 
@@ -37,22 +37,6 @@ def read_until_silence(link: Link) -> bytes:
     while len(came) < MAX_LATE_BYTES and (piece := read_for(link, SILENCE_S)):
         came += piece
     return bytes(came)
-
-
-class Request(Protocol):
-    """Something to say to a board, in its own register protocol."""
-
-    @property
-    def register(self) -> Any:
-        """Where it goes: an address, or a register's name."""
-
-    @property
-    def why(self) -> str:
-        """What for, for people."""
-
-    @property
-    def answer_bytes(self) -> int:
-        """How many bytes the board answers; 0 where it says nothing."""
 
 
 class RegisterFile(Protocol):

@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from daqd.boards.board import Board, BoardStatus, RawReadout
-from daqd.boards.dialogue import Dialogue, Request
+from daqd.boards.dialogue import Dialogue
 from daqd.configuration.config import BoardSection
 from daqd.errors import BoardError
 from protocol.chips.chip_setup import ChipSetup
-from protocol.registers.steps import Pause
+from protocol.registers.steps import Pause, Request
 from protocol.text import counted
 
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import byte_of, read_byte
 from protocol.registers.astep_firmware import Firmware
-from protocol.registers.astep_register_map import NEWEST_MAP, SIZES
+from protocol.registers.astep_register_map import NEWEST_MAP
 from protocol.registers.astep_registers import Register as AstepRegister
 from protocol.registers.gecco import IDENTITY_BYTES, IDENTITY_VALUE, ReadRequest, Register
 
@@ -62,7 +62,7 @@ def astep_firmware(link: Link) -> Firmware | None:
 
 def _value(link: Link, register: AstepRegister) -> int | None:
     value = 0
-    for offset in reversed(range(SIZES[register])):
+    for offset in reversed(range(register.size)):
         request = read_byte(register, offset)
         link.write(request.encode(NEWEST_MAP))
         try:

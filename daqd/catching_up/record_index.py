@@ -111,13 +111,18 @@ class _FileIndex:
     def _note(self, chunk: bytes, file_bytes: int) -> None:
         """Note what was read at `end`, as far as the records are whole in the file."""
         begin = self.end
-        heads = walk_records(chunk, file_bytes - begin)
+        edges = walk_records(chunk, file_bytes - begin)
         following = self._offsets[-1] + _SPACING_BYTES - begin if self._offsets else 0
-        while (at := bisect_left(heads.edges, following)) < len(heads.readout_ids):
-            self._readouts.append(heads.readout_ids[at])
-            self._offsets.append(begin + heads.edges[at])
-            following = heads.edges[at] + _SPACING_BYTES
-        if heads.readout_ids:
-            self._last_readout = heads.readout_ids[-1]
-        self.end = begin + heads.edges[-1]
-        self._damaged = record_fault(chunk[heads.edges[-1] :][: RECORD_HEAD.size], self.end) is not None
+        while (at := bisect_left(edges, following)) < len(edges) - 1:
+            self._readouts.append(_readout_id(chunk, edges[at]))
+            self._offsets.append(begin + edges[at])
+            following = edges[at] + _SPACING_BYTES
+        if len(edges) > 1:
+            self._last_readout = _readout_id(chunk, edges[-2])
+        self.end = begin + edges[-1]
+        self._damaged = record_fault(chunk[edges[-1] : edges[-1] + RECORD_HEAD.size], self.end) is not None
+
+
+def _readout_id(chunk: bytes, offset: int) -> int:
+    """Of the record that begins there."""
+    return int(RECORD_HEAD.unpack_from(chunk, offset)[1])

@@ -63,7 +63,7 @@ def configure_main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"ok": True, **result, "setup": setup.describe()}, indent=2))
     else:
-        _tell(result, setup)
+        _print_summary(result, setup)
     return OK
 
 
@@ -128,7 +128,7 @@ def _bring_up(config: Config, link: Link, setup: ChipSetup, end: _EndBySignal, s
         board.start()
         end.raise_once()
         if not stop:
-            # Only the link: the board goes on with what it was told.
+            # Only the link: the board goes on as it was set up.
             link.close()
         return setup
     finally:
@@ -163,18 +163,18 @@ def _by_layer(setup: ChipSetup, values: list[str]) -> str:
     return layers[0] if len(layers) == 1 else "; ".join(f"layer {n}: {of}" for n, of in enumerate(layers, 1))
 
 
-def _tell(result: dict[str, Any], setup: ChipSetup) -> None:
-    told = setup.describe()
+def _print_summary(result: dict[str, Any], setup: ChipSetup) -> None:
+    described = setup.describe()
     chips = f"{counted(len(setup.chips), 'chip')}, AstroPix {setup.version}"
     print(f"board      {result['board']} over {result['transport']}, {chips}")
-    on_chips = _by_layer(setup, [f"{value:.1f}" for value in told["threshold_mv"]["chips"]])
+    on_chips = _by_layer(setup, [f"{value:.1f}" for value in described["threshold_mv"]["chips"]])
     if setup.cards is None:
         print("cards      none")
         print(f"threshold  {on_chips} mV on the chip")
     else:
         print(f"cards      {shown_voltages(setup.cards.dacs_v)}; slot {setup.cards.voltage_slot}")
         print(f"threshold  {setup.cards.threshold_mv:g} mV on the card, {on_chips} mV on the chip")
-    print(f"pixels on  {_by_layer(setup, [str(chip['pixels_on']) for chip in told['chips']])}")
+    print(f"pixels on  {_by_layer(setup, [str(chip['pixels_on']) for chip in described['chips']])}")
     injection = setup.injection
     if injection is None:
         print("injection  off")

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from astropix_runtime.command_line.arguments import chips, positive
-from astropix_runtime.command_line.output import drop_output
-from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.command_line.program import FAILED, OK, drop_output
 from astropix_runtime.errors import UnreachableError
 from astropix_runtime.process.signals import END_SIGNALS, noted_signals
 from astropix_runtime.sockets.endpoints import directory_for_sockets

@@ -18,8 +18,7 @@ from daqd.commands.board_report import write_board_report
 from daqd.configuration.config import FtdiSection, SerialSection, load_config
 from daqd.errors import BoardError, ConfigError
 from daqd.process.device_lock import DeviceLock
-from daqd.transports.ftdi import FtdiLink
-from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi
+from daqd.transports.ftdi import PRODUCT, VENDOR, FtdiLink, UsbBackend, libusb, list_ftdi
 from daqd.transports.link import Link
 from daqd.transports.serial_link import DIALOUT_ADVICE, SerialLink, port_label
 

@@ -21,7 +21,7 @@ _DEFAULT_LATENCY_MS = 16
 
 
 class VendorRequest(IntEnum):
-    """Control requests of FTDI devices that are obeyed here."""
+    """Control requests of FTDI devices that are carried out here."""
 
     RESET = 0x00
     MODEM_CONTROL = 0x01

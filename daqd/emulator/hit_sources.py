@@ -22,8 +22,22 @@ class Delivery(Enum):
     """Whole readouts at once, as they are, whatever the size of the FIFO: recorded ones, or those of a test."""
 
 
-class ByteSource(ABC):
-    """Bytes that come from the chips. Time is what the board has spent taking data, not the time of day."""
+class HitSource(ABC):
+    """What the chips send. Time is what the board has spent taking data, not the time of day."""
+
+    @property
+    @abstractmethod
+    def exhausted(self) -> bool:
+        """Whether nothing will come any more."""
+
+    @property
+    @abstractmethod
+    def counters(self) -> dict[str, int]:
+        """What the source counts, for the status."""
+
+
+class ByteSource(HitSource):
+    """Bytes that come from the chips."""
 
     delivery = Delivery.SPI
 
@@ -37,16 +51,6 @@ class ByteSource(ABC):
     def abandon(self) -> bytes:
         """The rest of a hit of which the first bytes were taken: it will not be sent any more."""
         return b""
-
-    @property
-    @abstractmethod
-    def exhausted(self) -> bool:
-        """Whether nothing will come any more."""
-
-    @property
-    @abstractmethod
-    def counters(self) -> dict[str, int]:
-        """What the source counts, for the status."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,8 @@ class SentFrames:
         return SentFrames(b"".join(pieces), ends, self.layers[kept], good, self.wrong, arrival_ns)
 
 
-class FrameSource(ABC):
-    """Frames that come from the layers. Time is what the board has spent taking data, not the time of day.
+class FrameSource(HitSource):
+    """Frames that come from the layers.
 
     `chip_version`: of the chips; `hit_bytes`: of a hit of theirs.
     """
@@ -100,13 +104,3 @@ class FrameSource(ABC):
         `elapsed_s`: seconds of taking data so far. `room`: bytes the FIFO has room for; more may be given, and is lost
         there. `waiting`: bytes in the FIFO that the host has not read.
         """
-
-    @property
-    @abstractmethod
-    def exhausted(self) -> bool:
-        """Whether nothing will come any more."""
-
-    @property
-    @abstractmethod
-    def counters(self) -> dict[str, int]:
-        """What the source counts, for the status."""

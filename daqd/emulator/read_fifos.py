@@ -68,8 +68,8 @@ class ReadFifo:
         self._held.clear()
 
 
-class WordFifo:
-    """Holds at most `capacity_bytes`, in words of 8 bytes; whoever fills it must look at `room` first.
+class WordFifo(ReadFifo):
+    """A `ReadFifo` of words of 8 bytes; whoever fills it must look at `room` first.
 
     It is read in groups of 8 bytes, which go on from one read to the next: where a group begins while a word is there,
     the group is that word, otherwise it is padding, even if a word comes within it. (So says the firmware's source;
@@ -80,17 +80,9 @@ class WordFifo:
     """
 
     def __init__(self, capacity_bytes: int, record: bool = False) -> None:
-        self.capacity_bytes = capacity_bytes - capacity_bytes % SPI_WORD_BYTES
-        self.record = FifoRecord() if record else None
-        self.offered_bytes = 0
-        self.lost_bytes = 0
-        self.discarded_bytes = 0
-        self._held = bytearray()
+        super().__init__(capacity_bytes - capacity_bytes % SPI_WORD_BYTES, record)
         self._group_left = 0
         self._group_is_word = False
-
-    def __len__(self) -> int:
-        return len(self._held)
 
     @property
     def room(self) -> int:
@@ -155,8 +147,7 @@ class WordFifo:
 
     def reset(self) -> None:
         """Forget what it holds, and count it."""
-        self.discarded_bytes += len(self._held)
         if self.record is not None:
             del self.record.data[len(self.record.data) - len(self._held) :]
-        self._held.clear()
+        super().reset()
         self._group_is_word = False

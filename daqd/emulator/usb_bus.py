@@ -149,7 +149,7 @@ class EmulatedUsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has n
     def ctrl_transfer(
         self, handle: _Handle, request_type: int, request: int, value: int, index: int, buffer: Any, _: int
     ) -> int:
-        """Strings, and what FTDI devices are told."""
+        """Strings, and what is sent to FTDI devices."""
         self._check(handle)
         device = handle.place.device
         kind, answered = request_type & 0x60, bool(request_type & _DEVICE_TO_HOST)

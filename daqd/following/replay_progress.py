@@ -23,8 +23,8 @@ _ENTRY = struct.Struct("<QIIqIQq")
 """number, place, pass, begin_ns, file, offset, end_ns (0: it goes on)"""
 _CHECKSUM = struct.Struct("<I")
 _ENTRY_BYTES = _ENTRY.size + _CHECKSUM.size
-_FEWEST_ENTRIES = 256
-_MOST_ATTEMPTS = 1000
+_MIN_ENTRIES = 256
+_MAX_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ReplayDescription:
     @property
     def entries(self) -> int:
         """Size of the ring: all runs of this pass and of the one before are in it."""
-        return max(_FEWEST_ENTRIES, 2 * len(self.runs))
+        return max(_MIN_ENTRIES, 2 * len(self.runs))
 
 
 class ReplayProgress:
@@ -149,7 +149,7 @@ class ReplayView:
         return found if found is not None and found.number == number else None
 
     def _read(self, slot: int) -> ReplayedRun | None:
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             self._file.seek(self._begin + slot * _ENTRY_BYTES)
             data = self._file.read(_ENTRY_BYTES)
             found = ReplayedRun.from_bytes(data)

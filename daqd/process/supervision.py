@@ -1,4 +1,4 @@
-"""The daemon under a service manager: what it tells while it serves, and for what the watchdog is fed."""
+"""The daemon under a service manager: its status lines, and the watchdog."""
 
 import asyncio
 import contextlib
@@ -43,17 +43,17 @@ class Supervision:
         self._status = "starting"
         self._serving = False
         self._state: tuple[str, str, int | None] | None = None
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Watch in a task of its own."""
+        """Watch in a task."""
         async with _task(self._watch(), "watchdog"):
             yield
 
     @contextlib.asynccontextmanager
     async def taking_long(self) -> AsyncIterator[None]:
-        """Ask the manager for more time again and again, as long as everything that is left goes round."""
+        """Ask the manager for more time again and again, as long as every thread that is left moves."""
         async with _task(self._extend(), "extend"):
             yield
 
@@ -64,7 +64,7 @@ class Supervision:
 
     @contextlib.contextmanager
     def reloading(self) -> Iterator[None]:
-        """What a signal asked for is being done; means nothing to a manager that does not think that we serve."""
+        """Tell the manager that a signal is being handled; it ignores that where the daemon is not ready."""
         if self._serving:
             self._manager.reloading()
         yield
@@ -76,12 +76,12 @@ class Supervision:
         self._serving = False
         self._manager.stopping(self._line())
 
-    def tell(self, stat: Stat) -> None:
-        """Put the state of the daemon into words for the manager: at once where it has changed, else now and then."""
+    def report(self, stat: Stat) -> None:
+        """Send the manager a status line: at once where the state has changed, else every two seconds."""
         state, now = (stat.state, stat.reason, stat.run), self._clock()
         self._status = describe(stat)
-        if state != self._state or now - self._told_at >= _STATUS_S:
-            self._state, self._told_at = state, now
+        if state != self._state or now - self._reported_at >= _STATUS_S:
+            self._state, self._reported_at = state, now
             self._manager.status(self._line())
 
     def look(self) -> None:

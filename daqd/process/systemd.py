@@ -15,7 +15,7 @@ from protocol.text import printable, reason_of
 
 log = logging.getLogger(__name__)
 
-_MOST_STATUS_BYTES = 1000
+_MAX_STATUS_BYTES = 1000
 _US = 1_000_000
 
 
@@ -104,5 +104,5 @@ class ServiceManager:
 
 def _status_line(text: str) -> str:
     """In one line whatever `text` is: what comes after a line break would be another key."""
-    cut = printable(text, " ").encode(errors="replace")[:_MOST_STATUS_BYTES].decode(errors="ignore")
+    cut = printable(text, " ").encode(errors="replace")[:_MAX_STATUS_BYTES].decode(errors="ignore")
     return f"STATUS={cut}"

@@ -14,22 +14,11 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
-
-
-class Request(Protocol):
-    """A request of either register protocol; one that writes has `data`, too."""
-
-    @property
-    def register(self) -> Any:
-        """The register's address."""
-
-    @property
-    def answer_bytes(self) -> int:
-        """How many bytes the board answers."""
+from protocol.registers.steps import Request
 
 
 class Parser(Protocol):

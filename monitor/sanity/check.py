@@ -1,27 +1,26 @@
-"""What a check is that looks once a second: a pure function, and all that is said about it, as a row of a table.
+'''What a check is, what it is given, and what it returns.
 
-A module of checks has such a table, `CHECKS`; `[sanity] modules` of the configuration names those of the user. ::
+One decorated function is a check, of streams and of files alike::
 
-    def _few_chips(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
+    @check(
+        AlarmLevel.WARNING,
+        "check its bias voltage",
+        limits=(Limit("least_hits", 0.0, "a chip that has no more is silent"),),
+        minimum_hits=1000,
+    )
+    def few_chips(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
+        """A chip without hits."""
         silent = [chip for chip in range(4) if seen.counts.chip_hits[chip] <= limits["least_hits"]]
         return [CheckResult(f"chip {chip}", f"chip {chip} has no hits", 0, limits["least_hits"]) for chip in silent]
 
-    CHECKS = (
-        Check(
-            "few_chips",
-            "a chip without hits",
-            AlarmLevel.WARNING,
-            "check its bias voltage",
-            _few_chips,
-            limits=(Limit("least_hits", 0.0, "a chip that has no more is silent"),),
-            minimum_hits=1000,
-        ),
-    )
-"""
+`[sanity] modules` of the configuration names modules of custom checks. A module may also list its checks in a table
+`CHECKS`, each made by `Check(…)`.
+'''
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import numpy as np
@@ -67,43 +66,22 @@ class HitCounts:
     @classmethod
     def of(cls, histograms: HitHistograms) -> Self:
         """As they are now."""
-        return cls(
-            histograms.geometry,
-            histograms.kind,
-            histograms.binning,
-            histograms.hit_map.copy(),
-            histograms.tot.copy(),
-            histograms.chip_hits.copy(),
-            histograms.hits_per_readout.copy(),
-            histograms.hits,
-            histograms.readouts,
-            histograms.outside,
-            histograms.tot_invalid,
-            histograms.unpaired,
-        )
+        counts = {name: copy(getattr(histograms, name)) for name in _COUNTED}
+        return cls(histograms.geometry, histograms.kind, histograms.binning, **counts)
 
     def since(self, before: "HitCounts | None") -> Self:
         """What has been added since `before`; all of it where that is None, or of hits of another kind."""
         if before is None or before.kind != self.kind or before.hits > self.hits:
             return self
-        return type(self)(
-            self.geometry,
-            self.kind,
-            self.binning,
-            self.hit_map - before.hit_map,
-            self.tot - before.tot,
-            self.chip_hits - before.chip_hits,
-            self.hits_per_readout - before.hits_per_readout,
-            self.hits - before.hits,
-            self.readouts - before.readouts,
-            self.outside - before.outside,
-            self.tot_invalid - before.tot_invalid,
-            self.unpaired - before.unpaired,
-        )
+        counts = {name: getattr(self, name) - getattr(before, name) for name in _COUNTED}
+        return replace(self, **counts)
 
     def place(self, slot: int) -> ChipPlace:
         """The chip whose counts have that first index; as text: `chip 3`, `layer 1 chip 3`."""
         return self.geometry.place(self.kind, slot)
+
+
+_COUNTED = tuple(each.name for each in fields(HitCounts) if each.name not in ("geometry", "kind", "binning"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +98,7 @@ class CheckInput:
       (or since we joined) to the last readout known of, gaps left out. In a replay, these are the run's seconds too;
     - `stat_age_s`, `hits_age_s`: since the last state, or the last hits, reached us; None before the first.
 
-    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end has been told; `record`: as
+    Which run: `daq`, `run` and `pass_` as in `Header` (`pass_` 0: live); `ended`: its end was announced; `record`: as
     of its begin, its last gap or its end. `epoch`: another one for each pass over a run, as in `HitBatch`.
 
     What came:
@@ -177,8 +155,9 @@ class CheckResult:
 
     `subject`: what it is about, in few words that stay the same as long as it is wrong (`chip 3`, `chip 0 pixel 5/7`;
     empty where there is only one thing it can be about): check and subject are the alarm's identity.
-    `value` against `limit`: how bad it is, in the unit that `text` says. `level` None: the check's own. A result of
-    level ok says the same as none.
+    `value` against `limit`: how bad it is, in the unit that `text` says. `level` None: the check's own; a level of ok
+    is no alarm. `count`: how many such things this is about, all so far if `cumulative`, else further ones; `readout`:
+    the first one concerned.
     """
 
     subject: str
@@ -186,13 +165,16 @@ class CheckResult:
     value: float | None = None
     limit: float | None = None
     level: AlarmLevel | None = None
+    count: int = 1
+    cumulative: bool = False
+    readout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A number that a check holds something against: `[checks.NAME]` of the configuration can set it.
 
-    `default` and the reason for it and the unit in `what`; it is from `least` to `most`, both included.
+    `what`: the unit and the reason for `default`; the number is from `least` to `most`, both included.
     """
 
     name: str
@@ -205,37 +187,93 @@ class Limit:
 CheckFunction = Callable[[CheckInput, Mapping[str, float]], Sequence[CheckResult] | None]
 """Gets what was seen and the limits by name; returns all that is wrong now, so what it does not name is well.
 
-None: it cannot be said now (no state yet, no run), which is neither good nor bad. What it raises becomes an alarm of
-its own, and stops no other check. Those of a user's module are asked in a thread of their own, and not asked again
-before they have answered; what takes longer than 2 s is an alarm, too.
+None: it cannot be known now (no state yet, no run), which is neither good nor bad. An exception becomes an alarm of
+its own, and stops no other check. Custom checks run in threads of their own, and are not asked again before they have
+answered; one that takes longer than 2 s is an alarm, too. Results of level ok are dropped.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check that looks at the stream once a second.
+    """A check, with all that people read about it.
 
     `name`: lower case, words joined by `_`, unlike all others. `what` it looks for, the worst `level` it usually raises
-    and what to do (`advice`), as in the catalogue. It is asked only when, since its last look in this pass over the
-    run, at least `minimum_hits` hits have come and `minimum_live_s` seconds of the run have passed: until then, what
-    it said before stands.
+    (ok: worth knowing, and no alarm) and what to do (`advice`), as in docs/sanity.md.
+
+    Two things trigger checks. Those with a `function` look, once a second at a stream and every ten seconds of a run in
+    files, when at least `minimum_hits` hits have come and `minimum_live_s` seconds of the run have passed since their
+    last look in this pass over the run: until then, their last results stand. Those without one (None; only in this
+    package) are triggered by events.
 
     An alarm is raised when a subject was wrong at `in_a_row` looks in a row, and is over after `good_in_a_row` good
-    ones. `live_only`: not for replays.
+    ones. `live_only`: not for replays and files; `files_only`: not for streams.
     """
 
     name: str
     what: str
     level: AlarmLevel
     advice: str
-    function: CheckFunction
+    function: CheckFunction | None
     limits: tuple[Limit, ...] = ()
     minimum_hits: int = 0
     minimum_live_s: float = 0.0
     in_a_row: int = 3
     good_in_a_row: int = 3
     live_only: bool = False
+    files_only: bool = False
 
     def defaults(self) -> dict[str, float]:
         """The limits by name, as they are without a configuration."""
         return {limit.name: limit.default for limit in self.limits}
+
+
+def check(
+    level: AlarmLevel,
+    advice: str,
+    *,
+    limits: tuple[Limit, ...] = (),
+    minimum_hits: int = 0,
+    minimum_live_s: float = 0.0,
+    in_a_row: int = 3,
+    good_in_a_row: int = 3,
+    live_only: bool = False,
+) -> Callable[[CheckFunction], Check]:
+    """Make the decorated function a `Check`; the arguments are attributes of that.
+
+    The check has the function's name. `what` it looks for is the function's docstring, as one line that begins with a
+    small letter (abbreviations apart) and has no full stop.
+    """
+
+    def decorate(function: CheckFunction) -> Check:
+        what = " ".join((function.__doc__ or "").split()).removesuffix(".")
+        if not what:
+            raise TypeError(f"{function.__name__} needs a docstring: what the check looks for")
+        if not what[1:2].isupper():  # an abbreviation keeps its capitals
+            what = what[0].lower() + what[1:]
+        return Check(
+            function.__name__,
+            what,
+            level,
+            advice,
+            function,
+            limits,
+            minimum_hits,
+            minimum_live_s,
+            in_a_row,
+            good_in_a_row,
+            live_only,
+        )
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of all checks: `geometry` is the pixels that exist; `configured` has what is not as in the checks."""
+
+    geometry: Geometry = field(default_factory=Geometry)
+    configured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def of(self, each: Check) -> Mapping[str, float]:
+        """Those of one check by name. At a limit, all is still well."""
+        return each.defaults() | dict(self.configured.get(each.name, {}))

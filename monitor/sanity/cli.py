@@ -1,12 +1,13 @@
 """`apx-sanity`: is what comes from the detector, or lies in its files, what it should be?"""
 
 import argparse
+import faulthandler
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from astropix_runtime.command_line.arguments import chips, not_negative, seconds_or_inf, whole_number
 from astropix_runtime.command_line.program import FAILED, MISUSE, OK, OneLineParser
@@ -17,18 +18,15 @@ from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysEr
 from monitor.keys import add_key_arguments
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarms.alarm_service import AlarmService
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.check_table import CheckEntry
-from monitor.sanity.checks.event_checks import with_limits
-from monitor.sanity.checks.findings import CheckInfo, Notice, Place
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
+from monitor.sanity.checks import event_checks
 from monitor.sanity.checks.statistics import special_functions
 from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
 from monitor.sanity.configuration_sections import StreamSection
+from monitor.sanity.findings import Notice, Place, severity
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import once
-from monitor.sanity.recorded.report import Report
-from monitor.sanity.stuck import ended_when_stuck
+from monitor.sanity.report import Report
 from protocol.text import counted
 from protocol.version import __version__
 
@@ -56,10 +54,24 @@ exit codes:
 _TICK_S = 0.25
 _GATHER_S = 0.05
 
+STUCK_S = 60.0
+"""A turn takes milliseconds, and some seconds where a busy computer has much to catch up with."""
+
+_LIMIT_OPTIONS = (
+    ("min_tot_us", event_checks.TOT_RANGE, "min_us", "shortest time over threshold in µs"),
+    ("max_tot_us", event_checks.TOT_RANGE, "max_us", "longest time over threshold in µs"),
+    ("max_tot_zero", event_checks.TOT_ZERO, "max_fraction", "fraction of hits of no duration"),
+    ("max_orphan", event_checks.ORPHAN_BYTES, "max_fraction", "fraction of bytes outside any hit"),
+    ("max_dropped", event_checks.DROPPED_HITS, "max_fraction", "fraction of hits begun and not completed"),
+    ("max_restored", event_checks.RESTORED_HITS, "max_fraction", "fraction of hits whose end was taken for padding"),
+    ("max_time_step", event_checks.TIME_STEP, "max_s", "seconds between readouts"),
+    ("silence", event_checks.SILENCE, "max_s", "seconds without a state"),
+    ("hit_silence", event_checks.NO_HITS, "max_s", "seconds without hits in a running run"),
+)
+
 
 def build_parser() -> OneLineParser:
     """The command line."""
-    limits = Limits()
     parser = OneLineParser(
         prog="apx-sanity",
         description="Check the stream of a detector, or recorded .apx files, and say what is wrong.",
@@ -94,49 +106,24 @@ def build_parser() -> OneLineParser:
     pixels.add_argument("--rows", type=whole_number(1, 64), help="(default: as the version of the chips has)")
     pixels.add_argument("--columns", type=whole_number(1, 64), help="(default: as the version of the chips has)")
     bounds = parser.add_argument_group("limits; fractions are of a run's hits, or bytes")
-    for name, default, text in (
-        ("min-tot-us", limits.min_tot_us, "shortest time over threshold in µs"),
-        ("max-tot-us", limits.max_tot_us, "longest time over threshold in µs"),
-        ("max-tot-zero", limits.tot_zero_fraction, "fraction of hits of no duration"),
-        ("max-orphan", limits.orphan_fraction, "fraction of bytes outside any hit"),
-        ("max-dropped", limits.dropped_fraction, "fraction of hits begun and not completed"),
-        ("max-restored", limits.restored_fraction, "fraction of hits whose end was taken for padding"),
-        ("max-time-step", limits.time_step_s, "seconds between readouts"),
-        ("silence", limits.stat_silence_s, "seconds without a state"),
-        ("hit-silence", limits.hit_silence_s, "seconds without hits in a running run"),
-    ):
-        bounds.add_argument(f"--{name}", type=not_negative, metavar="X", help=f"{text} (default {default})")
+    for name, check, limit, text in _LIMIT_OPTIONS:
+        text += f" (default {check.defaults()[limit]})"
+        bounds.add_argument(f"--{name.replace('_', '-')}", type=not_negative, metavar="X", help=text)
     return parser
-
-
-_LIMIT_ARGUMENTS = {
-    "min_tot_us": "min_tot_us",
-    "max_tot_us": "max_tot_us",
-    "max_tot_zero": "tot_zero_fraction",
-    "max_orphan": "orphan_fraction",
-    "max_dropped": "dropped_fraction",
-    "max_restored": "restored_fraction",
-    "max_time_step": "time_step_s",
-    "silence": "stat_silence_s",
-    "hit_silence": "hit_silence_s",
-}
 
 
 def limits_of(arguments: argparse.Namespace, configuration: SanityConfiguration | None = None) -> Limits:
     """The limits that the arguments ask for; what they do not name is as configured."""
-    limits = Limits()
-    if configuration is not None:
-        limits = with_limits(replace(limits, geometry=configuration.file.geometry), configuration.limits)
-    geometry = limits.geometry
-    named = {
-        field: value for name, field in _LIMIT_ARGUMENTS.items() if (value := getattr(arguments, name)) is not None
-    }
-    return replace(
-        limits,
-        geometry=Geometry(
+    limits = Limits() if configuration is None else configuration.limits
+    geometry, configured = limits.geometry, dict(limits.configured)
+    for name, check, limit, _ in _LIMIT_OPTIONS:
+        if (value := getattr(arguments, name)) is not None:
+            configured[check.name] = {**configured.get(check.name, {}), limit: value}
+    return Limits(
+        Geometry(
             arguments.chips or geometry.chips, arguments.rows or geometry.rows, arguments.columns or geometry.columns
         ),
-        **named,
+        configured,
     )
 
 
@@ -167,17 +154,15 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def print_checks(configuration: SanityConfiguration) -> None:
     """The table of the checks: what each looks for, what to do, and its limits; what is configured of them."""
-    by_name = {entry.name: entry for entry in configuration.entries}
-    rows: list[CheckInfo | CheckEntry] = [*catalogue.ALL]
-    rows += [entry for entry in configuration.entries if entry.name not in {check.name for check in catalogue.ALL}]
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print(f"{row.name:<{width}}  {row.level:<8}  {row.what}")
-        print(f"{'':<{width}}            → {row.advice}")
-        if row.name in by_name:
-            for limit in by_name[row.name].limits:
-                value = configuration.limits[row.name][limit.name]
-                print(f"{'':<{width}}            {limit.name} = {value:g}: {limit.what}")
+    events = event_checks.EVENT_CHECKS
+    rows = [*events, *(check for check in configuration.all_checks if check not in events)]
+    width = max(len(check.name) for check in rows)
+    for check in rows:
+        print(f"{check.name:<{width}}  {severity(check.level):<8}  {check.what}")
+        print(f"{'':<{width}}            → {check.advice}")
+        values = configuration.limits.of(check)
+        for limit in check.limits:
+            print(f"{'':<{width}}            {limit.name} = {values[limit.name]:g}: {limit.what}")
 
 
 def check_files(arguments: argparse.Namespace) -> int:
@@ -190,28 +175,50 @@ def check_files(arguments: argparse.Namespace) -> int:
 def check_stream(arguments: argparse.Namespace) -> int:
     """Without `--once`."""
     configuration = None if arguments.config is None else load_configuration(arguments.config)
-    # With alarms, these are what is told as it comes; findings are in the summary.
+    # With alarms, transitions are printed as they come, and findings in the summary.
     report = Report(as_json=arguments.json, live=configuration is None)
     with ExitStack() as stack:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
         special_functions()  # loaded before anything comes, and refused at once if they are missing
-        if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
+        if sys.stderr.isatty():  # all may be well for hours, and nothing is printed
             print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None
         if configuration is not None:
             service = stack.enter_context(AlarmService(configuration, report.announce))
         chips = arguments.chips or (None if configuration is None else configuration.file.detector.chips)
         checks = LiveChecks(limits_of(arguments, configuration), time.monotonic(), chips)
-        own = configuration is not None and configuration.own_checks
-        turn = stack.enter_context(ended_when_stuck()) if own else _no_turn
+        custom = configuration is not None and configuration.custom_checks
+        turn = stack.enter_context(ended_when_stuck()) if custom else _no_turn
         checked = _follow(arguments, client, report, service, checks, turn)
     if service is not None and service.undelivered:
         print(f"apx-sanity: {counted(service.undelivered, 'alarm')} could not be sent before the end", file=sys.stderr)
     report.alarmed = service is not None and service.alarmed
     report.finish(checked)
     return report.exit_code
+
+
+@contextmanager
+def ended_when_stuck(within_s: float = STUCK_S, file: TextIO | None = None) -> Iterator[Callable[[], None]]:
+    """Yield a function to call at each turn; once it is not called for `within_s`, the program ends with exit code 1.
+
+    The traceback of each thread goes to `file` (standard error). Whoever keeps Python's lock keeps it from signals,
+    too: `faulthandler` has a thread that needs no lock.
+    """
+    again_at = 0.0
+
+    def turn() -> None:
+        nonlocal again_at
+        if (now := time.monotonic()) >= again_at:
+            again_at = now + within_s / 10
+            faulthandler.dump_traceback_later(within_s, exit=True, file=file or sys.stderr)
+
+    turn()
+    try:
+        yield turn
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _no_turn() -> None:
@@ -245,7 +252,7 @@ def _follow(
     checks: LiveChecks,
     turn: Callable[[], None],
 ) -> dict[str, int]:
-    """Check what comes until the end; what was checked. `turn`: told of each."""
+    """Check what comes until the end; what was checked. `turn`: called at each turn."""
     began = now = time.monotonic()
     end = None if arguments.duration_s is None else began + arguments.duration_s
 

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
@@ -19,9 +20,8 @@ from astropix_runtime.sockets.endpoints import check_endpoint, only_this_machine
 from monitor.control import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
-from monitor.sanity.alarms.engine import Rule
-from monitor.sanity.check import Check
-from monitor.sanity.checks.check_table import BUILT_IN, CheckEntry, entries, with_modules
+from monitor.sanity.check import Check, Limits
+from monitor.sanity.checks.catalogue import BUILT_IN, alarming, with_modules
 from monitor.sanity.checks.reference import Reference
 from monitor.sanity.checks.reference_checks import with_reference
 from monitor.sanity.configuration_sections import (
@@ -110,22 +110,27 @@ class Configuration(Section):
 class SanityConfiguration:
     """A configuration and the checks that it names.
 
-    `file`: what stands in it; `checks`: those that look and are enabled; `entries`: all that can raise alarms, whether
-    enabled or not.
+    `file`: what stands in it; `checks`: those that look and are enabled; `all_checks`: all that can raise alarms,
+    whether enabled or not; `limits`: of all checks.
     """
 
     def __init__(self, file: Configuration, checks: Sequence[Check], folder: Path = Path()) -> None:
         self.file = file
         self.folder = folder
-        self.entries = tuple(entries(checks))
+        self.all_checks = alarming(checks)
         self.checks = tuple(check for check in checks if self.settings(check.name).enabled)
+        configured = {
+            check.name: {limit.name: getattr(self.settings(check.name), limit.name) for limit in check.limits}
+            for check in self.all_checks
+        }
+        self.limits = Limits(file.geometry, configured)
 
     def path(self, path: str) -> str:
         """A path that stands in the file, which is where it is relative to; empty: none."""
         return str(self.folder / Path(path).expanduser()) if path else ""
 
     @property
-    def own_checks(self) -> frozenset[str]:
+    def custom_checks(self) -> frozenset[str]:
         """Names of those in `checks` that are of the user's modules."""
         return frozenset(check.name for check in self.checks) - {check.name for check in BUILT_IN}
 
@@ -136,48 +141,37 @@ class SanityConfiguration:
     @cached_property
     def _settings(self) -> BaseModel:
         settings: BaseModel | None = getattr(self.file, "checks", None)
-        return settings or _checks_model(self.entries)()
+        return settings or _checks_model(self.all_checks)()
 
     @property
-    def limits(self) -> Mapping[str, Mapping[str, float]]:
-        """The limits of all checks: name of the check → name of the limit → value."""
-        return {
-            entry.name: {limit.name: getattr(self.settings(entry.name), limit.name) for limit in entry.limits}
-            for entry in self.entries
-        }
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """How the alarms of the checks come and go, of those that are enabled."""
+    def alarming(self) -> tuple[Check, ...]:
+        """Those of `all_checks` that are enabled, with the numbers of looks in a row that are configured."""
         return tuple(
-            _rule(entry, settings) for entry in self.entries if (settings := self.settings(entry.name)).enabled
+            replace(check, in_a_row=settings.in_a_row, good_in_a_row=settings.good_in_a_row)
+            for check in self.all_checks
+            if (settings := self.settings(check.name)).enabled
         )
 
-
-def _rule(entry: CheckEntry, settings: CheckSettings) -> Rule:
-    return Rule(
-        entry.name,
-        entry.level,
-        entry.advice,
-        settings.in_a_row,
-        settings.good_in_a_row,
-        None if settings.level is None else AlarmLevel(settings.level),
-    )
+    @property
+    def levels(self) -> Mapping[str, AlarmLevel]:
+        """The level of all results of a check, where one is configured, by name of the check."""
+        levels = ((check.name, self.settings(check.name).level) for check in self.all_checks)
+        return {name: AlarmLevel(level) for name, level in levels if level is not None}
 
 
-def _checks_model(all_entries: Sequence[CheckEntry]) -> type[Section]:
+def _checks_model(checks: Sequence[Check]) -> type[Section]:
     """`[checks]`: a table for each check, with its limits."""
     fields: dict[str, Any] = {}
-    for entry in all_entries:
+    for check in checks:
         rows: dict[str, Any] = {
             limit.name: (float, Field(limit.default, ge=limit.least, le=most, allow_inf_nan=False))
-            for limit in entry.limits
+            for limit in check.limits
             for most in [None if math.isinf(limit.most) else limit.most]
         }
         for name in ("in_a_row", "good_in_a_row"):
-            rows[name] = (int, Field(getattr(entry, name), ge=1, le=100_000))
-        model = create_model(f"Settings_{entry.name}", __base__=CheckSettings, **rows)
-        fields[entry.name] = (model, Field(default_factory=model))
+            rows[name] = (int, Field(getattr(check, name), ge=1, le=100_000))
+        model = create_model(f"Settings_{check.name}", __base__=CheckSettings, **rows)
+        fields[check.name] = (model, Field(default_factory=model))
     return create_model("ChecksSection", __base__=Section, **fields)
 
 
@@ -201,7 +195,7 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
         checks = _with_reference(checks, values, folder)
     except (OSError, ValueError) as error:
         mistakes.append(f"sanity.reference: {error}")
-    section = _checks_model(tuple(entries(checks)))
+    section = _checks_model(alarming(checks))
     model = create_model("Configuration", __base__=Configuration, checks=(section, Field(default_factory=section)))
     try:
         file = model.model_validate(values)

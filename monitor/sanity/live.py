@@ -5,15 +5,16 @@ from dataclasses import replace
 
 from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.findings import Level, Notice, Place
+from monitor.sanity.check import CheckResult, Limits
+from monitor.sanity.checks import event_checks
 from monitor.sanity.checks.hit_checks import HitTally, check_ledger
-from monitor.sanity.checks.limits import Limits
 from monitor.sanity.checks.order import ReadoutOrder
 from monitor.sanity.checks.silence import Silence
+from monitor.sanity.findings import Notice, Place
+from protocol.wire.alarms import AlarmLevel
 from protocol.wire.messages import Header
 
-_LOG_LEVELS = {"warning": Level.INFO, "error": Level.WARNING, "critical": Level.CRITICAL}
+_LOG_LEVELS = {"warning": AlarmLevel.OK, "error": AlarmLevel.WARNING, "critical": AlarmLevel.CRITICAL}
 
 
 class LiveChecks:
@@ -33,7 +34,7 @@ class LiveChecks:
         self.runs_ended = 0
 
     def feed(self, event: Event, now: float) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said about the next event."""
+        """Notices of the next event."""
         self._silence.heard(event, now)
         place = Place(event.header.run, event.header.pass_)
         for notice in _check_sequence(event):
@@ -56,7 +57,7 @@ class LiveChecks:
                 level = _LOG_LEVELS.get(event.line.level)
                 if level is not None:
                     text = event.line.text
-                    yield place, Notice(catalogue.DAEMON_LOG, text, level=level, subject=text)
+                    yield place, Notice(event_checks.DAEMON_LOG, CheckResult(text, text, level=level))
 
     def _check_run(self, message: RunMessage) -> Iterator[tuple[Place, Notice]]:
         run, event = self._run, message.body.event
@@ -71,11 +72,12 @@ class LiveChecks:
                 yield run.place, notice
 
     def tick(self, now: float, malformed: int = 0, last_error: str = "") -> Iterator[tuple[Place, Notice]]:
-        """What is to be said because time has passed; `malformed`: messages so far that were none."""
+        """Notices that the passing of time brings; `malformed`: messages so far that were none."""
         for notice in self._silence.check(now):
             yield self._run.place, notice
         if malformed > self._malformed:
-            yield Place(), Notice(catalogue.MALFORMED, f"the first: {last_error}", count=malformed - self._malformed)
+            result = CheckResult("", f"the first: {last_error}", count=malformed - self._malformed)
+            yield Place(), Notice(event_checks.MALFORMED, result)
             self._malformed = malformed
 
     def lasting(self, now: float) -> Iterator[Notice]:
@@ -85,7 +87,7 @@ class LiveChecks:
             yield notice
 
     def settle(self, now: float) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said at the end."""
+        """Notices at the end."""
         yield from self._settle_run()
         for notice in self._silence.settle(now):
             yield self._run.place, notice
@@ -116,34 +118,35 @@ class LiveChecks:
         self._state = stat.state, stat.reason
         notice = _daemon_state(stat.state, stat.reason)
         if changed and notice is not None:
-            yield replace(notice, subject=notice.text)
+            yield replace(notice, result=replace(notice.result, subject=notice.result.text))
 
 
 def _daemon_state(state: str, reason: str) -> Notice | None:
     if state not in ("error", "recovering"):
         return None
-    level = None if state == "error" else Level.WARNING
-    return Notice(catalogue.DAEMON_STATE, f"{state}: {reason or 'no reason given'}", level=level)
+    level = None if state == "error" else AlarmLevel.WARNING
+    return Notice(event_checks.DAEMON_STATE, CheckResult("", f"{state}: {reason or 'no reason given'}", level=level))
 
 
 def _check_sequence(event: Event) -> Iterator[Notice]:
     step, seq = event.sequence, event.header.seq
     if step.restarted:
-        yield Notice(catalogue.PUBLISHER_RESTART, f"publisher {event.header.pub} took over")
+        yield Notice(event_checks.PUBLISHER_RESTART, CheckResult("", f"publisher {event.header.pub} took over"))
     if step.missed and step.reconnected:
         # No loss in itself: of hits, the readout ids tell whether any are missing.
         text = f"{event.topic} messages that a new publisher sent before we were connected again, up to {seq - 1}"
-        yield Notice(catalogue.SEQUENCE_GAP, text, count=step.missed, level=Level.INFO, subject=f"{event.topic} again")
+        result = CheckResult(f"{event.topic} again", text, level=AlarmLevel.OK, count=step.missed)
+        yield Notice(event_checks.SEQUENCE_GAP, result)
     elif step.missed:
         text = f"{event.topic} messages before number {seq}"
-        yield Notice(catalogue.SEQUENCE_GAP, text, count=step.missed, subject=event.topic)
+        yield Notice(event_checks.SEQUENCE_GAP, CheckResult(event.topic, text, count=step.missed))
 
 
 def _check_gaps(message: RunMessage) -> Iterator[Notice]:
     gaps = message.body.record.gaps
     if gaps:
         text = f"{len(gaps)} so far, the last: {gaps[-1].reason}"
-        yield Notice(catalogue.RUN_GAPS, text, count=len(gaps), total=True)
+        yield Notice(event_checks.RUN_GAPS, CheckResult("", text, count=len(gaps), cumulative=True))
 
 
 class _RunOnStream:
@@ -164,10 +167,11 @@ class _RunOnStream:
         """Look at the next hits."""
         step = batch.step
         if self._joined_at is None and step.joined_at > 0:
-            yield Notice(catalogue.JOINED_LATE, f"from readout {step.joined_at} on", readout=step.joined_at)
+            result = CheckResult("", f"from readout {step.joined_at} on", readout=step.joined_at)
+            yield Notice(event_checks.JOINED_LATE, result)
         self._joined_at = step.joined_at
         if step.duplicates:
-            yield Notice(catalogue.DUPLICATES, "left out", count=step.duplicates)
+            yield Notice(event_checks.DUPLICATES, CheckResult("", "left out", count=step.duplicates))
         yield from self._check_missing(batch)
         yield from self.tally.add(batch.hits)
         hits, last = batch.hits, self._order.last_id
@@ -179,31 +183,32 @@ class _RunOnStream:
     def _check_missing(self, batch: HitBatch) -> Iterator[Notice]:
         step = batch.step
         self._missing += step.missed_readouts - step.recovered_readouts
+        readout = level = None
         if step.missed_readouts:
             readout = batch.readouts[0] - step.missed_readouts
             text = f"{self._missing} missing, the last of them before readout {batch.readouts[0]}"
-            yield Notice(catalogue.MISSED_READOUTS, text, count=self._missing, total=True, readout=readout)
         elif step.recovered_readouts:
             text = f"{self._missing} missing, others came later"
-            level = None if self._missing else Level.INFO
-            yield Notice(catalogue.MISSED_READOUTS, text, count=self._missing, total=True, level=level)
+            level = None if self._missing else AlarmLevel.OK
+        else:
+            return
+        result = CheckResult("", text, level=level, count=self._missing, cumulative=True, readout=readout)
+        yield Notice(event_checks.MISSED_READOUTS, result)
 
     def end(self, message: RunMessage) -> Iterator[Notice]:
         """The run has ended: is all of it here?"""
         record, ledger = message.body.record, message.ledger
         if record.state in ("failed", "interrupted"):
-            yield Notice(catalogue.RUN_STATE, f"{record.state}: {record.end_reason or 'no reason given'}")
+            text = f"{record.state}: {record.end_reason or 'no reason given'}"
+            yield Notice(event_checks.RUN_STATE, CheckResult("", text))
         if ledger is None:
             return
         yield from check_ledger(ledger, self.limits)
         from_its_begin = self._joined_at == 0 or (self._joined_at is None and self.begin_seen)
         if from_its_begin and not self._missing and ledger.hits != self.tally.hits:
-            yield Notice(
-                catalogue.RUN_TOTALS,
-                f"{self.tally.hits} hits received, {ledger.hits} decoded by the publisher",
-                count=abs(ledger.hits - self.tally.hits),
-                total=True,
-            )
+            text = f"{self.tally.hits} hits received, {ledger.hits} decoded by the publisher"
+            lost = abs(ledger.hits - self.tally.hits)
+            yield Notice(event_checks.RUN_TOTALS, CheckResult("", text, count=lost, cumulative=True))
 
     def settle(self) -> Iterator[Notice]:
         """The run as a whole, as far as it was seen."""

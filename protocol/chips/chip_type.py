@@ -25,7 +25,7 @@ COMPARATORS: Final = 35
 COLUMN_BITS: Final = COMPARATORS + 3
 TDAC_BITS: Final = 5
 
-Signals = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64], np.random.Generator], Mapping[str, npt.ArrayLike]]
+Signals = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64], "np.random.Generator"], Mapping[str, npt.ArrayLike]]
 """Fields of hits from their arrival in ns and time over threshold in µs, both (n,), and a source of random numbers."""
 
 

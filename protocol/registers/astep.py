@@ -27,7 +27,7 @@ from enum import IntFlag
 from typing import Final
 
 from protocol.errors import AstepError
-from protocol.registers.astep_register_map import SIZES, RegisterMap
+from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
 from protocol.registers.steps import RequestBuffer
 
@@ -130,7 +130,7 @@ def write_register(register: Register, value: int, why: str = "", size: int | No
 
     `AstepError` for a value that does not fit.
     """
-    size = SIZES[register] if size is None else size
+    size = register.size if size is None else size
     try:
         data = value.to_bytes(size, "little")
     except OverflowError:
@@ -140,7 +140,7 @@ def write_register(register: Register, value: int, why: str = "", size: int | No
 
 def read_register(register: Register, why: str = "", size: int | None = None) -> RegisterRead:
     """All bytes of a register, `size` as of `write_register`; the answer is its value, little endian."""
-    size = SIZES[register] if size is None else size
+    size = register.size if size is None else size
     return RegisterRead(register, size, size > 1, why)
 
 

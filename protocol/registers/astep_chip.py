@@ -35,6 +35,7 @@ from protocol.registers.astep_sequence import (
     hold_layers,
     read_value,
     reset_chips,
+    safe_control,
     safe_controls,
     send_to_chips,
 )
@@ -77,23 +78,12 @@ def configuration_frame(bits: Bits, beginning: int, load: int, further_chips: in
     return bytes((beginning,)) + bits.astype(np.uint8).tobytes() + bytes((load,)) * _LOADS + bytes(2 * further_chips)
 
 
-def select_chips(layer: int) -> Steps:
-    """Chip select on, for bytes to the chips; what comes back is not read."""
-    control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | LayerCtrl.CHIP_SELECT
-    yield write_register(LAYER_CTRL[layer], control | (0 if layer else LayerCtrl.HOLD), f"layer {layer + 1} selected")
-
-
-def deselect_chips(layer: int) -> Steps:
-    """Chip select off again."""
-    control = LayerCtrl.DISABLE_AUTOREAD | LayerCtrl.DISABLE_MISO | (0 if layer else LayerCtrl.HOLD)
-    yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} not selected any more")
-
-
 def send_frame(layer: int, frame: bytes, why: str) -> Steps:
     """One frame to the chips of a layer, which are selected around it."""
-    yield from select_chips(layer)
+    held = safe_control(layer)
+    yield write_register(LAYER_CTRL[layer], held | LayerCtrl.CHIP_SELECT, f"layer {layer + 1} selected")
     yield from send_to_chips(layer, frame, why)
-    yield from deselect_chips(layer)
+    yield write_register(LAYER_CTRL[layer], held, f"layer {layer + 1} not selected any more")
 
 
 def configure_layer(chips: tuple[ChipConfig, ...], layer: int, method: Method, *, tdacs_by_port: bool) -> Steps:
@@ -197,16 +187,13 @@ def stop_layers() -> Steps:
 
 
 VERIFIED: Final = "verified"
-_REPEAT: Final = 8
-"""How often each state of the port is written, as for writing."""
-
 _CLOCK: Final = bytes((ShiftPort.CK1, 0, ShiftPort.CK2, 0))
 _PIECE_BYTES: Final = READBACK_FIFO_BYTES // 2
 
 
 def clock_bytes(clocks: int) -> bytes:
     """States of the port that make so many clocks, with zeros as data."""
-    return b"".join(bytes((state,)) * _REPEAT for state in _CLOCK) * clocks
+    return b"".join(bytes((state,)) * CLOCK_REPEAT for state in _CLOCK) * clocks
 
 
 def read_back(layer: int, bits: int) -> Generator[Step, bytes, Bits]:

@@ -11,8 +11,8 @@ from typing import Final
 
 from protocol.errors import AstepError
 from protocol.readout_description import TimestampOrder
-from protocol.registers.astep_register_map import CLOCK_CTRL_SINCE, REGISTER_MAPS, RegisterMap
-from protocol.registers.astep_registers import Register
+from protocol.registers.astep_register_map import REGISTER_MAPS, RegisterMap
+from protocol.registers.astep_registers import CLOCK_CTRL_SINCE, Register
 from protocol.registers.astep_sequence import Step, read_value
 from protocol.registers.steps import UnexpectedAnswerError
 

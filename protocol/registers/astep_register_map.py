@@ -7,106 +7,10 @@ from which registers it has, and from their sizes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from enum import Flag, auto
 from typing import Final, NamedTuple, Protocol
 
 from protocol.errors import AstepError
-from protocol.registers.astep_registers import Register
-
-
-class Access(Flag):
-    """What the host can do with a register. Reading one that cannot be read hangs the firmware."""
-
-    READ = auto()
-    WRITE = auto()
-    BOTH = READ | WRITE
-
-
-class _Row(NamedTuple):
-    """One register: its size in bytes, and the dates from which, and until which (excluded), firmwares have it."""
-
-    register: Register
-    size: int
-    access: Access = Access.BOTH
-    since: date = date.min
-    until: date = date.max
-
-
-_TIMESTAMP = date(2025, 11, 5)
-_READBACK = date(2025, 11, 20)
-CLOCK_CTRL_SINCE: Final = date(2025, 11, 24)
-"""Since then there is CLOCK_CTRL, and the time stamp comes most significant byte first."""
-
-_CHIP_VERSION = date(2025, 12, 5)
-_DATES: Final = (date(2025, 8, 31), _TIMESTAMP, _READBACK, CLOCK_CTRL_SINCE, _CHIP_VERSION, date(2026, 1, 27))
-
-
-def _each_layer(name: str, *parts: tuple[str, int, Access]) -> list[_Row]:
-    """For each layer, the registers `LAYER_n_` + `name` + part."""
-    return [
-        _Row(Register[f"LAYER_{layer}_{name}{part}"], size, access)
-        for layer in range(3)
-        for part, size, access in parts
-    ]
-
-
-_ROWS: Final = (
-    _Row(Register.FIRMWARE_ID, 4, Access.READ),
-    _Row(Register.FIRMWARE_VERSION, 4, Access.READ),
-    _Row(Register.CHIP_VERSION, 1, since=_CHIP_VERSION),
-    _Row(Register.CLOCK_CTRL, 1, since=CLOCK_CTRL_SINCE),
-    _Row(Register.XADC_TEMPERATURE, 2, Access.READ),
-    _Row(Register.XADC_VCCINT, 2, Access.READ),
-    _Row(Register.HK_CONVERSION_TRIGGER, 4),
-    _Row(Register.HK_CONVERSIONS, 4, Access.READ),
-    _Row(Register.HK_CTRL, 1),
-    _Row(Register.HK_MOSI, 1, Access.WRITE),
-    _Row(Register.HK_MISO, 1, Access.READ),
-    _Row(Register.HK_MISO_SIZE, 4, Access.READ),
-    _Row(Register.SPI_DIVIDER, 1),
-    _Row(Register.HK_SPI_DIVIDER, 1),
-    *_each_layer("CTRL", ("", 1, Access.BOTH)),
-    *_each_layer("STATUS", ("", 1, Access.READ)),
-    *_each_layer("FRAMES", ("", 4, Access.BOTH)),
-    *_each_layer("IDLES", ("", 4, Access.BOTH)),
-    *_each_layer("WRONG_LENGTH", ("", 4, Access.BOTH)),
-    *_each_layer("MOSI", ("", 1, Access.WRITE), ("_SIZE", 4, Access.READ)),
-    *_each_layer("LOOPBACK_MISO", ("", 1, Access.WRITE), ("_SIZE", 4, Access.READ)),
-    *_each_layer("LOOPBACK_MOSI", ("", 1, Access.READ), ("_SIZE", 4, Access.READ)),
-    _Row(Register.FRAME_TAG_CTRL, 1, until=_TIMESTAMP),
-    _Row(Register.FRAME_TAG_DIVIDER, 4, until=_TIMESTAMP),
-    _Row(Register.FRAME_TAG_COUNTER, 4, until=_TIMESTAMP),
-    _Row(Register.TIMESTAMP_CTRL, 1, since=_TIMESTAMP, until=CLOCK_CTRL_SINCE),
-    _Row(Register.TIMESTAMP_CTRL, 2, since=CLOCK_CTRL_SINCE),
-    _Row(Register.TIMESTAMP_DIVIDER, 4, since=_TIMESTAMP),
-    _Row(Register.TIMESTAMP_COUNTER, 8, Access.READ, since=_TIMESTAMP),
-    _Row(Register.TIMESTAMP_FORCED, 8, since=CLOCK_CTRL_SINCE),
-    _Row(Register.TLU_TRIGGER_DELAY, 2, since=_TIMESTAMP),
-    _Row(Register.TLU_BUSY_DURATION, 2, since=_TIMESTAMP),
-    _Row(Register.NODATA_CONTINUE, 1),
-    _Row(Register.SHIFT_REGISTER, 1),
-    _Row(Register.SHIFT_INPUT, 1),
-    _Row(Register.READBACK_CTRL, 1, since=_READBACK),
-    _Row(Register.READBACK_CRC, 6, Access.READ, since=_READBACK),
-    _Row(Register.READBACK, 1, Access.READ, since=_READBACK),
-    _Row(Register.READBACK_SIZE, 4, Access.READ, since=_READBACK),
-    _Row(Register.INJECTION_CTRL, 1),
-    _Row(Register.INJECTION_ADDRESS, 1),
-    _Row(Register.INJECTION_DATA, 1),
-    _Row(Register.READOUT_CTRL, 1, since=CLOCK_CTRL_SINCE),
-    _Row(Register.READOUT, 1, Access.READ),
-    _Row(Register.READOUT_SIZE, 4, Access.READ),
-    _Row(Register.IO_CTRL, 1),
-    _Row(Register.IO_LED, 1),
-    _Row(Register.CARDS, 1),
-    _Row(Register.HK_CONVERSION_MATCH, 4),
-    _Row(Register.TIMESTAMP_DIVIDER_MATCH, 4, since=_TIMESTAMP),
-    _Row(Register.FRAME_TAG_DIVIDER_MATCH, 4, until=_TIMESTAMP),
-)
-"""In the order of their addresses."""
-
-SIZES: Final[Mapping[Register, int]] = {row.register: row.size for row in _ROWS}
-"""Bytes of each register in the newest firmware that has it; FIFOs and ports have 1."""
+from protocol.registers.astep_registers import CLOCK_CTRL_SINCE, MAP_DATES, Access, Register
 
 
 class _Place(NamedTuple):
@@ -201,14 +105,16 @@ class RegisterMap:
 def _map_of(since: date) -> RegisterMap:
     places: dict[Register, _Place] = {}
     address = 0
-    for row in _ROWS:
-        if row.since <= since < row.until:
-            places[row.register] = _Place(address, row.size, row.access)
-            address += row.size
+    for register in Register:
+        if register.since <= since < register.until:
+            first_had_one_byte = register is Register.TIMESTAMP_CTRL and since < CLOCK_CTRL_SINCE
+            size = 1 if first_had_one_byte else register.size
+            places[register] = _Place(address, size, register.access)
+            address += size
     return RegisterMap(since, address, places, {place.address: register for register, place in places.items()})
 
 
-REGISTER_MAPS: Final = tuple(map(_map_of, _DATES))
+REGISTER_MAPS: Final = tuple(map(_map_of, MAP_DATES))
 """All that are known, the oldest first."""
 
 NEWEST_MAP: Final = REGISTER_MAPS[-1]

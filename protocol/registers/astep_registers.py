@@ -1,9 +1,10 @@
-"""The registers of the A-STEP firmware: names and bits (docs/formats.md, "A-STEP registers").
+"""The registers of the A-STEP firmware: names, sizes and bits (docs/formats.md, "A-STEP registers").
 
 `protocol.registers.astep_register_map` says where they are.
 """
 
-from enum import Enum, IntFlag
+from datetime import date
+from enum import Enum, Flag, IntFlag, auto
 from typing import Final
 
 from protocol.errors import AstepError
@@ -17,110 +18,151 @@ READBACK_FIFO_BYTES: Final = 1024
 """Bytes of read-back configuration that may wait to be read."""
 
 
-class Register(Enum):
-    """Registers of the firmware by name; the value is the firmware's own name.
+_TIMESTAMP_SINCE = date(2025, 11, 5)
+_READBACK_SINCE = date(2025, 11, 20)
+CLOCK_CTRL_SINCE: Final = date(2025, 11, 24)
+"""Since then there is CLOCK_CTRL, and the time stamp comes most significant byte first."""
 
-    A register has no address of its own: `RegisterMap` says where a firmware keeps it, and whether it has it.
+_CHIP_VERSION_SINCE = date(2025, 12, 5)
+MAP_DATES: Final = (
+    date(2025, 8, 31), _TIMESTAMP_SINCE, _READBACK_SINCE, CLOCK_CTRL_SINCE, _CHIP_VERSION_SINCE, date(2026, 1, 27)
+)  # fmt: skip
+"""The builds from which on registers have other addresses."""
+
+
+class Access(Flag):
+    """What the host can do with a register. Reading one that cannot be read hangs the firmware."""
+
+    READ = auto()
+    WRITE = auto()
+    BOTH = READ | WRITE
+
+
+_READ, _WRITE, _BOTH = Access.READ, Access.WRITE, Access.BOTH
+
+
+class Register(Enum):
+    """Registers of the firmware in the order of their addresses; the value is the firmware's own name.
+
+    A register has no address of its own: `RegisterMap` says where a firmware keeps it, and whether it has it. `size`:
+    bytes in the newest firmware that has it; FIFOs and ports have 1. Firmwares built from `since` until before `until`
+    have it.
     """
 
-    FIRMWARE_ID = "hk_firmware_id"
-    FIRMWARE_VERSION = "hk_firmware_version"
-    CHIP_VERSION = "chip_version"
-    CLOCK_CTRL = "clock_ctrl"
+    _value_: str
+
+    def __init__(
+        self, _: str, size: int, access: Access = _BOTH, since: date = date.min, until: date = date.max
+    ) -> None:
+        self.size = size
+        self.access = access
+        self.since = since
+        self.until = until
+
+    def __new__(cls, firmware_name: str, *_: object) -> "Register":
+        """A member by the firmware's name for it."""
+        member = object.__new__(cls)
+        member._value_ = firmware_name
+        return member
+
+    FIRMWARE_ID = "hk_firmware_id", 4, _READ
+    FIRMWARE_VERSION = "hk_firmware_version", 4, _READ
+    CHIP_VERSION = "chip_version", 1, _BOTH, _CHIP_VERSION_SINCE
+    CLOCK_CTRL = "clock_ctrl", 1, _BOTH, CLOCK_CTRL_SINCE
     """Bits of `ClockCtrl`; before it existed, the clocks are switched in IO_CTRL."""
-    XADC_TEMPERATURE = "hk_xadc_temperature"
-    XADC_VCCINT = "hk_xadc_vccint"
-    HK_CONVERSION_TRIGGER = "hk_conversion_trigger"
-    HK_CONVERSIONS = "hk_stat_conversions_counter"
-    HK_CTRL = "hk_ctrl"
-    HK_MOSI = "hk_adcdac_mosi_fifo"
-    HK_MISO = "hk_adc_miso_fifo"
-    HK_MISO_SIZE = "hk_adc_miso_fifo_read_size"
-    SPI_DIVIDER = "spi_layers_ckdivider"
+    XADC_TEMPERATURE = "hk_xadc_temperature", 2, _READ
+    XADC_VCCINT = "hk_xadc_vccint", 2, _READ
+    HK_CONVERSION_TRIGGER = "hk_conversion_trigger", 4
+    HK_CONVERSIONS = "hk_stat_conversions_counter", 4, _READ
+    HK_CTRL = "hk_ctrl", 1
+    HK_MOSI = "hk_adcdac_mosi_fifo", 1, _WRITE
+    HK_MISO = "hk_adc_miso_fifo", 1, _READ
+    HK_MISO_SIZE = "hk_adc_miso_fifo_read_size", 4, _READ
+    SPI_DIVIDER = "spi_layers_ckdivider", 1
     """SPI clock of all layers: see `spi_divider`."""
-    HK_SPI_DIVIDER = "spi_hk_ckdivider"
-    LAYER_0_CTRL = "layer_0_cfg_ctrl"
+    HK_SPI_DIVIDER = "spi_hk_ckdivider", 1
+    LAYER_0_CTRL = "layer_0_cfg_ctrl", 1
     """Bits of `LayerCtrl`."""
-    LAYER_1_CTRL = "layer_1_cfg_ctrl"
-    LAYER_2_CTRL = "layer_2_cfg_ctrl"
-    LAYER_0_STATUS = "layer_0_status"
+    LAYER_1_CTRL = "layer_1_cfg_ctrl", 1
+    LAYER_2_CTRL = "layer_2_cfg_ctrl", 1
+    LAYER_0_STATUS = "layer_0_status", 1, _READ
     """Bits of `LayerStatus`."""
-    LAYER_1_STATUS = "layer_1_status"
-    LAYER_2_STATUS = "layer_2_status"
-    LAYER_0_FRAMES = "layer_0_stat_frame_counter"
+    LAYER_1_STATUS = "layer_1_status", 1, _READ
+    LAYER_2_STATUS = "layer_2_status", 1, _READ
+    LAYER_0_FRAMES = "layer_0_stat_frame_counter", 4
     """Frames that came from the chips."""
-    LAYER_1_FRAMES = "layer_1_stat_frame_counter"
-    LAYER_2_FRAMES = "layer_2_stat_frame_counter"
-    LAYER_0_IDLES = "layer_0_stat_idle_counter"
+    LAYER_1_FRAMES = "layer_1_stat_frame_counter", 4
+    LAYER_2_FRAMES = "layer_2_stat_frame_counter", 4
+    LAYER_0_IDLES = "layer_0_stat_idle_counter", 4
     """Idle bytes that came from the chips."""
-    LAYER_1_IDLES = "layer_1_stat_idle_counter"
-    LAYER_2_IDLES = "layer_2_stat_idle_counter"
-    LAYER_0_WRONG_LENGTH = "layer_0_stat_wronglength_counter"
+    LAYER_1_IDLES = "layer_1_stat_idle_counter", 4
+    LAYER_2_IDLES = "layer_2_stat_idle_counter", 4
+    LAYER_0_WRONG_LENGTH = "layer_0_stat_wronglength_counter", 4
     """Frames whose length is not that of the chip version; the firmware drops them."""
-    LAYER_1_WRONG_LENGTH = "layer_1_stat_wronglength_counter"
-    LAYER_2_WRONG_LENGTH = "layer_2_stat_wronglength_counter"
-    LAYER_0_MOSI = "layer_0_mosi"
+    LAYER_1_WRONG_LENGTH = "layer_1_stat_wronglength_counter", 4
+    LAYER_2_WRONG_LENGTH = "layer_2_stat_wronglength_counter", 4
+    LAYER_0_MOSI = "layer_0_mosi", 1, _WRITE
     """FIFO of bytes to the chips; it cannot be read."""
-    LAYER_0_MOSI_SIZE = "layer_0_mosi_write_size"
+    LAYER_0_MOSI_SIZE = "layer_0_mosi_write_size", 4, _READ
     """Bytes that wait in it."""
-    LAYER_1_MOSI = "layer_1_mosi"
-    LAYER_1_MOSI_SIZE = "layer_1_mosi_write_size"
-    LAYER_2_MOSI = "layer_2_mosi"
-    LAYER_2_MOSI_SIZE = "layer_2_mosi_write_size"
-    LAYER_0_LOOPBACK_MISO = "layer_0_loopback_miso"
-    LAYER_0_LOOPBACK_MISO_SIZE = "layer_0_loopback_miso_write_size"
-    LAYER_1_LOOPBACK_MISO = "layer_1_loopback_miso"
-    LAYER_1_LOOPBACK_MISO_SIZE = "layer_1_loopback_miso_write_size"
-    LAYER_2_LOOPBACK_MISO = "layer_2_loopback_miso"
-    LAYER_2_LOOPBACK_MISO_SIZE = "layer_2_loopback_miso_write_size"
-    LAYER_0_LOOPBACK_MOSI = "layer_0_loopback_mosi"
-    LAYER_0_LOOPBACK_MOSI_SIZE = "layer_0_loopback_mosi_read_size"
-    LAYER_1_LOOPBACK_MOSI = "layer_1_loopback_mosi"
-    LAYER_1_LOOPBACK_MOSI_SIZE = "layer_1_loopback_mosi_read_size"
-    LAYER_2_LOOPBACK_MOSI = "layer_2_loopback_mosi"
-    LAYER_2_LOOPBACK_MOSI_SIZE = "layer_2_loopback_mosi_read_size"
-    FRAME_TAG_CTRL = "layers_cfg_frame_tag_counter_ctrl"
+    LAYER_1_MOSI = "layer_1_mosi", 1, _WRITE
+    LAYER_1_MOSI_SIZE = "layer_1_mosi_write_size", 4, _READ
+    LAYER_2_MOSI = "layer_2_mosi", 1, _WRITE
+    LAYER_2_MOSI_SIZE = "layer_2_mosi_write_size", 4, _READ
+    LAYER_0_LOOPBACK_MISO = "layer_0_loopback_miso", 1, _WRITE
+    LAYER_0_LOOPBACK_MISO_SIZE = "layer_0_loopback_miso_write_size", 4, _READ
+    LAYER_1_LOOPBACK_MISO = "layer_1_loopback_miso", 1, _WRITE
+    LAYER_1_LOOPBACK_MISO_SIZE = "layer_1_loopback_miso_write_size", 4, _READ
+    LAYER_2_LOOPBACK_MISO = "layer_2_loopback_miso", 1, _WRITE
+    LAYER_2_LOOPBACK_MISO_SIZE = "layer_2_loopback_miso_write_size", 4, _READ
+    LAYER_0_LOOPBACK_MOSI = "layer_0_loopback_mosi", 1, _READ
+    LAYER_0_LOOPBACK_MOSI_SIZE = "layer_0_loopback_mosi_read_size", 4, _READ
+    LAYER_1_LOOPBACK_MOSI = "layer_1_loopback_mosi", 1, _READ
+    LAYER_1_LOOPBACK_MOSI_SIZE = "layer_1_loopback_mosi_read_size", 4, _READ
+    LAYER_2_LOOPBACK_MOSI = "layer_2_loopback_mosi", 1, _READ
+    LAYER_2_LOOPBACK_MOSI_SIZE = "layer_2_loopback_mosi_read_size", 4, _READ
+    FRAME_TAG_CTRL = "layers_cfg_frame_tag_counter_ctrl", 1, _BOTH, date.min, _TIMESTAMP_SINCE
     """Bits of `FrameTagCtrl`: the predecessor of the time stamp."""
-    FRAME_TAG_DIVIDER = "layers_cfg_frame_tag_counter_trigger"
-    FRAME_TAG_COUNTER = "layers_cfg_frame_tag_counter"
-    TIMESTAMP_CTRL = "layers_fpga_timestamp_ctrl"
+    FRAME_TAG_DIVIDER = "layers_cfg_frame_tag_counter_trigger", 4, _BOTH, date.min, _TIMESTAMP_SINCE
+    FRAME_TAG_COUNTER = "layers_cfg_frame_tag_counter", 4, _BOTH, date.min, _TIMESTAMP_SINCE
+    TIMESTAMP_CTRL = "layers_fpga_timestamp_ctrl", 2, _BOTH, _TIMESTAMP_SINCE
     """Bits of `TimestampCtrl`."""
-    TIMESTAMP_DIVIDER = "layers_fpga_timestamp_divider"
+    TIMESTAMP_DIVIDER = "layers_fpga_timestamp_divider", 4, _BOTH, _TIMESTAMP_SINCE
     """The counter that divides the core clock."""
-    TIMESTAMP_COUNTER = "layers_fpga_timestamp_counter"
-    TIMESTAMP_FORCED = "layers_fpga_timestamp_forced"
-    TLU_TRIGGER_DELAY = "layers_tlu_trigger_delay"
-    TLU_BUSY_DURATION = "layers_tlu_busy_duration"
-    NODATA_CONTINUE = "layers_cfg_nodata_continue"
+    TIMESTAMP_COUNTER = "layers_fpga_timestamp_counter", 8, _READ, _TIMESTAMP_SINCE
+    TIMESTAMP_FORCED = "layers_fpga_timestamp_forced", 8, _BOTH, CLOCK_CTRL_SINCE
+    TLU_TRIGGER_DELAY = "layers_tlu_trigger_delay", 2, _BOTH, _TIMESTAMP_SINCE
+    TLU_BUSY_DURATION = "layers_tlu_busy_duration", 2, _BOTH, _TIMESTAMP_SINCE
+    NODATA_CONTINUE = "layers_cfg_nodata_continue", 1
     """Idle bytes after which autoread stops."""
-    SHIFT_REGISTER = "layers_sr_out"
+    SHIFT_REGISTER = "layers_sr_out", 1
     """Port of the chips' shift registers: bits of `ShiftPort`."""
-    SHIFT_INPUT = "layers_sr_in"
-    READBACK_CTRL = "layers_sr_rb_ctrl"
+    SHIFT_INPUT = "layers_sr_in", 1
+    READBACK_CTRL = "layers_sr_rb_ctrl", 1, _BOTH, _READBACK_SINCE
     """Bits of `ReadbackCtrl`."""
-    READBACK_CRC = "layers_sr_crc"
-    READBACK = "layers_sr_bytes"
+    READBACK_CRC = "layers_sr_crc", 6, _READ, _READBACK_SINCE
+    READBACK = "layers_sr_bytes", 1, _READ, _READBACK_SINCE
     """FIFO of the bits that left the chips' shift registers."""
-    READBACK_SIZE = "layers_sr_bytes_read_size"
-    INJECTION_CTRL = "layers_inj_ctrl"
+    READBACK_SIZE = "layers_sr_bytes_read_size", 4, _READ, _READBACK_SINCE
+    INJECTION_CTRL = "layers_inj_ctrl", 1
     """Bits of `InjectionCtrl`."""
-    INJECTION_ADDRESS = "layers_inj_waddr"
-    INJECTION_DATA = "layers_inj_wdata"
-    READOUT_CTRL = "layers_readout_ctrl"
+    INJECTION_ADDRESS = "layers_inj_waddr", 1
+    INJECTION_DATA = "layers_inj_wdata", 1
+    READOUT_CTRL = "layers_readout_ctrl", 1, _BOTH, CLOCK_CTRL_SINCE
     """Bits of `ReadoutCtrl`."""
-    READOUT = "layers_readout"
+    READOUT = "layers_readout", 1, _READ
     """FIFO of layer frames; 0xFF once it is empty."""
-    READOUT_SIZE = "layers_readout_read_size"
+    READOUT_SIZE = "layers_readout_read_size", 4, _READ
     """Bytes that wait in it."""
-    IO_CTRL = "io_ctrl"
+    IO_CTRL = "io_ctrl", 1
     """Bits of `IoCtrl`."""
-    IO_LED = "io_led"
-    CARDS = "gecco_sr_ctrl"
+    IO_LED = "io_led", 1
+    CARDS = "gecco_sr_ctrl", 1
     """Port of the shift registers on the GECCO cards: bit 0 clock, 1 data, 2 load."""
-    HK_CONVERSION_MATCH = "hk_conversion_trigger_match"
-    TIMESTAMP_DIVIDER_MATCH = "layers_fpga_timestamp_divider_match"
+    HK_CONVERSION_MATCH = "hk_conversion_trigger_match", 4
+    TIMESTAMP_DIVIDER_MATCH = "layers_fpga_timestamp_divider_match", 4, _BOTH, _TIMESTAMP_SINCE
     """Core clock over tick rate of the time stamp."""
-    FRAME_TAG_DIVIDER_MATCH = "layers_cfg_frame_tag_counter_trigger_match"
+    FRAME_TAG_DIVIDER_MATCH = "layers_cfg_frame_tag_counter_trigger_match", 4, _BOTH, date.min, _TIMESTAMP_SINCE
     """The same for the frame tag."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Final
 
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte, write_register
-from protocol.registers.astep_register_map import SIZES
 from protocol.registers.astep_registers import (
     LAYER_CTRL,
     LAYER_MOSI,
@@ -52,7 +51,7 @@ def read_value(register: Register, why: str, size: int | None = None) -> Reading
     The highest byte is read first: what counts down meanwhile is not taken for 0 too early.
     """
     value = 0
-    for offset in reversed(range(SIZES[register] if size is None else size)):
+    for offset in reversed(range(register.size if size is None else size)):
         value = value << 8 | byte_of((yield read_byte(register, offset, why)))
     return value
 
@@ -60,11 +59,11 @@ def read_value(register: Register, why: str, size: int | None = None) -> Reading
 def hold_layers(why: str = "on hold, not read") -> Steps:
     """All layers, used or not, on hold, autoread off, chip select off, MISO off: the safe state."""
     for layer in range(MAX_LAYERS):
-        yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} {why}")
+        yield write_register(LAYER_CTRL[layer], safe_control(layer), f"layer {layer + 1} {why}")
 
 
-def _safe(layer: int) -> int:
-    """Hold is that of layer 0 for all."""
+def safe_control(layer: int) -> int:
+    """Control of a layer on hold that is not read. Hold is that of layer 0 for all."""
     return int(_SAFE if layer else _SAFE_FIRST)
 
 
@@ -114,7 +113,7 @@ def reset_chips() -> Generator[Step, bytes, bool]:
     finished = yield from finish_frames()
     yield from hold_layers("stopped before the reset")
     for layer in range(MAX_LAYERS):
-        yield write_register(LAYER_CTRL[layer], _safe(layer) | LayerCtrl.RESET, f"layer {layer + 1} into reset")
+        yield write_register(LAYER_CTRL[layer], safe_control(layer) | LayerCtrl.RESET, f"layer {layer + 1} into reset")
     yield Pause(CHIP_RESET_S, "chips in reset")
     yield from hold_layers()
     return finished
@@ -131,7 +130,7 @@ def check_controls(expected: Mapping[Register, int]) -> Steps:
 
 def safe_controls() -> dict[Register, int]:
     """The controls of all layers after `hold_layers`."""
-    return {register: _safe(layer) for layer, register in enumerate(LAYER_CTRL)}
+    return {register: safe_control(layer) for layer, register in enumerate(LAYER_CTRL)}
 
 
 def sending_controls(layers: int) -> dict[Register, int]:
@@ -160,7 +159,7 @@ def send_to_chips(layer: int, data: bytes, why: str) -> Steps:
 
 def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
     """Clock old data out of the chips; returns whether they have nothing left to send."""
-    control = _SAFE | LayerCtrl.CHIP_SELECT | (0 if layer else LayerCtrl.HOLD)
+    control = safe_control(layer) | LayerCtrl.CHIP_SELECT
     yield write_register(LAYER_CTRL[layer], control, f"layer {layer + 1} selected, for flushing")
     silent = False
     for _ in range(FLUSH_ROUNDS):
@@ -169,7 +168,7 @@ def flush_layer(layer: int) -> Generator[Step, bytes, bool]:
         silent = bool(status & LayerStatus.INTERRUPT_N)
         if silent:
             break
-    yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} flushed")
+    yield write_register(LAYER_CTRL[layer], safe_control(layer), f"layer {layer + 1} flushed")
     return silent
 
 
@@ -196,7 +195,7 @@ def start_readout(layers: int) -> Steps:
         if layer < layers:
             yield write_register(LAYER_CTRL[layer], LayerCtrl.CHIP_SELECT, f"layer {layer + 1} sends")
         else:
-            yield write_register(LAYER_CTRL[layer], _safe(layer), f"layer {layer + 1} is not used")
+            yield write_register(LAYER_CTRL[layer], safe_control(layer), f"layer {layer + 1} is not used")
 
 
 COUNTER_KINDS: Final = ("frames", "idle_bytes", "wrong_length")

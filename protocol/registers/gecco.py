@@ -226,7 +226,7 @@ class RequestParser(RequestBuffer[Request]):
 
     `feed` returns the requests that are complete and keeps the rest for the next call. Every byte belongs to a request:
     of a header only bit 0 counts (odd: write, even: read). A read of length 0 has no answer; a write of length 0 takes
-    one byte of data. A write is given once all of its bytes have come, where the firmware obeys each as it comes.
+    one byte of data. A write is given once all of its bytes have come, where the firmware carries out each as it comes.
     """
 
     def _requests(self) -> Iterator[Request]:

@@ -3,7 +3,7 @@
 Sequences of steps, as in `steps`.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Final
 
 from protocol.errors import GeccoError
@@ -51,6 +51,12 @@ def clear_bits(register: int, bits: int, why: str) -> Steps:
     yield WriteRequest(register, bytes((value & ~bits & 0xFF,)), why)
 
 
+def _pulse(register: int, bits: int, why: str) -> Steps:
+    """Set bits, then clear them."""
+    yield from set_bits(register, bits, why)
+    yield from clear_bits(register, bits, why)
+
+
 def check_identity() -> Steps:
     """Check that a board answers, and runs the bench firmware. Nothing is written."""
     got = yield ReadRequest(Register.IDENTITY, IDENTITY_BYTES, "identity: does the bench firmware answer")
@@ -66,22 +72,19 @@ def check_identity() -> Steps:
 
 def reset_read_fifo() -> Steps:
     """Empty the SPI read FIFO."""
-    yield from set_bits(Register.SPI_CONFIG, SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO")
-    yield from clear_bits(Register.SPI_CONFIG, SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO")
+    yield from _pulse(Register.SPI_CONFIG, SpiConfig.READ_FIFO_RESET, "empty the SPI read FIFO")
 
 
 def reset_spi_fifos() -> Steps:
     """Empty the write and the read FIFO."""
-    yield from set_bits(Register.SPI_CONFIG, SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO")
-    yield from clear_bits(Register.SPI_CONFIG, SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO")
+    yield from _pulse(Register.SPI_CONFIG, SpiConfig.WRITE_FIFO_RESET, "empty the SPI write FIFO")
     yield from reset_read_fifo()
 
 
 def reset_fifos() -> Steps:
     """Empty all FIFOs: SPI, and the read-back of the shift register."""
     yield from reset_spi_fifos()
-    yield from set_bits(Register.READBACK_CONFIG, ReadbackConfig.FIFO_RESET, "empty the read-back FIFO")
-    yield from clear_bits(Register.READBACK_CONFIG, ReadbackConfig.FIFO_RESET, "empty the read-back FIFO")
+    yield from _pulse(Register.READBACK_CONFIG, ReadbackConfig.FIFO_RESET, "empty the read-back FIFO")
 
 
 def hold_chip() -> Steps:
@@ -128,33 +131,28 @@ def enable_spi(divider: int) -> Steps:
     yield from send_routing()
 
 
+_HELD: Final = int(ChipPort.RESET)
+_OFF: Final = int(SpiConfig.MODULE_RESET | SpiConfig.WRITE_FIFO_RESET | SpiConfig.READ_FIFO_RESET)
+
+
 def check_running(divider: int) -> Steps:
     """Check that SPI runs with `divider` and the chips are out of reset, as a start leaves them.
 
     A request that lost bytes on its way can have turned into a write to any register.
     """
-    off = SpiConfig.MODULE_RESET | SpiConfig.WRITE_FIFO_RESET | SpiConfig.READ_FIFO_RESET
-    for register, mask, expected in (
-        (Register.SPI_CONFIG, int(off), 0),
-        (Register.SPI_DIVIDER, 0xFF, divider),
-        (Register.CHIP, int(ChipPort.RESET), 0),
-    ):
-        value = yield from read_byte(register, "is the board still set up as it was")
-        if value & mask != expected:
-            raise UnexpectedAnswerError(
-                register, f"0x{expected:02X}", f"0x{value & mask:02X}", "a damaged request changed it: check the cable"
-            )
+    expected = ((Register.SPI_CONFIG, _OFF, 0), (Register.SPI_DIVIDER, 0xFF, divider), (Register.CHIP, _HELD, 0))
+    yield from _check(expected, "is the board still set up as it was", "a damaged request changed it: check the cable")
 
 
 def check_stopped() -> Steps:
     """Check that SPI is off and the chips are in reset: writes have no answer, and may have been damaged."""
-    resets = SpiConfig.MODULE_RESET | SpiConfig.WRITE_FIFO_RESET | SpiConfig.READ_FIFO_RESET
-    for register, mask, expected in (
-        (Register.SPI_CONFIG, int(resets), int(SpiConfig.MODULE_RESET)),
-        (Register.CHIP, 0xFF, int(ChipPort.RESET)),
-    ):
-        value = yield from read_byte(register, "has the board stopped")
-        if value & mask != expected:
-            raise UnexpectedAnswerError(
-                register, f"0x{expected:02X}", f"0x{value & mask:02X}", "the stop did not reach it: check the cable"
-            )
+    expected = ((Register.SPI_CONFIG, _OFF, int(SpiConfig.MODULE_RESET)), (Register.CHIP, 0xFF, _HELD))
+    yield from _check(expected, "has the board stopped", "the stop did not reach it: check the cable")
+
+
+def _check(expected: Iterable[tuple[Register, int, int]], why: str, advice: str) -> Steps:
+    """Read registers back; `expected`: register, mask, and its value under the mask."""
+    for register, mask, value in expected:
+        got = (yield from read_byte(register, why)) & mask
+        if got != value:
+            raise UnexpectedAnswerError(register, f"0x{value:02X}", f"0x{got:02X}", advice)

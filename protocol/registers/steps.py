@@ -19,9 +19,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from protocol.errors import ProtocolError
+
+
+class Request(Protocol):
+    """A request of either register protocol; one that writes has `data`, too."""
+
+    @property
+    def register(self) -> Any:
+        """Where it goes: an address, or a register's name."""
+
+    @property
+    def why(self) -> str:
+        """What for, for people."""
+
+    @property
+    def answer_bytes(self) -> int:
+        """How many bytes the board answers; 0 where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +62,10 @@ class UnexpectedAnswerError(ProtocolError):
         super().__init__(f"register {register.name}: expected {expected}, got {got}: {advice}")
 
 
-Request = TypeVar("Request")
+ParsedRequest = TypeVar("ParsedRequest")
 
 
-class RequestBuffer(ABC, Generic[Request]):
+class RequestBuffer(ABC, Generic[ParsedRequest]):
     """Bytes in any pieces to requests; `skipped_bytes`: those that belong to none."""
 
     def __init__(self) -> None:
@@ -61,11 +77,11 @@ class RequestBuffer(ABC, Generic[Request]):
         """Bytes of a request that has begun and is not complete."""
         return len(self._pending)
 
-    def feed(self, data: bytes) -> list[Request]:
+    def feed(self, data: bytes) -> list[ParsedRequest]:
         """Requests completed by `data`, in order."""
         self._pending += data
         return list(self._requests())
 
     @abstractmethod
-    def _requests(self) -> Iterator[Request]:
+    def _requests(self) -> Iterator[ParsedRequest]:
         """Take complete requests from the beginning of `_pending`."""

@@ -12,8 +12,7 @@ import usb.core
 
 from daqd.emulator.ft2232h import EmulatedFt2232h
 from daqd.errors import BoardError, BoardLost, LinkTimeout
-from daqd.transports.ftdi import FtdiLink
-from daqd.transports.ftdi_devices import libusb
+from daqd.transports.ftdi import FtdiLink, libusb
 from tests.daqd.usb_bench import CountingBoard, UsbBench, ask, counted
 
 

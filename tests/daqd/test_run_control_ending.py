@@ -145,7 +145,7 @@ def test_shutdown_does_not_wait_for_a_stop(store: RunStore, monkeypatch: pytest.
 def test_the_end_does_not_wait_for_ever_for_a_disk_that_is_stuck(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("daqd.ending._STUCK_S", 1.5)
+    monkeypatch.setattr("daqd.process.watchdog._STUCK_S", 1.5)
 
     async def main() -> None:
         control = Controlled(store)
@@ -171,7 +171,7 @@ def test_the_end_does_not_wait_for_ever_for_a_disk_that_is_stuck(
 def test_nor_for_a_board_that_is_stuck(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("daqd.ending._STUCK_S", 0.5)
+    monkeypatch.setattr("daqd.process.watchdog._STUCK_S", 0.5)
     go_on = threading.Event()
 
     class StuckBoard(FakeBoard):
@@ -192,7 +192,7 @@ def test_nor_for_a_board_that_is_stuck(
 
 
 def test_a_disk_that_is_slow_but_goes_on_is_waited_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.ending._STUCK_S", 2.0)
+    monkeypatch.setattr("daqd.process.watchdog._STUCK_S", 2.0)
     write = os.write
 
     def write_slowly(descriptor: int, data: bytes) -> int:

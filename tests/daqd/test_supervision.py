@@ -91,10 +91,10 @@ def test_without_a_watchdog_the_log_tells(manager: PlayedManager, caplog: pytest
 def test_the_state_is_told_when_it_changes_and_now_and_then(manager: PlayedManager, bench: Bench) -> None:
     stat = Stat(state="running", run=7, counts={"readouts": 1}, elapsed_s=1.0)
     for _ in range(5):  # the rates change all the time
-        bench.supervision.tell(stat)
+        bench.supervision.report(stat)
         bench.now += 0.5
     assert len(manager.listen()) == 2
-    bench.supervision.tell(stat.model_copy(update={"state": "recovering", "reason": "board lost"}))
+    bench.supervision.report(stat.model_copy(update={"state": "recovering", "reason": "board lost"}))
     assert manager.listen()[2]["STATUS"].startswith("recovering: board lost (run 7 for 1 s, 1 readouts, ")
 
 

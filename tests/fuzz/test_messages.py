@@ -14,7 +14,7 @@ from daqd.control_commands import COMMANDS
 from daqd.errors import RunControlError
 from daqd.publishing.checkpoint import Checkpoint
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.state.detector_state import DetectorState
 from protocol import HIT_DTYPE, AstroPix4Readout, Ledger

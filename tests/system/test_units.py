@@ -89,7 +89,7 @@ def test_the_sandbox_lets_zeromq_bind(path: Path) -> None:
 def test_the_daemon_has_the_time_it_takes() -> None:
     """To end a run on a slow disk, then one child after the other."""
     from daqd.children.child_process import _STOP_S as CHILD_S
-    from daqd.ending import STOP_S as RUN_S
+    from daqd.process.watchdog import STOP_S as RUN_S
 
     service = Unit(REPOSITORY / "config" / "systemd" / "daqd@.service")["Service"]
     assert int(service["TimeoutStopSec"]) > RUN_S + 2 * CHILD_S

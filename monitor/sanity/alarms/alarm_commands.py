@@ -19,7 +19,7 @@ from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysEr
 from monitor.keys import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
-from monitor.sanity.recorded.report import alarm_line
+from monitor.sanity.report import alarm_line
 from protocol.units import NS_PER_S
 from protocol.wire.alarms import Alarm, AlarmLevel
 

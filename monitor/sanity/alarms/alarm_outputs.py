@@ -1,4 +1,4 @@
-"""Where alarms go: file of the state, log, web address, program. What fails is told, and stops nothing."""
+"""Where alarms go: file of the state, log, web address, program. What fails is reported, and stops nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,12 +7,9 @@ from pathlib import Path
 
 from astropix_runtime.storage.process_lock import ProcessLock
 from monitor.errors import AlarmServiceError
-from monitor.sanity.alarms.alarm_log import MB, AlarmLog, as_object
-from monitor.sanity.alarms.alarm_state import AlarmState, StateFile
-from monitor.sanity.alarms.command import Command
-from monitor.sanity.alarms.delivery import Delivery
+from monitor.sanity.alarms.alarm_files import MB, AlarmLog, AlarmState, StateFile, as_object
+from monitor.sanity.alarms.delivery import Command, Delivery, Webhook
 from monitor.sanity.alarms.engine import Transition
-from monitor.sanity.alarms.webhook import Webhook
 from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.configuration_sections import CallSection
 from protocol.text import reason_of

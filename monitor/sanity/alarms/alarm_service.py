@@ -1,8 +1,9 @@
 """The alarms of a running `apx-sanity`: events → looks → engine → outputs, and those who ask and acknowledge."""
 
-import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,19 +14,107 @@ from astropix_runtime.sockets.request_server import RequestPurpose, RequestServe
 from monitor.errors import AlarmServiceError, KeysError
 from monitor.events import Event
 from monitor.receiving.reader import StreamCounters
+from monitor.sanity.alarms.alarm_files import AlarmState
 from monitor.sanity.alarms.alarm_outputs import AlarmOutputs
 from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
-from monitor.sanity.alarms.alarm_state import AlarmState
-from monitor.sanity.alarms.alarm_watch import AlarmWatch
-from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.engine import AlarmEngine, Transition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
-from monitor.sanity.checks.findings import Notice
+from monitor.sanity.check import CheckInput, CheckResult
+from monitor.sanity.check_runner import CheckOutcome, CheckRunner
+from monitor.sanity.checks.catalogue import CHECK_FAILED, OUTPUT_FAILED
+from monitor.sanity.checks.event_checks import EVENT_CHECKS, LASTING
 from monitor.sanity.configuration import SanityConfiguration
+from monitor.sanity.findings import Notice
+from monitor.sanity.snapshots import Snapshots
 from protocol.text import validation_summary
 from protocol.units import NS_PER_S
 from protocol.wire.alarms import AcknowledgeArgs, AlarmLevel, SilenceArgs, UnsilenceArgs
 
-log = logging.getLogger(__name__)
+
+class AlarmWatch:
+    """Both kinds of checks, and the one engine that they feed. Custom checks are not waited for.
+
+    `engine`: the alarms; `seen`: what there was to see at the last look, None before the first. `clock`: monotonic
+    seconds, for how long ago something came.
+    """
+
+    def __init__(
+        self,
+        configuration: SanityConfiguration,
+        silences: SilenceList,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        checks = configuration.alarming
+        self.engine = AlarmEngine(checks, silences, configuration.levels)
+        self.seen: CheckInput | None = None
+        self._enabled = {check.name for check in checks}
+        self._snapshots = Snapshots(configuration.file.geometry, clock)
+        self._noticed: dict[str, dict[str, CheckResult]] = {
+            check.name: {} for check in EVENT_CHECKS if check.name in self._enabled
+        }
+        self._runner = CheckRunner(
+            configuration.checks, configuration.limits, threaded=configuration.custom_checks, clock=clock
+        )
+        self._failing: dict[str, CheckOutcome] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take in what has come."""
+        self._snapshots.feed(event)
+
+    def notice(self, notice: Notice) -> None:
+        """Take in what happened; checks that say at each look what is wrong are not taken at their word before."""
+        if notice.check not in LASTING:
+            self._keep(notice)
+
+    def _keep(self, notice: Notice) -> None:
+        if notice.check.name in self._noticed:
+            self._noticed[notice.check.name][notice.result.subject] = _for_an_alarm(notice)
+
+    def look(
+        self,
+        now_ns: int,
+        counters: StreamCounters,
+        lasting: Iterable[Notice] = (),
+        output_failures: Mapping[str, str] | None = None,
+    ) -> list[Transition]:
+        """Ask all checks; what became of the alarms.
+
+        `lasting`: what checks of events say is wrong at the moment; `output_failures`: which outputs fail, and why.
+        """
+        seen = self.seen = self._snapshots.take(now_ns, counters)
+        done = self.engine.pass_time(now_ns)
+        for notice in lasting:
+            self._keep(notice)
+        for name, noticed in self._noticed.items():
+            done += self._take(name, noticed.values(), seen)
+            noticed.clear()
+        for outcome in self._runner.look(seen):
+            name = outcome.check.name
+            if outcome.failure:
+                self._failing[name] = outcome
+                continue
+            self._failing.pop(name, None)
+            if outcome.results is not None:
+                done += self._take(name, outcome.results, seen)
+        failing = [CheckResult(name, each.failure, level=each.level) for name, each in self._failing.items()]
+        done += self._take(CHECK_FAILED.name, failing, seen)
+        failing = [CheckResult(name, text) for name, text in (output_failures or {}).items()]
+        done += self._take(OUTPUT_FAILED.name, failing, seen)
+        return done
+
+    def _take(self, name: str, results: Iterable[CheckResult], seen: CheckInput) -> list[Transition]:
+        return self.engine.look(name, results, seen.now_ns, seen.run) if name in self._enabled else []
+
+
+def _for_an_alarm(notice: Notice) -> CheckResult:
+    """The result, with its count and its readout in the text."""
+    result = notice.result
+    times = f" [x {result.count}]" if result.count > 1 and not result.cumulative else ""
+    at = f" (readout {result.readout})" if result.readout is not None else ""
+    counted = float(result.count) if result.count > 1 or result.cumulative else None  # else it is a matter of yes or no
+    value = counted if result.limit is None else result.value
+    return replace(result, text=f"{result.text}{times}{at}", value=value, level=notice.level)
+
 
 LOOK_S = 1.0
 
@@ -42,10 +131,10 @@ CONTROL = RequestPurpose(
 
 
 class AlarmService:
-    """A context manager: what it needs is had at its begin, `AlarmServiceError` where it cannot be; `KeysError`.
+    """A context manager; `AlarmServiceError` where something that it needs cannot be had, `KeysError`.
 
-    `announce`: told of each transition, for people. `alarmed`: whether any alarm was on while it ran, also one from
-    before its begin. `clock`: monotonic seconds; `now_ns`: since the epoch.
+    `announce` is called with each transition, for people. `alarmed`: whether any alarm was on while it ran, also one
+    from before its start. `clock`: monotonic seconds; `now_ns`: since the epoch.
     """
 
     def __init__(
@@ -60,32 +149,31 @@ class AlarmService:
         self._clock = clock
         self._now_ns = now_ns
         self._look_at = clock() + LOOK_S
-        security = configuration.file.security
-        self._keys = None
-        if security.keys:
-            paths = configuration.path(security.server_key), configuration.path(security.client_keys)
-            self._keys = load_server_keys(*paths)
         self._saved_revision = -1
         self.alarmed = False
         self.undelivered = 0
+        file = configuration.file
+        keys = None
+        if file.security.keys:
+            paths = configuration.path(file.security.server_key), configuration.path(file.security.client_keys)
+            keys = load_server_keys(*paths)
+        with ExitStack() as stack:
+            self._outputs = AlarmOutputs(configuration)
+            stack.callback(self._close_outputs)
+            self._publisher: AlarmPublisher | None = None
+            if file.publish.bind:
+                self._publisher = AlarmPublisher(file.publish.bind, now_ns(), keys)
+                stack.callback(self._publisher.close)
+            self._control = RequestServer(file.control_endpoint, CONTROL, keys)
+            stack.callback(self._control.close)
+            before = self._outputs.before
+            silences = SilenceList((entry.silenced() for entry in file.silences), before.silences)
+            self._watch = AlarmWatch(configuration, silences, clock)
+            self._watch.engine.restore(before.alarms)
+            self._settle(self._watch.engine.pass_time(now_ns()))
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
-        file = self._configuration.file
-        self._outputs = AlarmOutputs(self._configuration)
-        self._publisher: AlarmPublisher | None = None
-        self._control: RequestServer | None = None
-        try:
-            if file.publish.bind:
-                self._publisher = AlarmPublisher(file.publish.bind, self._now_ns(), self._keys)
-            self._control = RequestServer(file.control_endpoint, CONTROL, self._keys)
-        except BaseException:
-            self._close()
-            raise
-        before = self._outputs.before
-        silences = SilenceList((entry.silenced() for entry in file.silences), before.silences)
-        self._watch = AlarmWatch(self._configuration, silences, self._clock)
-        self._watch.engine.restore(before.alarms)
-        self._settle(self._watch.engine.pass_time(self._now_ns()))
         return self
 
     def feed(self, event: Event) -> None:
@@ -98,7 +186,6 @@ class AlarmService:
 
     def tick(self, counters: StreamCounters, lasting: Iterable[Notice]) -> None:
         """To be called a few times a second: answers, and looks once a second; `lasting`: what is wrong now."""
-        assert self._control is not None  # noqa: S101 - since the begin
         self._control.answer(self._execute)
         now = self._clock()
         if now < self._look_at:
@@ -172,17 +259,13 @@ class AlarmService:
         self._settle(done)
         return {"unsilenced": [transition.alarm.id for transition in done]}
 
-    def _close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._publisher is not None:
-            self._publisher.close()
+    def _close_outputs(self) -> None:
         self.undelivered = self._outputs.close()
 
     def __exit__(self, *_: object) -> None:
-        engine = self._watch.engine
-        self._outputs.save(AlarmState(alarms=engine.alarms(), silences=engine.silences.added))
-        self._close()
+        with self._open:
+            engine = self._watch.engine
+            self._outputs.save(AlarmState(alarms=engine.alarms(), silences=engine.silences.added))
 
 
 def load_server_keys(server_key: str, client_keys: str) -> ServerKeys:

@@ -1,12 +1,12 @@
 """From what checks say, look by look, to alarms: raised, worse, over, acknowledged. No clock and no I/O of its own."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList, matches
-from monitor.sanity.check import CheckResult
+from monitor.sanity.check import Check, CheckResult
 from protocol.text import printable
 from protocol.wire.alarms import Alarm, AlarmLevel, alarm_id
 
@@ -15,22 +15,10 @@ MAX_SUBJECTS = 50
 
 OTHERS = "others"
 
-MOST_GOOD_LOOKS = 600
+MAX_GOOD_LOOKS = 600
 _MAX_LETTERS = 500
 
 TransitionKind = Literal["raised", "worse", "again", "over", "acknowledged", "silenced", "unsilenced"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How alarms of a check come and go. `level`: what results have that name none; `override`: what all have."""
-
-    name: str
-    level: AlarmLevel
-    advice: str = ""
-    in_a_row: int = 3
-    good_in_a_row: int = 3
-    override: AlarmLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +31,7 @@ class Transition:
 
     @property
     def calls(self) -> bool:
-        """Whether somebody is to be told: it is not silenced, or no longer so though it is still wrong."""
+        """Whether somebody is called: it is not silenced, or no longer so though it is still wrong."""
         if self.kind in ("acknowledged", "silenced"):
             return False
         if self.kind == "unsilenced":
@@ -62,7 +50,8 @@ class _Subject:
 
 @dataclass(slots=True)
 class _Watched:
-    rule: Rule
+    check: Check
+    override: AlarmLevel | None
     subjects: dict[str, _Subject] = field(default_factory=dict)
 
 
@@ -75,13 +64,20 @@ class AlarmEngine:
     comes and goes is one alarm, not a hundred. What is over stays, latched, until it is acknowledged; what is
     acknowledged goes when it is over.
 
-    `rules`: one for each check; what else is looked at is an error of the program. `silences`: who is not called for.
-    Times are ns since the epoch, and only told: none is compared but the end of a silence. `revision` grows with every
-    transition and every change of the silences. Not thread-safe.
+    `checks`: what else is looked at is an error of the program; `overrides`: by name of a check, the level that all its
+    results have. `silences`: who is not called for.
+    Times are ns since the epoch, and only recorded: none is compared but the end of a silence. `revision` grows with
+    every transition and every change of the silences. Not thread-safe.
     """
 
-    def __init__(self, rules: Iterable[Rule], silences: SilenceList | None = None) -> None:
-        self._watched = {rule.name: _Watched(rule) for rule in rules}
+    def __init__(
+        self,
+        checks: Iterable[Check],
+        silences: SilenceList | None = None,
+        overrides: Mapping[str, AlarmLevel] | None = None,
+    ) -> None:
+        levels = overrides or {}
+        self._watched = {check.name: _Watched(check, levels.get(check.name)) for check in checks}
         self.silences = silences or SilenceList()
         self.revision = 0
 
@@ -90,7 +86,7 @@ class AlarmEngine:
         for alarm in alarms:
             watched = self._watched.get(alarm.check)
             if watched is not None:
-                levels = deque([] if alarm.latched else [alarm.level], watched.rule.in_a_row)
+                levels = deque([] if alarm.latched else [alarm.level], watched.check.in_a_row)
                 watched.subjects[alarm.subject] = _Subject(levels, alarm=alarm)
 
     def alarms(self) -> tuple[Alarm, ...]:
@@ -104,31 +100,31 @@ class AlarmEngine:
         )
 
     def look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> list[Transition]:
-        """Take in what a check said at one look: all that is wrong; what it does not name is well."""
+        """Take in the results of a check at one look: all that is wrong; what they do not name is well."""
         return list(self._look(check, results, now_ns, run))
 
     def _look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> Iterator[Transition]:
         watched = self._watched[check]
         wrong = _by_subject(results, watched)
         for name in [*watched.subjects, *(name for name in wrong if name not in watched.subjects)]:
-            subject = watched.subjects.setdefault(name, _Subject(deque(maxlen=watched.rule.in_a_row)))
+            subject = watched.subjects.setdefault(name, _Subject(deque(maxlen=watched.check.in_a_row)))
             result = wrong.get(name)
             if result is None:
                 yield from self._good(watched, name, subject, now_ns)
             else:
-                yield from self._wrong(watched.rule, name, subject, result, now_ns, run)
+                yield from self._wrong(watched.check, name, subject, result, now_ns, run)
 
     def _wrong(
-        self, rule: Rule, name: str, subject: _Subject, result: CheckResult, now_ns: int, run: int | None
+        self, check: Check, name: str, subject: _Subject, result: CheckResult, now_ns: int, run: int | None
     ) -> Iterator[Transition]:
         subject.good = 0
-        subject.levels.append(result.level or rule.level)
-        sure = len(subject.levels) == rule.in_a_row
+        subject.levels.append(result.level or check.level)
+        sure = len(subject.levels) == check.in_a_row
         level = min(subject.levels, key=lambda each: each.rank)
         before = subject.alarm
         if before is None:
             if sure:
-                subject.alarm = self._raised(rule, name, level, result, now_ns, run)
+                subject.alarm = self._raised(check, name, level, result, now_ns, run)
                 yield self._transition("raised", subject.alarm, now_ns)
             return
         if before.latched and not sure:
@@ -143,7 +139,7 @@ class AlarmEngine:
             "run": run,
             "latched": False,
             "returns": before.returns + before.latched,
-            "advice": rule.advice,
+            "advice": check.advice,
         }
         worse = sure and level.rank > before.worst.rank
         if worse:
@@ -153,12 +149,12 @@ class AlarmEngine:
             yield self._transition("worse" if worse else "again", subject.alarm, now_ns)
 
     def _raised(
-        self, rule: Rule, subject: str, level: AlarmLevel, result: CheckResult, now_ns: int, run: int | None
+        self, check: Check, subject: str, level: AlarmLevel, result: CheckResult, now_ns: int, run: int | None
     ) -> Alarm:
-        name = alarm_id(rule.name, subject)
+        name = alarm_id(check.name, subject)
         return Alarm(
             id=name,
-            check=rule.name,
+            check=check.name,
             subject=subject,
             level=level,
             worst=level,
@@ -168,7 +164,7 @@ class AlarmEngine:
             since_ns=now_ns,
             last_ns=now_ns,
             silenced=self.silences.covers(name, now_ns),
-            advice=rule.advice,
+            advice=check.advice,
             run=run,
         )
 
@@ -181,8 +177,8 @@ class AlarmEngine:
         if alarm.latched:
             return
         subject.good += 1
-        asked = watched.rule.good_in_a_row
-        if subject.good < max(asked, min(asked << min(alarm.returns, 16), MOST_GOOD_LOOKS)):
+        asked = watched.check.good_in_a_row
+        if subject.good < max(asked, min(asked << min(alarm.returns, 16), MAX_GOOD_LOOKS)):
             return
         over = alarm.model_copy(update={"level": AlarmLevel.OK, "latched": not alarm.acknowledged})
         if alarm.acknowledged:
@@ -246,24 +242,24 @@ class AlarmEngine:
 
 def _by_subject(results: Iterable[CheckResult], watched: _Watched) -> dict[str, CheckResult]:
     """What is wrong, the worst of each subject, with its level; not more than `MAX_SUBJECTS`."""
-    rule = watched.rule
+    check = watched.check
     wrong: dict[str, CheckResult] = {}
     for result in results:
-        level = result.level or rule.level
+        level = result.level or check.level
         if level is AlarmLevel.OK:
             continue
-        level = rule.override or level
+        level = watched.override or level
         subject = printable_line(result.subject)
         before = wrong.get(subject)
         if before is None or level.rank > (before.level or level).rank:
             wrong[subject] = replace(result, subject=subject, level=level)
     new = sorted(
-        wrong.keys() - watched.subjects.keys(), key=lambda name: (-(wrong[name].level or rule.level).rank, name)
+        wrong.keys() - watched.subjects.keys(), key=lambda name: (-(wrong[name].level or check.level).rank, name)
     )
     room = max(MAX_SUBJECTS - len(watched.subjects.keys() - {OTHERS}), 0)
     beyond = [wrong.pop(name) for name in new[room:]]
     if beyond:
-        worst = max((result.level or rule.level for result in beyond), key=lambda level: level.rank)
+        worst = max((result.level or check.level for result in beyond), key=lambda level: level.rank)
         text = f"{len(beyond)} more, one of them {beyond[0].subject}: {beyond[0].text}"
         wrong[OTHERS] = CheckResult(OTHERS, text, level=worst)
     return wrong

@@ -38,7 +38,7 @@ class SilenceList:
         return tuple(each for each in (*self._fixed, *self._added.values()) if _lasts(each, now_ns))
 
     def add(self, silenced: Silenced) -> None:
-        """Silence, in the place of what was said of the same pattern before."""
+        """Silence; an earlier silence of the same pattern is replaced."""
         self._added[silenced.pattern] = silenced
 
     def remove(self, pattern: str) -> bool:

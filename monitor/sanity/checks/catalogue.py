@@ -1,170 +1,150 @@
-"""All checks by name: what each looks for, how bad it is, and what to do. `apx-sanity --list` prints this table."""
+"""All checks of a running `apx-sanity`: those that events trigger, those that look, and custom ones.
 
-from monitor.sanity.checks.findings import CheckInfo, Level
+Modules of custom checks are named by dotted name or by path.
+"""
 
-INFO, WARNING, CRITICAL = Level.INFO, Level.WARNING, Level.CRITICAL
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
 
-# ---- the stream
-SEQUENCE_GAP = CheckInfo(
-    "sequence_gap",
-    WARNING,
-    "messages that were published and did not arrive here",
-    "this computer or its network is too slow for the stream; the files are complete",
+from monitor.errors import CheckModuleError
+from monitor.sanity.check import Check
+from monitor.sanity.checks.daemon_checks import (
+    board_temperature,
+    board_warnings,
+    clock_drift,
+    data_age,
+    disk,
+    queue_depth,
 )
-MISSED_READOUTS = CheckInfo(
-    "missed_readouts",
-    CRITICAL,
-    "readouts of the run that no message brought",
-    "the hits are in the run's files; find out why messages were lost (load, network, publisher killed)",
-)
-RUN_TOTALS = CheckInfo(
-    "run_totals",
-    CRITICAL,
-    "hits received over a whole run differ from those the publisher decoded",
-    "trust the files, not the stream, for this run; report it, losses should have been seen before",
-)
-DUPLICATES = CheckInfo("duplicates", INFO, "hits that came twice; counted once", "nothing to do")
-PUBLISHER_RESTART = CheckInfo(
-    "publisher_restart", INFO, "another publisher took over", "nothing to do, unless it happens often: see the log"
-)
-JOINED_LATE = CheckInfo(
-    "joined_late", INFO, "a run that was under way when we joined", "apx-sanity --history checks the whole run"
-)
-MALFORMED = CheckInfo(
-    "malformed",
-    WARNING,
-    "messages that are none of ours, or contradict themselves",
-    "check that --connect names a stream of astropix-daq, of the same version",
-)
-SILENCE = CheckInfo(
-    "silence",
-    WARNING,
-    "no state was published for a while",
-    "is the daemon running (daqctl status), is the network up, is the address right?",
-)
-NO_HITS = CheckInfo(
-    "no_hits",
-    WARNING,
-    "no hits for a while in a running run",
-    "beam off? threshold too high? else check board and bias voltage",
-)
-DAEMON_STATE = CheckInfo(
-    "daemon_state", CRITICAL, "the daemon is in error, or is recovering its board", "daqctl status says more"
-)
-DAEMON_LOG = CheckInfo("daemon_log", WARNING, "the daemon logged an error", "see the daemon's log around that time")
-RUN_GAPS = CheckInfo(
-    "run_gaps",
-    WARNING,
-    "stretches of a run without data: the board was lost, or the daemon",
-    "look at the times and reasons in the run's record; check cable and power",
-)
-RUN_STATE = CheckInfo(
-    "run_state", WARNING, "a run that failed or was interrupted", "the reason is in the run's record and in the log"
-)
+from monitor.sanity.checks.dead_pixels import dead_chip, dead_column, dead_pixel
+from monitor.sanity.checks.event_checks import EVENT_CHECKS
+from monitor.sanity.checks.frame_checks import damaged_frames, timestamp_order
+from monitor.sanity.checks.noisy_pixels import noisy_pixel
+from monitor.sanity.checks.rate_checks import rate_drop, rate_jump
+from monitor.sanity.checks.reference_checks import reference_checks
+from monitor.sanity.checks.tot_checks import tot_saturation, tot_shift
+from protocol.wire.alarms import AlarmLevel
 
-# ---- the bytes
-LEDGER_BALANCE = CheckInfo(
-    "ledger_balance",
-    CRITICAL,
-    "the classes of bytes do not add up to the bytes read",
-    "a bug in the decoder: keep the file and report it",
+DETECTOR_CHECKS: tuple[Check, ...] = (
+    noisy_pixel,
+    dead_pixel,
+    dead_column,
+    dead_chip,
+    rate_drop,
+    rate_jump,
+    tot_saturation,
+    tot_shift,
+    clock_drift,
+    timestamp_order,
+    damaged_frames,
+    data_age,
+    queue_depth,
+    disk,
+    board_temperature,
+    board_warnings,
 )
-ORPHAN_BYTES = CheckInfo(
-    "orphan_bytes",
-    WARNING,
-    "bytes outside any hit that are neither idle nor padding",
-    "garbled transfers: lower the SPI clock, check cables; is the number of chips right?",
+"""Those that look at the detector."""
+
+BUILT_IN: tuple[Check, ...] = (*DETECTOR_CHECKS, *reference_checks(None))
+"""Those of this package that look; those against a reference say nothing until there is one."""
+
+CHECK_FAILED = Check(
+    "check_failed",
+    "a check that failed instead of saying anything",
+    AlarmLevel.WARNING,
+    "a fault in the check: report it, or mend your own module; enabled = false takes it out",
+    None,
+    in_a_row=1,
+    good_in_a_row=10,
 )
-DROPPED_HITS = CheckInfo(
-    "dropped_hits",
-    WARNING,
-    "hits that were begun and not completed",
-    "one is cut by the end of a run; more were lost between chip and board: lower the SPI clock, check cables",
-)
-RESTORED_HITS = CheckInfo(
-    "restored_hits",
-    WARNING,
-    "hits whose last bytes were taken for padding, and put back",
-    "a few are normal; many say that bytes are lost at the end of readouts",
+OUTPUT_FAILED = Check(
+    "output_failed",
+    "alarms that could not be kept or sent",
+    AlarmLevel.WARNING,
+    "disk full? address or command right? The text says what went wrong",
+    None,
+    in_a_row=1,
+    good_in_a_row=10,
 )
 
-# ---- the hits
-IMPOSSIBLE_ADDRESS = CheckInfo(
-    "impossible_address",
-    WARNING,
-    "hits that name a chip, row or column that does not exist",
-    "check --chips, --rows, --columns; else hits are garbled: look at orphan_bytes and dropped_hits",
-)
-PAYLOAD = CheckInfo(
-    "payload", WARNING, "hits whose payload field is not 7", "not AstroPix 4, or hits are garbled on the way"
-)
-TOT_ZERO = CheckInfo("tot_zero", WARNING, "hits of no duration", "noise: raise the threshold; else hits are garbled")
-TOT_RANGE = CheckInfo(
-    "tot_range", WARNING, "time over threshold out of range", "check --min-tot-us, --max-tot-us; else hits are garbled"
-)
 
-# ---- readouts in order
-READOUT_JUMP = CheckInfo(
-    "readout_jump",
-    CRITICAL,
-    "readout ids that leave out numbers",
-    "readouts are missing: was a file of the run left out, or written to after its end?",
-)
-READOUT_BACK = CheckInfo(
-    "readout_back", WARNING, "readout ids that repeat or go back", "files in the wrong order, or of different runs?"
-)
-TIME_BACK = CheckInfo(
-    "time_back",
-    WARNING,
-    "time stamps that go back",
-    "the computer's clock was set during the run: check chrony or ntpd",
-)
-TIME_STEP = CheckInfo(
-    "time_step",
-    WARNING,
-    "time stamps that jump ahead",
-    "no data for so long, or the clock was set; --max-time-step moves the limit",
-)
-NO_TIME = CheckInfo("no_time", WARNING, "readouts without a time stamp", "files from text recordings have none")
+def alarming(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """All that can raise alarms, with `checks`, which look: not what is only worth knowing, nor what files have."""
+    events = (check for check in EVENT_CHECKS if check.level is not AlarmLevel.OK and not check.files_only)
+    return (*events, *checks, CHECK_FAILED, OUTPUT_FAILED)
 
-# ---- files
-CUT_FILE = CheckInfo(
-    "cut_file",
-    WARNING,
-    "a file that ends within a record",
-    "the writing was interrupted; all readouts before are good",
-)
-UNREADABLE = CheckInfo(
-    "unreadable", CRITICAL, "a file that cannot be read, or only in part", "restore the file from a copy"
-)
 
-ALL = (
-    SEQUENCE_GAP,
-    MISSED_READOUTS,
-    RUN_TOTALS,
-    DUPLICATES,
-    PUBLISHER_RESTART,
-    JOINED_LATE,
-    MALFORMED,
-    SILENCE,
-    NO_HITS,
-    DAEMON_STATE,
-    DAEMON_LOG,
-    RUN_GAPS,
-    RUN_STATE,
-    LEDGER_BALANCE,
-    ORPHAN_BYTES,
-    DROPPED_HITS,
-    RESTORED_HITS,
-    IMPOSSIBLE_ADDRESS,
-    PAYLOAD,
-    TOT_ZERO,
-    TOT_RANGE,
-    READOUT_JUMP,
-    READOUT_BACK,
-    TIME_BACK,
-    TIME_STEP,
-    NO_TIME,
-    CUT_FILE,
-    UNREADABLE,
-)
+def with_modules(names: Iterable[str], folder: Path) -> tuple[tuple[Check, ...], Mapping[int, str]]:
+    """The checks that look, custom ones included; and what is wrong with which module."""
+    checks = list(BUILT_IN)
+    taken = {check.name for check in alarming(checks)}
+    mistakes: dict[int, str] = {}
+    for index, name in enumerate(names):
+        try:
+            custom = load_checks(name, folder)
+        except CheckModuleError as error:
+            mistakes[index] = str(error)
+            continue
+        for check in custom:
+            if check.name in taken:
+                mistakes[index] = f'"{name}": there is a check {check.name} already: give this one another name'
+            else:
+                taken.add(check.name)
+                checks.append(check)
+    return tuple(checks), mistakes
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+
+
+def load_checks(name: str, folder: Path) -> tuple[Check, ...]:
+    """The checks of a module: `package.module` as Python finds it, or the path of a file `….py`, relative to `folder`.
+
+    They are those of its table `CHECKS`, or else those that it defines. `CheckModuleError` of one line where the module
+    cannot be loaded, or has no checks. Its code is run: name only what you would run yourself.
+    """
+    try:
+        module = _from_file((folder / name).resolve()) if name.endswith(".py") else importlib.import_module(name)
+    except Exception as error:  # whatever a user's module does
+        raise CheckModuleError(f'"{name}" cannot be loaded: {_words(error)}') from error
+    checks = getattr(module, "CHECKS", None)
+    if checks is None:
+        made = (value for value in vars(module).values() if isinstance(value, Check))
+        checks = [check for check in made if getattr(check.function, "__module__", "") == module.__name__] or None
+    if not isinstance(checks, tuple | list) or not all(
+        isinstance(check, Check) and callable(check.function) for check in checks
+    ):
+        raise CheckModuleError(f'"{name}" has no table CHECKS of monitor.sanity.check.Check')
+    for check in checks:
+        if not _NAME.fullmatch(check.name):
+            raise CheckModuleError(
+                f'"{name}": "{check.name}" is no name for a check: lower case letters, digits and _, at most 48'
+            )
+        if check.in_a_row < 1 or check.good_in_a_row < 1:
+            raise CheckModuleError(f'"{name}": in_a_row and good_in_a_row of {check.name} are at least 1')
+    return tuple(checks)
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = f"apx_sanity_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

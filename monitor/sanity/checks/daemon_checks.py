@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
+from monitor.sanity.check import CheckInput, CheckResult, Limit, check
 from monitor.sanity.checks.frame_checks import timestamp_order_wrong
 from protocol.registers.astep_setup import TIMESTAMP_HZ
 from protocol.units import NS_PER_S
@@ -28,7 +28,17 @@ def _level(value: float, warning: float, critical: float) -> AlarmLevel | None:
     return AlarmLevel.WARNING if value >= warning else None
 
 
-def _queue_depth(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "the disk is too slow or busy: stop what else writes there, or lower the rate",
+    limits=(
+        Limit("warning", 0.5, "part of the queue that is full", most=1.0),
+        Limit("critical", 0.9, "part of the queue that is full", most=1.0),
+    ),
+    live_only=True,
+)
+def queue_depth(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Bytes that wait for the disk."""
     if seen.stat is None or not seen.stat.queue.limit_bytes:
         return None
     queue = seen.stat.queue
@@ -40,7 +50,13 @@ def _queue_depth(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
     return [CheckResult("", text, part, limits["warning"], level)]
 
 
-def _disk(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "delete or move what is not needed, or end the run and go on where there is room",
+    live_only=True,
+)
+def disk(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Room on the disk that the files go to, by the limits in the daemon's own configuration."""
     if seen.stat is None or not seen.stat.disk.path:
         return None
     disk = seen.stat.disk
@@ -51,7 +67,17 @@ def _disk(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult
     return [CheckResult(disk.path, text, disk.free_bytes / 1e6, None, AlarmLevel(disk.level))]
 
 
-def _board_temperature(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "is the fan running, is the board in the sun? an FPGA of commercial grade is good to 85 °C",
+    limits=(
+        Limit("warning_c", 70.0, "°C; 15 below what the FPGA is specified for"),
+        Limit("critical_c", 85.0, "°C; the highest junction temperature of commercial grade (Xilinx DS181)"),
+    ),
+    live_only=True,
+)
+def board_temperature(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Temperatures that the board measures."""
     if seen.stat is None:
         return None
     results, known = [], False
@@ -65,7 +91,15 @@ def _board_temperature(seen: CheckInput, limits: Mapping[str, float]) -> Sequenc
     return results if known else None
 
 
-def _board_warnings(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "the warning says what to change; it stays until the board is configured again",
+    in_a_row=1,
+)
+def board_warnings(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """What the board's driver warns of: a setting that contradicts the firmware, a configuration that reads back
+    wrong.
+    """
     if seen.stat is not None:
         warnings: Sequence[object] = seen.stat.board.warnings
     elif seen.record is not None:
@@ -76,7 +110,18 @@ def _board_warnings(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[C
     return [CheckResult(str(warning)[:_SUBJECT_LETTERS], str(warning)) for warning in warnings]
 
 
-def _data_age(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "is the publisher or the network too slow (publisher lag in the state)? are the computers' clocks set (chrony)?",
+    limits=(
+        Limit("late_s", 10.0, "s; usual are some ms, and a publisher that was restarted is back within 2 s"),
+        Limit("ahead_s", 2.0, "s that the clock of the daemon's computer may be ahead of ours"),
+    ),
+    in_a_row=10,  # who comes late and asks for the past gets old hits for some seconds
+    live_only=True,
+)
+def data_age(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Hits that reach us long after they were read from the board."""
     if not len(seen.hits):
         return None
     newest_ns = int(seen.hits["timestamp"].max())
@@ -118,7 +163,19 @@ def turn_of_clock_s(seen: CheckInput) -> float | None:
     return None if bits < _LEAST_STAMP_BITS else float((1 << bits) * NS_PER_TICK / NS_PER_S)
 
 
-def _clock_drift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "the computer's clock was set, or the board was reset; if it goes on, the board's oscillator is off",
+    limits=(
+        Limit("ppm", 1000.0, "µs a second; oscillators are good to 100, and a readout's time to some ms a minute"),
+        Limit("jump_s", 1.0, "s between two looks, a minute apart"),
+    ),
+    minimum_hits=2,
+    minimum_live_s=60.0,
+    in_a_row=2,
+)
+def clock_drift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """The board's clock runs faster or slower than the computer's, or jumps."""
     turn_s = turn_of_clock_s(seen)
     if seen.before is None or turn_s is None or timestamp_order_wrong(seen.frames):
         return None
@@ -138,72 +195,3 @@ def _clock_drift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
         text = f"the board's clock gains {drift_ppm:.4g} µs a second on the computer's (over {host_s:.0f} s)"
         return [CheckResult("drift", text, abs(drift_ppm), limits["ppm"])]
     return []
-
-
-QUEUE_DEPTH = Check(
-    "queue_depth",
-    "bytes that wait for the disk",
-    AlarmLevel.WARNING,
-    "the disk is too slow or busy: stop what else writes there, or lower the rate",
-    _queue_depth,
-    limits=(
-        Limit("warning", 0.5, "part of the queue that is full", most=1.0),
-        Limit("critical", 0.9, "part of the queue that is full", most=1.0),
-    ),
-    live_only=True,
-)
-DISK = Check(
-    "disk",
-    "room on the disk that the files go to, by the limits in the daemon's own configuration",
-    AlarmLevel.WARNING,
-    "delete or move what is not needed, or end the run and go on where there is room",
-    _disk,
-    live_only=True,
-)
-BOARD_TEMPERATURE = Check(
-    "board_temperature",
-    "temperatures that the board measures",
-    AlarmLevel.WARNING,
-    "is the fan running, is the board in the sun? an FPGA of commercial grade is good to 85 °C",
-    _board_temperature,
-    limits=(
-        Limit("warning_c", 70.0, "°C; 15 below what the FPGA is specified for"),
-        Limit("critical_c", 85.0, "°C; the highest junction temperature of commercial grade (Xilinx DS181)"),
-    ),
-    live_only=True,
-)
-BOARD_WARNINGS = Check(
-    "board_warnings",
-    "what the board's driver warns of: a setting that contradicts the firmware, a configuration that reads back wrong",
-    AlarmLevel.WARNING,
-    "the warning says what to change; it stays until the board is configured again",
-    _board_warnings,
-    in_a_row=1,
-)
-DATA_AGE = Check(
-    "data_age",
-    "hits that reach us long after they were read from the board",
-    AlarmLevel.WARNING,
-    "is the publisher or the network too slow (publisher lag in the state)? are the computers' clocks set (chrony)?",
-    _data_age,
-    limits=(
-        Limit("late_s", 10.0, "s; usual are some ms, and a publisher that was restarted is back within 2 s"),
-        Limit("ahead_s", 2.0, "s that the clock of the daemon's computer may be ahead of ours"),
-    ),
-    in_a_row=10,  # who comes late and asks for the past gets old hits for some seconds
-    live_only=True,
-)
-CLOCK_DRIFT = Check(
-    "clock_drift",
-    "the board's clock runs faster or slower than the computer's, or jumps",
-    AlarmLevel.WARNING,
-    "the computer's clock was set, or the board was reset; if it goes on, the board's oscillator is off",
-    _clock_drift,
-    limits=(
-        Limit("ppm", 1000.0, "µs a second; oscillators are good to 100, and a readout's time to some ms a minute"),
-        Limit("jump_s", 1.0, "s between two looks, a minute apart"),
-    ),
-    minimum_hits=2,
-    minimum_live_s=60.0,
-    in_a_row=2,
-)

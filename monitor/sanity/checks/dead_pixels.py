@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts, Limit
+from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
 from monitor.sanity.checks.noisy_pixels import FALSE_ALARMS
-from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
+from monitor.sanity.checks.pixels_seen import MAX_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, share_of_looks
 from protocol.wire.alarms import AlarmLevel
 
@@ -72,51 +72,71 @@ def _looked_at(seen: CheckInput) -> tuple[list[int], Mask]:
     return slots, on
 
 
-def _dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "is the pixel switched on, and its threshold (TDAC) that of the others? else it is dead: note it",
+    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
+    minimum_hits=1000,
+    minimum_live_s=60.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Pixels without a hit where the pixels around and the chip have many."""
     slots, on = _looked_at(seen)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * max(int(on.sum()), 1))
     if not probability or not slots:
         return None
-    least, told = enough(probability, limits["factor"]), False
+    least, known = enough(probability, limits["factor"]), False
     found: dict[tuple[int, int, int], tuple[str, float]] = {}
     for window, when in _windows(seen):
         counts = window.hit_map[slots]
         if window.hits < least:
             continue
         expected = expected_pixels(counts, on, limits["factor"])
-        told |= bool((expected >= least).any())
+        known |= bool((expected >= least).any())
         column_hits = np.where(on, counts, 0).sum(axis=1)[:, None, :]
         dead = on & (counts == 0) & (expected >= least) & (column_hits > 0)
         for place in zip(*(index.tolist() for index in dead.nonzero()), strict=True):
             found.setdefault(place, (when, float(expected[place])))
-    if not told:
+    if not known:
         return None
     results = []
     for chip in sorted({chip for chip, _, _ in found}):
         name = str(seen.counts.place(slots[chip]))
         pixels = [(place, what) for place, what in found.items() if place[0] == chip]
-        for (_, row, column), (when, expected_hits) in pixels[:MOST_NAMED]:
+        for (_, row, column), (when, expected_hits) in pixels[:MAX_NAMED]:
             subject = f"{name} pixel {row}/{column}"
             text = f"{subject} (row/column): no hits {when}, {expected_hits:.3g} expected"
             results.append(CheckResult(subject, text, 0.0, expected_hits))
-        if len(pixels) > MOST_NAMED:
+        if len(pixels) > MAX_NAMED:
             text = f"{name} has {len(pixels)} dead pixels"
-            results.append(CheckResult(name, text, len(pixels), MOST_NAMED, AlarmLevel.CRITICAL))
+            results.append(CheckResult(name, text, len(pixels), MAX_NAMED, AlarmLevel.CRITICAL))
     return results
 
 
-def _dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.CRITICAL,
+    "configure the chip again; if it stays, its configuration or the column's readout is damaged",
+    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
+    minimum_hits=100,
+    minimum_live_s=30.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Columns without a hit where the columns around and the chip have many."""
     slots, on = _looked_at(seen)
     questions = 2 * max(int(on.any(axis=1).sum()), 1)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, questions)
     if not probability or not slots:
         return None
-    least, told = enough(probability, limits["factor"]), False
+    least, known = enough(probability, limits["factor"]), False
     results: dict[str, CheckResult] = {}
     for window, when in _windows(seen):
         counts = window.hit_map[slots]
         expected = expected_columns(counts, on, limits["factor"])
-        told |= bool((expected >= least).any())
+        known |= bool((expected >= least).any())
         alive = (counts.sum(axis=(1, 2)) > 0)[:, None]
         dead = alive & on.any(axis=1) & (np.where(on, counts, 0).sum(axis=1) == 0) & (expected >= least)
         for chip, column in zip(*(index.tolist() for index in dead.nonzero()), strict=True):
@@ -124,10 +144,20 @@ def _dead_column(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
             mean = float(expected[chip, column])
             text = f"{subject}: no hits {when}, {mean:.3g} expected"
             results.setdefault(subject, CheckResult(subject, text, 0.0, mean))
-    return list(results.values()) if told else None
+    return list(results.values()) if known else None
 
 
-def _dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.CRITICAL,
+    "configure the chips again; look at the chip's power, bias voltage and place in the chain",
+    limits=(FALSE_ALARMS, _CHIP_FACTOR),
+    minimum_hits=50,
+    minimum_live_s=10.0,
+    in_a_row=1,
+    good_in_a_row=1,
+)
+def dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Chips without a hit where the others have many."""
     slots = slots_of(seen)
     if len(slots) < 2:
         return None  # whether the only one is dead, the rate tells
@@ -138,7 +168,7 @@ def _dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
     results: list[CheckResult] = []
     hits, new = seen.counts.chip_hits[slots], seen.new.chip_hits[slots]
     before = np.zeros_like(hits) if seen.before is None else hits - new
-    told = False
+    known = False
     for index, slot in enumerate(slots.tolist()):
         name = str(seen.counts.place(slot))
         if not hits[index]:
@@ -148,45 +178,7 @@ def _dead_chip(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
             share = before[index] / max(int(before.sum() - before[index]), 1)
             expected = float(new.sum() - new[index]) * share / _PAST_FACTOR
             when = f"{name}: no hits in the last {seen.new_live_s:.0f} s, and {int(new.sum())} of the others"
-        told |= expected >= least
+        known |= expected >= least
         if not new[index] and expected >= least:
             results.append(CheckResult(name, when, 0.0, expected))
-    return results if told else None
-
-
-DEAD_PIXEL = Check(
-    "dead_pixel",
-    "pixels without a hit where the pixels around and the chip have many",
-    AlarmLevel.WARNING,
-    "is the pixel switched on, and its threshold (TDAC) that of the others? else it is dead: note it",
-    _dead_pixel,
-    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
-    minimum_hits=1000,
-    minimum_live_s=60.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)
-DEAD_COLUMN = Check(
-    "dead_column",
-    "columns without a hit where the columns around and the chip have many",
-    AlarmLevel.CRITICAL,
-    "configure the chip again; if it stays, its configuration or the column's readout is damaged",
-    _dead_column,
-    limits=(FALSE_ALARMS, _PIXEL_FACTOR),
-    minimum_hits=100,
-    minimum_live_s=30.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)
-DEAD_CHIP = Check(
-    "dead_chip",
-    "chips without a hit where the others have many",
-    AlarmLevel.CRITICAL,
-    "configure the chips again; look at the chip's power, bias voltage and place in the chain",
-    _dead_chip,
-    limits=(FALSE_ALARMS, _CHIP_FACTOR),
-    minimum_hits=50,
-    minimum_live_s=10.0,
-    in_a_row=1,
-    good_in_a_row=1,
-)
+    return results if known else None

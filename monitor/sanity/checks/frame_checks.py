@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
+from monitor.sanity.check import CheckInput, CheckResult, Limit, check
 from monitor.sanity.frame_counts import FrameCounts
 from protocol.wire.alarms import AlarmLevel
 
@@ -28,7 +28,14 @@ def timestamp_order_wrong(counts: FrameCounts) -> bool:
     return counts.back >= MIN_STEPS_BACK and counts.back >= _CLEARER * counts.back_swapped
 
 
-def _timestamp_order(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.CRITICAL,
+    "set astep.timestamp_order to the other order; what is recorded is intact: apx convert --timestamp-order reads it",
+    minimum_hits=MIN_HITS,
+    in_a_row=1,
+)
+def timestamp_order(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """FPGA time stamps that are read in the wrong byte order."""
     counts = seen.frames
     if counts.steps < MIN_HITS:
         return None
@@ -42,7 +49,18 @@ def _timestamp_order(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[
     return [CheckResult("", text, float(counts.back), float(MIN_STEPS_BACK))]
 
 
-def _damaged_frames(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "leave these hits out; lower the rate (threshold, masks) or read fewer layers; report the fault upstream",
+    limits=(
+        Limit("warning", 0.005, "of a layer's hits", most=1.0),
+        Limit("critical", 0.1, "of a layer's hits", most=1.0),
+    ),
+    minimum_hits=MIN_HITS,
+    in_a_row=1,
+)
+def damaged_frames(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Hits whose last bytes the A-STEP firmware lost and replaced by idle bytes (3d)."""
     before = None if seen.before is None else seen.before.frames
     new, run = seen.frames.since(before), seen.frames
     if not run.hits.any():
@@ -60,27 +78,3 @@ def _damaged_frames(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[C
         text = f"layer {layer}: {damaged} of {hits} hits end in idle bytes ({fraction:.2%})"
         results.append(CheckResult(f"layer {layer}", text, fraction, limits["warning"], level))
     return results
-
-
-TIMESTAMP_ORDER = Check(
-    "timestamp_order",
-    "FPGA time stamps that are read in the wrong byte order",
-    AlarmLevel.CRITICAL,
-    "set astep.timestamp_order to the other order; what is recorded is intact: apx convert --timestamp-order reads it",
-    _timestamp_order,
-    minimum_hits=MIN_HITS,
-    in_a_row=1,
-)
-DAMAGED_FRAMES = Check(
-    "damaged_frames",
-    "hits whose last bytes the A-STEP firmware lost and replaced by idle bytes (3d)",
-    AlarmLevel.WARNING,
-    "leave these hits out; lower the rate (threshold, masks) or read fewer layers; report the fault upstream",
-    _damaged_frames,
-    limits=(
-        Limit("warning", 0.005, "of a layer's hits", most=1.0),
-        Limit("critical", 0.1, "of a layer's hits", most=1.0),
-    ),
-    minimum_hits=MIN_HITS,
-    in_a_row=1,
-)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts, Limit
-from monitor.sanity.checks.pixels_seen import MOST_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
+from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
+from monitor.sanity.checks.pixels_seen import MAX_NAMED, Counts, Mask, pixels_on, slots_of, typical_counts
 from monitor.sanity.checks.statistics import Floats, normal_deviate, poisson_at_most, poisson_limit, share_of_looks
 from protocol.wire.alarms import AlarmLevel
 
@@ -36,7 +36,7 @@ def noisy_pixels(
 
     A pixel is noisy if it counts so much that a Poisson variable of `factor` times the expected mean would do so with
     at most `probability`. Expected is what is typical of all, or of its chip, whichever is more; where a beam has its
-    edge, what the third-highest of the eight neighbours counts. Not told where too little comes from the others.
+    edge, what the third-highest of the eight neighbours counts. None where too little comes from the others.
 
     That the mean is of the same data makes it no more likely: given their sum, the counts are binomial, whose tail is
     below the Poisson's.
@@ -83,7 +83,18 @@ def _windows(seen: CheckInput) -> list[tuple[HitCounts, float, str]]:
     return windows
 
 
-def _noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "switch the pixel off in the chip's configuration, or raise the threshold",
+    limits=(
+        FALSE_ALARMS,
+        Limit("factor", 3.0, "times the typical rate that a pixel may have, however sure it is", least=1.0),
+    ),
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Pixels with far more hits than the others, more than chance can give."""
     slots = slots_of(seen)
     on, known = pixels_on(seen, slots)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 2 * int(on.sum()))
@@ -104,27 +115,12 @@ def _noisy_pixel(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[Chec
     for chip in sorted({chip for chip, _, _ in found}):
         name = str(seen.counts.place(int(slots[chip])))
         pixels = [(place, what) for place, what in found.items() if place[0] == chip]
-        for (_, row, column), (text, rate, expected_rate) in pixels[:MOST_NAMED]:
+        for (_, row, column), (text, rate, expected_rate) in pixels[:MAX_NAMED]:
             subject = f"{name} pixel {row}/{column}"
             results.append(
                 CheckResult(subject, f"{subject} (row/column): {text} ({rate:.3g} /s)", rate, factor * expected_rate)
             )
-        if len(pixels) > MOST_NAMED:
+        if len(pixels) > MAX_NAMED:
             text = f"{name} has {len(pixels)} noisy pixels"
-            results.append(CheckResult(name, text, len(pixels), MOST_NAMED, AlarmLevel.CRITICAL))
+            results.append(CheckResult(name, text, len(pixels), MAX_NAMED, AlarmLevel.CRITICAL))
     return results
-
-
-NOISY_PIXEL = Check(
-    "noisy_pixel",
-    "pixels with far more hits than the others, more than chance can give",
-    AlarmLevel.WARNING,
-    "switch the pixel off in the chip's configuration, or raise the threshold",
-    _noisy_pixel,
-    limits=(
-        FALSE_ALARMS,
-        Limit("factor", 3.0, "times the typical rate that a pixel may have, however sure it is", least=1.0),
-    ),
-    minimum_live_s=10.0,
-    in_a_row=1,
-)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.arrivals import Arrivals
-from monitor.sanity.checks.findings import CheckInfo, Level, Notice
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Check, CheckResult, Limits
+from monitor.sanity.checks import event_checks
+from monitor.sanity.checks.silence import Arrivals
+from monitor.sanity.findings import Notice
 from protocol.units import NS_PER_S
+from protocol.wire.alarms import AlarmLevel
 
 
 class ReadoutOrder:
@@ -20,7 +21,7 @@ class ReadoutOrder:
     """
 
     def __init__(self, limits: Limits, *, complete: bool) -> None:
-        self._limits = limits
+        self._time_step = limits.of(event_checks.TIME_STEP)
         self._complete = complete
         self._last_id: int | None = None
         self._last_time: int | None = None
@@ -52,28 +53,29 @@ class ReadoutOrder:
         yield from self._check_times(ids[timed] if untimed else ids, timestamps_ns[timed] if untimed else timestamps_ns)
 
     def settle(self) -> Iterator[Notice]:
-        """At the end of the run: what can only be said about all of it."""
+        """Notices at the end of the run, about all of it."""
         if self._untimed:
             # A recording that never had time stamps is as good as it ever was; one that lost some is not.
-            yield Notice(
-                catalogue.NO_TIME,
+            result = CheckResult(
+                "",
                 f"{self._untimed} of {self._untimed + self._timed} have none",
+                level=None if self._timed else AlarmLevel.OK,
                 count=self._untimed,
-                total=True,
+                cumulative=True,
                 readout=self._first_untimed,
-                level=None if self._timed else Level.INFO,
             )
+            yield Notice(event_checks.NO_TIME, result)
 
     def _check_ids(self, ids: npt.NDArray[np.int64]) -> Iterator[Notice]:
         steps = np.diff(ids, prepend=ids[0] - 1 if self._last_id is None else self._last_id)
         self._last_id = int(ids[-1])
         back = np.flatnonzero(steps <= 0 if self._complete else steps < 0)
         if len(back):
-            yield _notice(catalogue.READOUT_BACK, ids, steps, back, "{readout} comes after {before}")
+            yield _notice(event_checks.READOUT_BACK, ids, steps, back, "{readout} comes after {before}")
         ahead = np.flatnonzero(steps > 1) if self._complete else back[:0]
         if len(ahead):
             missing = int((steps[ahead] - 1).sum())
-            yield _notice(catalogue.READOUT_JUMP, ids, steps, ahead, "{readout} comes after {before}", missing)
+            yield _notice(event_checks.READOUT_JUMP, ids, steps, ahead, "{readout} comes after {before}", missing)
 
     def _check_times(self, ids: npt.NDArray[np.int64], timestamps_ns: npt.NDArray[np.integer]) -> Iterator[Notice]:
         if not len(ids):
@@ -83,19 +85,19 @@ class ReadoutOrder:
         self._last_time = int(times[-1])
         back = np.flatnonzero(steps < 0)
         if len(back):
-            yield _notice(catalogue.TIME_BACK, ids, steps, back, "by {step_s:.6g} s")
+            yield _notice(event_checks.TIME_BACK, ids, steps, back, "by {step_s:.6g} s")
         ahead = self._wonders(times, steps)
         if len(ahead):
-            yield _notice(catalogue.TIME_STEP, ids, steps, ahead, "by {step_s:.6g} s")
+            yield _notice(event_checks.TIME_STEP, ids, steps, ahead, "by {step_s:.6g} s")
 
     def _wonders(self, times_ns: npt.NDArray[np.int64], steps_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """Where steps are longer than the limit, and than chance makes of readouts as rare as those before."""
         wonders: list[int] = []
         begin = 0
-        ahead = np.flatnonzero(steps_ns > self._limits.time_step_s * NS_PER_S)
+        ahead = np.flatnonzero(steps_ns > self._time_step["max_s"] * NS_PER_S)
         for index in [*ahead.tolist(), len(steps_ns)]:
             self._arrivals.add(np.unique(times_ns[begin:index] // NS_PER_S).tolist())
-            longest_s = self._arrivals.longest_s(self._limits.time_step_false_alarms)
+            longest_s = self._arrivals.longest_s(self._time_step["false_alarms_per_hour"])
             if index < len(steps_ns) and steps_ns[index] > longest_s * NS_PER_S:
                 wonders.append(index)
             begin = index
@@ -103,7 +105,7 @@ class ReadoutOrder:
 
 
 def _notice(
-    check: CheckInfo,
+    check: Check,
     ids: npt.NDArray[np.int64],
     steps: npt.NDArray[np.int64],
     where: npt.NDArray[np.intp],
@@ -114,4 +116,4 @@ def _notice(
     first = int(where[0])
     readout, step = int(ids[first]), int(steps[first])
     shown = text.format(readout=readout, before=readout - step, step_s=abs(step) / NS_PER_S)
-    return Notice(check, shown, count=len(where) if count is None else count, readout=readout)
+    return Notice(check, CheckResult("", shown, count=len(where) if count is None else count, readout=readout))

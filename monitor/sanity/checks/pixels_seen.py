@@ -13,10 +13,10 @@ from protocol.run_record import RunRecord
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_MOST_FROM_OFF = 0.1
-"""A chip with more of its hits from pixels that are said to be off was not set as the record says."""
+_MAX_FROM_OFF = 0.1
+"""A chip with more of its hits from pixels that are recorded as off was not set as the record says."""
 
-MOST_NAMED = 8
+MAX_NAMED = 8
 """Pixels of one chip: where more are at fault, it is the chip's matter."""
 
 FIRST_LAYER = 1
@@ -41,12 +41,12 @@ def pixels_on(seen: CheckInput, slots: npt.NDArray[np.intp]) -> tuple[Mask, Mask
     if seen.record is None:
         return on, known
     for index, slot in enumerate(slots.tolist()):
-        said = _said_on(seen.record, counts.place(slot), on.shape[1:])
-        if said is None:
+        mask = _recorded_mask(seen.record, counts.place(slot), on.shape[1:])
+        if mask is None:
             continue
         hits = counts.hit_map[slot]
-        if said.any() and hits[~said].sum() <= _MOST_FROM_OFF * hits.sum():
-            on[index], known[index] = said, True
+        if mask.any() and hits[~mask].sum() <= _MAX_FROM_OFF * hits.sum():
+            on[index], known[index] = mask, True
         _leave_out_injected(seen.record, counts, slot, on[index])
     return on, known
 
@@ -55,7 +55,7 @@ def _chip_number(record: RunRecord, place: ChipPlace) -> int:
     return place.chip if place.layer is None else (place.layer - FIRST_LAYER) * (record.chips or 1) + place.chip
 
 
-def _said_on(record: RunRecord, place: ChipPlace, shape: tuple[int, ...]) -> Mask | None:
+def _recorded_mask(record: RunRecord, place: ChipPlace, shape: tuple[int, ...]) -> Mask | None:
     """What the record says of a chip; None where it says nothing that can be read."""
     try:
         chips: list[Any] = (record.chip_configuration or {})["chips"]

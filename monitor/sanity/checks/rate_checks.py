@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
+from monitor.sanity.check import CheckInput, CheckResult, Limit, check
 from monitor.sanity.checks.noisy_pixels import FALSE_ALARMS
 from monitor.sanity.checks.statistics import poisson_at_least, poisson_at_most, share_of_looks
 from protocol.wire.alarms import AlarmLevel
@@ -38,7 +38,15 @@ def _probability(seen: CheckInput, limits: Mapping[str, float]) -> float:
     return share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, 1)
 
 
-def _rate_drop(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "beam or source gone? else look at bias voltage and thresholds",
+    limits=(FALSE_ALARMS, Limit("factor", 2.0, "times less than before the rate may be", least=1.0)),
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def rate_drop(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Far fewer hits in the last minute than in the minutes of the run before."""
     rates, probability = rates_by_minute(seen), _probability(seen, limits)
     if rates is None or not probability:
         return None
@@ -50,7 +58,15 @@ def _rate_drop(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
     return [CheckResult("", text, now, least, AlarmLevel.CRITICAL if not now else None)]
 
 
-def _rate_jump(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "beam or source changed? else noise: look at noisy_pixel, temperature, light on the detector",
+    limits=(FALSE_ALARMS, Limit("factor", 2.0, "times more than before the rate may be", least=1.0)),
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def rate_jump(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Far more hits in the last minute than in the minutes of the run before."""
     rates, probability = rates_by_minute(seen), _probability(seen, limits)
     if rates is None or not probability:
         return None
@@ -61,25 +77,3 @@ def _rate_jump(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
         return []
     text = f"{now:.4g} hits/s in the last minute, {past:.4g} in the minutes before"
     return [CheckResult("", text, now, most)]
-
-
-RATE_DROP = Check(
-    "rate_drop",
-    "far fewer hits in the last minute than in the minutes of the run before",
-    AlarmLevel.WARNING,
-    "beam or source gone? else look at bias voltage and thresholds",
-    _rate_drop,
-    limits=(FALSE_ALARMS, Limit("factor", 2.0, "times less than before the rate may be", least=1.0)),
-    minimum_live_s=10.0,
-    in_a_row=1,
-)
-RATE_JUMP = Check(
-    "rate_jump",
-    "far more hits in the last minute than in the minutes of the run before",
-    AlarmLevel.WARNING,
-    "beam or source changed? else noise: look at noisy_pixel, temperature, light on the detector",
-    _rate_jump,
-    limits=(FALSE_ALARMS, Limit("factor", 2.0, "times more than before the rate may be", least=1.0)),
-    minimum_live_s=10.0,
-    in_a_row=1,
-)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -117,62 +116,55 @@ _CONTINGENCY = Limit(
 _Compare = Callable[[ReferenceCounts, CheckInput, Mapping[str, float]], Sequence[CheckResult] | None]
 
 
-def _check(name: str, what: str, advice: str, function: _Compare, *limits: Limit) -> Callable[[ReferenceCounts], Check]:
-    def of(reference: ReferenceCounts) -> Check:
+def _nothing(seen: CheckInput, limits: Mapping[str, float]) -> None:
+    """Nothing is known without a reference."""
+
+
+def reference_checks(reference: Reference | None) -> tuple[Check, ...]:
+    """The checks that hold what comes against `reference`: shapes only, rates may differ. None: they say nothing."""
+    counts = None if reference is None else ReferenceCounts(reference)
+
+    def against(name: str, what: str, advice: str, compare: _Compare, *limits: Limit) -> Check:
+        function = _nothing if counts is None else partial(compare, counts)
         return Check(
             name,
             what,
             AlarmLevel.WARNING,
             advice,
-            partial(function, reference),
+            function,
             limits=(FALSE_ALARMS, *limits),
             minimum_hits=500,
             minimum_live_s=10.0,
             in_a_row=1,
         )
 
-    return of
-
-
-_CHECKS = (
-    _check(
-        "tot_reference",
-        "a chip's median time over threshold is not that of the reference",
-        "another threshold, bias voltage, temperature or source than in the reference?",
-        _tot_reference,
-        Limit("fraction", 0.1, "of the reference's median that it may be off"),
-    ),
-    _check(
-        "spectrum_reference",
-        "the shape of a chip's spectrum, of the hits since the last look, is not that of the reference (KS and χ²)",
-        "another threshold, bias voltage, temperature or source than in the reference? else make a new reference",
-        _spectrum_reference,
-        Limit("distance", 0.1, "between the cumulative spectra, however sure it is", most=1.0),
-        _CONTINGENCY,
-    ),
-    _check(
-        "map_reference",
-        "hits since the last look spread over pixels or chips otherwise than in the reference (χ²)",
-        "another beam or source position? masked or noisy pixels? else make a new reference",
-        _map_reference,
-        _CONTINGENCY,
-    ),
-)
-
-
-def reference_checks(reference: Reference) -> tuple[Check, ...]:
-    """The checks that hold what comes against `reference`: shapes only, rates may differ."""
-    counts = ReferenceCounts(reference)
-    return tuple(of(counts) for of in _CHECKS)
+    return (
+        against(
+            "tot_reference",
+            "a chip's median time over threshold is not that of the reference",
+            "another threshold, bias voltage, temperature or source than in the reference?",
+            _tot_reference,
+            Limit("fraction", 0.1, "of the reference's median that it may be off"),
+        ),
+        against(
+            "spectrum_reference",
+            "the shape of a chip's spectrum, of the hits since the last look, is not that of the reference (KS and χ²)",
+            "another threshold, bias voltage, temperature or source than in the reference? else make a new reference",
+            _spectrum_reference,
+            Limit("distance", 0.1, "between the cumulative spectra, however sure it is", most=1.0),
+            _CONTINGENCY,
+        ),
+        against(
+            "map_reference",
+            "hits since the last look spread over pixels or chips otherwise than in the reference (χ²)",
+            "another beam or source position? masked or noisy pixels? else make a new reference",
+            _map_reference,
+            _CONTINGENCY,
+        ),
+    )
 
 
 def with_reference(checks: Iterable[Check], reference: Reference) -> tuple[Check, ...]:
     """`checks`, those of references against this one."""
-    against = {check.name: check for check in reference_checks(reference)}
-    return tuple(against.get(check.name, check) for check in checks)
-
-
-def describe_reference_checks() -> tuple[Check, ...]:
-    """The same rows of the table, of no reference: they say nothing."""
-    nothing: dict[str, Any] = {"source": "", "apart": False, "layered": False, "live_s": 0, "hits": 0}
-    return reference_checks(Reference(**nothing, tot_bin_us=5.0, tot_bins=1, chips=()))
+    against = {each.name: each for each in reference_checks(reference)}
+    return tuple(against.get(each.name, each) for each in checks)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.sanity.check import Check, CheckInput, CheckResult, HitCounts, Limit
+from monitor.sanity.check import CheckInput, CheckResult, HitCounts, Limit, check
 from monitor.sanity.checks.noisy_pixels import FALSE_ALARMS
 from monitor.sanity.checks.pixels_seen import slots_of
 from monitor.sanity.checks.statistics import (
@@ -38,7 +38,16 @@ def saturated_hits(counts: HitCounts, slots: npt.NDArray[np.intp]) -> npt.NDArra
     return found
 
 
-def _tot_saturation(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "trailing edges are missed: baseline above threshold? light? else hits are garbled: look at orphan_bytes",
+    limits=(FALSE_ALARMS, Limit("fraction", 0.01, "of a chip's hits that may be so long", most=1.0)),
+    minimum_hits=LEAST_HITS,
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def tot_saturation(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """Hits whose time over threshold is at the end of the chip's counter."""
     slots, new = slots_of(seen), seen.new
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, len(slots))
     hits = new.tot[slots].sum(axis=1)
@@ -73,7 +82,16 @@ def moved_medians(
     return moved, median, known_median
 
 
-def _tot_shift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+@check(
+    AlarmLevel.WARNING,
+    "threshold, bias voltage or temperature changed? or another source",
+    limits=(FALSE_ALARMS, Limit("fraction", 0.1, "of the median before that it may have moved")),
+    minimum_hits=LEAST_HITS,
+    minimum_live_s=10.0,
+    in_a_row=1,
+)
+def tot_shift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckResult] | None:
+    """A chip's median time over threshold is not what it was before in the run."""
     slots = slots_of(seen)
     probability = share_of_looks(limits["false_alarms_per_hour"], seen.new_live_s, len(slots))
     if seen.before is None or not probability or seen.before.counts.kind != seen.counts.kind:
@@ -94,27 +112,3 @@ def _tot_shift(seen: CheckInput, limits: Mapping[str, float]) -> Sequence[CheckR
 def medians_us(counts: HitCounts, slots: npt.NDArray[np.intp]) -> Floats:
     """Median of each chip (chips,) in µs; nan where it has no hits."""
     return binned_quantiles(counts.tot[slots], counts.binning.width_us, [0.5])[:, 0]
-
-
-TOT_SATURATION = Check(
-    "tot_saturation",
-    "hits whose time over threshold is at the end of the chip's counter",
-    AlarmLevel.WARNING,
-    "trailing edges are missed: baseline above threshold? light? else hits are garbled: look at orphan_bytes",
-    _tot_saturation,
-    limits=(FALSE_ALARMS, Limit("fraction", 0.01, "of a chip's hits that may be so long", most=1.0)),
-    minimum_hits=LEAST_HITS,
-    minimum_live_s=10.0,
-    in_a_row=1,
-)
-TOT_SHIFT = Check(
-    "tot_shift",
-    "a chip's median time over threshold is not what it was before in the run",
-    AlarmLevel.WARNING,
-    "threshold, bias voltage or temperature changed? or another source",
-    _tot_shift,
-    limits=(FALSE_ALARMS, Limit("fraction", 0.1, "of the median before that it may have moved")),
-    minimum_hits=LEAST_HITS,
-    minimum_live_s=10.0,
-    in_a_row=1,
-)

@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from html import escape
 
 from monitor.sanity.check import CheckInput
-from monitor.sanity.checks.findings import Finding, Level, Place
 from monitor.sanity.checks.reference import ReferenceCounts
+from monitor.sanity.findings import Finding, Place, severity
 from monitor.sanity.recorded import report_plots
-from monitor.sanity.recorded.report import Summary
 from monitor.sanity.recorded.run_quality import RunQuality
+from monitor.sanity.report import Summary
 from protocol.ledger import ByteCount
 from protocol.text import counted
 from protocol.version import __version__
+from protocol.wire.alarms import AlarmLevel
 
-MOST_RUNS = 20
+MAX_RUNS = 20
 """Runs with figures, of which a page does not become too large; all are in the tables."""
 
 _BYTE_CLASSES: tuple[ByteCount, ...] = ("hit", "idle", "padding", "carried", "orphan", "dropped")
@@ -61,7 +62,7 @@ class HtmlReport:
     def add_run(self, place: Place, quality: RunQuality, seen: CheckInput) -> None:
         """A run has been checked; `seen`: the last look at it."""
         self._runs += 1
-        figures = "" if self._runs > MOST_RUNS else self._figures(seen)
+        figures = "" if self._runs > MAX_RUNS else self._figures(seen)
         self._sections.append(
             f"<section><h2>{escape(_name(place))}</h2>{_facts_of(quality)}"
             f'<div class="plots">{figures}{_ledger(quality)}{_chips(quality)}</div></section>'
@@ -137,7 +138,8 @@ def _findings(findings: Iterable[Finding]) -> str:
     if not worst_first:
         return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
     rows = "".join(
-        f'<tr><td class="level {finding.level}">{finding.level}</td><td><code>{escape(finding.check)}</code></td>'
+        f'<tr><td class="level {severity(finding.level)}">{severity(finding.level)}</td>'
+        f"<td><code>{escape(finding.check)}</code></td>"
         f"<td>{escape(_where(finding))}</td><td>{escape(finding.text)}{_times(finding)}"
         f"{_advice(finding)}</td></tr>"
         for finding in worst_first
@@ -157,7 +159,7 @@ def _times(finding: Finding) -> str:
 
 
 def _advice(finding: Finding) -> str:
-    if finding.level is Level.INFO:
+    if finding.level is AlarmLevel.OK:
         return ""
     return f'<p class="soft">→ {escape(finding.advice)}</p>'
 

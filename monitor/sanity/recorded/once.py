@@ -10,15 +10,14 @@ from pathlib import Path
 
 from astropix_runtime.command_line.program import ProgramParser
 from astropix_runtime.storage.run_directory import recordings_in
-from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.checks.findings import Place
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Check, CheckInput, Limits
 from monitor.sanity.checks.reference import Reference, ReferenceCounts
 from monitor.sanity.checks.reference_checks import with_reference
 from monitor.sanity.configuration import SanityConfiguration
+from monitor.sanity.findings import Place
 from monitor.sanity.recorded.recorded_files import RecordedChecks
-from monitor.sanity.recorded.report import Report
 from monitor.sanity.recorded.run_quality import RunQuality
+from monitor.sanity.report import Report
 from protocol.errors import NoRecordingsError
 from protocol.text import counted
 
@@ -108,7 +107,7 @@ def check_files(arguments: argparse.Namespace, limits: Limits, configuration: Sa
             page.add_run(place, quality, seen)
 
     chips = arguments.chips or configuration.file.detector.chips
-    recorded = RecordedChecks(limits, chips, checks, configuration.limits, on_run)
+    recorded = RecordedChecks(limits, chips, checks, on_run)
     interrupted = False
     try:
         for place, notice in recorded.check(arguments.once):
@@ -135,7 +134,7 @@ def make_reference(arguments: argparse.Namespace, limits: Limits) -> int:
 
     for place, notice in RecordedChecks(limits, arguments.chips, on_run=on_run).check(arguments.make_reference):
         if notice.check.name == "unreadable":
-            print(f"apx-sanity: {place}: {notice.text}", file=sys.stderr)
+            print(f"apx-sanity: {place}: {notice.result.text}", file=sys.stderr)
             return 1
     try:
         reference = Reference.joined(references)

@@ -1,26 +1,29 @@
 """The checks on recorded files."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from pydantic import ValidationError
+
+from astropix_runtime.storage.run_directory import RunDirectory, run_directory_of
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
-from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.check_asking import CheckSaid
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.findings import CheckInfo, Level, Notice, Place
+from monitor.sanity.check import Check, CheckInput, CheckResult, Limits
+from monitor.sanity.check_runner import CheckOutcome
+from monitor.sanity.checks import event_checks
+from monitor.sanity.checks.catalogue import CHECK_FAILED
 from monitor.sanity.checks.hit_checks import HitTally, check_ledger
-from monitor.sanity.checks.limits import Limits
 from monitor.sanity.checks.order import ReadoutOrder
+from monitor.sanity.findings import Notice, Place
 from monitor.sanity.recorded.recorded_looks import RecordedLooks
-from monitor.sanity.recorded.recorded_runs import record_of
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError
 from protocol.ledger import Ledger
 from protocol.readout_decoder import ReadoutDecoder
+from protocol.run_record import RunRecord
 from protocol.text import reason_of
 from protocol.wire.alarms import AlarmLevel
 
@@ -55,7 +58,7 @@ class RecordedChecks:
     """Checks files in the order given; neighbouring files of one run are checked as one stream.
 
     `chips`: chips in the chain; None takes each file's own word for it, and where it has none, any number. `looks`:
-    checks that look at the run every ten seconds of it; `look_limits`: as configured, by name.
+    checks that look at the run every ten seconds of it.
     `files`, `runs`, `readouts`, `hits`: what has been seen so far.
     """
 
@@ -64,13 +67,11 @@ class RecordedChecks:
         limits: Limits,
         chips: int | None = None,
         looks: Sequence[Check] = (),
-        look_limits: Mapping[str, Mapping[str, float]] | None = None,
         on_run: OnRun | None = None,
     ) -> None:
         self._limits = limits
         self._chips = chips
         self._looks = looks
-        self._look_limits = look_limits
         self._on_run = on_run
         self._run: _RunOfFiles | None = None
         self.files = 0
@@ -79,7 +80,7 @@ class RecordedChecks:
         self.hits = 0
 
     def check(self, paths: Sequence[Path]) -> Iterator[tuple[Place, Notice]]:
-        """What is to be said about the files, as it is found; also where the disk refuses one of them."""
+        """Notices of what is wrong with the files, as it is found; also where the disk refuses one of them."""
         for path in paths:
             yield from self._check_file(path)
         yield from self._end_run()
@@ -90,7 +91,7 @@ class RecordedChecks:
         try:
             reader = ApxReader(path)
         except (ApxFormatError, OSError) as error:
-            yield here, Notice(catalogue.UNREADABLE, _why(error))
+            yield here, Notice(event_checks.UNREADABLE, CheckResult("", _why(error)))
             yield from self._end_run()
             return
         with reader:
@@ -107,12 +108,13 @@ class RecordedChecks:
             try:
                 yield from self._check_readouts(reader, run, place)
             except (ApxFormatError, OSError) as error:
-                yield place, Notice(catalogue.UNREADABLE, f"{_why(error)}; what follows was not checked")
+                result = CheckResult("", f"{_why(error)}; what follows was not checked")
+                yield place, Notice(event_checks.UNREADABLE, result)
             if reader.leftover_bytes:
                 # The last record of a file that is being written may be there in part.
-                level = Level.INFO if path.suffix == ".part" else None
+                level = AlarmLevel.OK if path.suffix == ".part" else None
                 text = f"{reader.leftover_bytes} bytes after the last whole readout, at byte {reader.consumed_bytes}"
-                yield place, Notice(catalogue.CUT_FILE, text, level=level)
+                yield place, Notice(event_checks.CUT_FILE, CheckResult("", text, level=level))
 
     def _check_readouts(self, reader: ApxReader, run: "_RunOfFiles", place: Place) -> Iterator[tuple[Place, Notice]]:
         for block in reader.blocks():
@@ -148,10 +150,9 @@ class RecordedChecks:
             order=ReadoutOrder(limits, complete=True),
             looks=RecordedLooks(
                 self._looks,
-                self._look_limits,
-                geometry=limits.geometry,
+                limits,
                 run=run,
-                record=record_of(path, header),
+                record=_record_of(path, header),
                 description=header.description(),
                 chips=chips,
                 from_its_begin=piece.file == 0,
@@ -187,24 +188,21 @@ class _RunOfFiles:
     def ledger(self) -> Ledger:
         return self.decoder.ledger
 
-    def looked(self, said: Iterable[CheckSaid]) -> Iterator[Notice]:
+    def looked(self, outcomes: Iterable[CheckOutcome]) -> Iterator[Notice]:
         """What was wrong at so many looks in a row as its check asks for."""
-        for each in said:
-            check, info = each.check, _info(each.check)
-            if each.failure:
-                yield Notice(_FAILED, f"{check.name}: {each.failure}", subject=check.name)
-            if each.results is None:
+        for outcome in outcomes:
+            check = outcome.check
+            if outcome.failure:
+                yield Notice(CHECK_FAILED, CheckResult(check.name, f"{check.name}: {outcome.failure}"))
+            if outcome.results is None:
                 continue
-            wrong = {
-                (check.name, result.subject): result for result in each.results if result.level is not AlarmLevel.OK
-            }
+            wrong = {(check.name, result.subject): result for result in outcome.results}
             for key in [key for key in self._in_a_row if key[0] == check.name and key not in wrong]:
                 del self._in_a_row[key]
             for key, result in wrong.items():
                 self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
                 if self._in_a_row[key] >= check.in_a_row:
-                    level = None if result.level is None else Level(result.level)
-                    yield Notice(info, result.text, level=level, subject=result.subject)
+                    yield Notice(check, result)
 
     def between(self, hits: HitArray) -> Iterator[Notice]:
         """Files of the run are missing here; `hits`: that the last file gave."""
@@ -212,7 +210,7 @@ class _RunOfFiles:
         yield from self.tally.add(hits)
 
     def settle(self, last: HitArray) -> Iterator[Notice]:
-        """What can be said now that the run is over; `last`: the hits that the end of the run gave."""
+        """Notices at the end of the run; `last`: the hits that the end of the run gave."""
         yield from self.tally.add(last)
         yield from self.tally.settle()
         yield from self.order.settle()
@@ -220,14 +218,26 @@ class _RunOfFiles:
         yield from self.looked(self.looks.settle(last))
 
 
-_FAILED = CheckInfo(
-    "check_failed", Level.WARNING, "a check that failed instead of saying anything", "a fault in the check: mend it"
-)
+def _record_of(path: Path, header: FileHeader) -> RunRecord | None:
+    """The record of the run where the file lies beside it, else what its header says; None if that is too little.
+
+    Only the record knows of gaps.
+    """
+    directory = run_directory_of(path)
+    if directory is not None:
+        try:
+            record = RunDirectory(directory).read_record()
+        except (OSError, ValueError):
+            record = None  # `apx verify` says what is wrong with it
+        if record is not None and (record.run, record.begin_ns) == (header.get("run"), header.get("begin_ns")):
+            return record
+    content = header.content
+    known = {name: value for name, value in content.items() if name in RunRecord.model_fields and value is not None}
+    try:
+        return RunRecord.model_validate({**known, "state": "finished"})
+    except ValidationError:
+        return None
 
 
 def _why(error: ApxFormatError | OSError) -> str:
     return reason_of(error) if isinstance(error, OSError) else f"at byte {error.offset}: {error.reason}"
-
-
-def _info(check: Check) -> CheckInfo:
-    return CheckInfo(check.name, Level(check.level), check.what, check.advice)

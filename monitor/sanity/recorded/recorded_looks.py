@@ -1,16 +1,15 @@
 """Looks at recorded readouts as at a stream: every ten seconds of the run, by the time stamps of the readouts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from monitor.continuity import HitArray, HitsStep, SequenceStep
-from monitor.detector import Geometry
 from monitor.events import HitBatch, RunMessage, StatMessage
 from monitor.receiving.reader import StreamCounters
-from monitor.sanity.check import Check, CheckInput
-from monitor.sanity.check_asking import CheckSaid
-from monitor.sanity.looks import StreamLooks, TableLooks
+from monitor.sanity.check import Check, CheckInput, Limits
+from monitor.sanity.check_runner import CheckOutcome, CheckRunner
+from monitor.sanity.snapshots import Snapshots
 from protocol.block import ReadoutBlock
 from protocol.readout_description import ReadoutDescription
 from protocol.run_record import RunRecord
@@ -26,7 +25,7 @@ _NO_STEP = SequenceStep()
 class RecordedLooks:
     """Follows the readouts of one run, and asks `checks` every `look_s` seconds of it; those that are `live_only` not.
 
-    `limits`: as for `TableLooks`. `run`, `record`: number and record of the run, where there are any: the record tells
+    `run`, `record`: number and record of the run, where there are any: the record tells
     of gaps, and which pixels are on. `description`: how the readouts are decoded; None: as the record says. `chips`:
     in each chain, None where it is not known. `from_its_begin`: the first readouts are the run's first. `last`: the
     last look, with the series still to be filled.
@@ -35,9 +34,8 @@ class RecordedLooks:
     def __init__(
         self,
         checks: Sequence[Check],
-        limits: Mapping[str, Mapping[str, float]] | None = None,
+        limits: Limits | None = None,
         *,
-        geometry: Geometry | None = None,
         run: int | None = None,
         record: RunRecord | None = None,
         description: ReadoutDescription | None = None,
@@ -45,8 +43,8 @@ class RecordedLooks:
         from_its_begin: bool = True,
         look_s: float = LOOK_S,
     ) -> None:
-        self._stream = StreamLooks(geometry, description=description)
-        self._table = TableLooks([check for check in checks if not check.live_only], limits)
+        self._snapshots = Snapshots(None if limits is None else limits.geometry, description=description)
+        self._runner = CheckRunner([check for check in checks if not check.live_only], limits)
         self._counters = StreamCounters()
         self._look_ns = round(look_s * NS_PER_S)
         self._next_ns: int | None = None
@@ -58,7 +56,7 @@ class RecordedLooks:
         self._began = False
         self.last: CheckInput | None = None
 
-    def add(self, block: ReadoutBlock, hits: HitArray) -> Iterator[CheckSaid]:
+    def add(self, block: ReadoutBlock, hits: HitArray) -> Iterator[CheckOutcome]:
         """The next readouts, and the hits decoded from them; what the checks say meanwhile."""
         if not len(block):
             return
@@ -90,7 +88,7 @@ class RecordedLooks:
             last = int(hits["readout_id"][-1])
             self._feed_hits(hits, last, last, 0)
 
-    def settle(self, hits: HitArray) -> Iterator[CheckSaid]:
+    def settle(self, hits: HitArray) -> Iterator[CheckOutcome]:
         """The end of the run; `hits`: that it gave."""
         if self._began:
             self.late(hits)
@@ -106,7 +104,7 @@ class RecordedLooks:
         begin_ns = min(self._record.begin_ns, first_ns) if self._from_its_begin else first_ns
         record = self._record.model_copy(update={"begin_ns": begin_ns, "end_ns": None, "state": "running"})
         event = RunEvent(event="begin", record=record)
-        self._stream.feed(RunMessage(self._header(begin_ns), _NO_STEP, event, None, _EPOCH))
+        self._snapshots.feed(RunMessage(self._header(begin_ns), _NO_STEP, event, None, _EPOCH))
 
     def _header(self, t_ns: int, **values: object) -> Header:
         return Header.model_validate({"daq": "files", "pub": 0, "seq": 0, "t": t_ns, "run": self._run, **values})
@@ -118,11 +116,11 @@ class RecordedLooks:
         new = ((first, last + 1),) if readouts and last >= first else ()
         step = HitsStep(hits, _EPOCH, 0, readouts, new)
         header = self._header(self._now_ns, readouts=(first, last), n=len(hits))
-        self._stream.feed(HitBatch(header, _NO_STEP, step))
+        self._snapshots.feed(HitBatch(header, _NO_STEP, step))
 
-    def _look(self, at_ns: int) -> Iterator[CheckSaid]:
+    def _look(self, at_ns: int) -> Iterator[CheckOutcome]:
         if at_ns:
             stat = Stat(state="running", run=self._run, chips=self._chips)
-            self._stream.feed(StatMessage(self._header(at_ns), _NO_STEP, stat, None))
-        self.last = self._stream.look(at_ns, self._counters)
-        yield from self._table.look(self.last)
+            self._snapshots.feed(StatMessage(self._header(at_ns), _NO_STEP, stat, None))
+        self.last = self._snapshots.take(at_ns, self._counters)
+        yield from self._runner.look(self.last)

@@ -36,7 +36,7 @@ _STYLE: Any = {
     "date.converter": "concise",
     "svg.hashsalt": "apx-sanity",
 }
-_MOST_ACROSS = 8
+_MAX_ACROSS = 8
 _WIDE = 30.0
 """Between the brightest pixel and the typical one: from here on the colours are logarithmic."""
 
@@ -59,7 +59,7 @@ def hit_maps(seen: CheckInput) -> str:
     """All chips, on one scale of colours."""
     counts, slots = seen.counts, slots_of(seen)
     maps = counts.hit_map[slots]
-    across = min(len(slots), _MOST_ACROSS)
+    across = min(len(slots), _MAX_ACROSS)
     down = math.ceil(len(slots) / across)
     brightest = max(int(maps.max(initial=0)), 1)
     lit = maps[maps > 0]

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from monitor.sanity.check import CheckInput
-from monitor.sanity.checks.findings import Place
 from monitor.sanity.checks.pixels_seen import slots_of
 from monitor.sanity.checks.statistics import binned_quantiles
 from monitor.sanity.checks.tot_checks import medians_us
+from monitor.sanity.findings import Place
 from protocol.ledger import Ledger, LedgerCounts
 from protocol.text import counted
 

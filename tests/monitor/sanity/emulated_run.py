@@ -7,8 +7,8 @@ from typing import Any
 from daqd.configuration.config import EmulatorSection
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
-from monitor.sanity.check import Check, CheckResult
-from monitor.sanity.checks.detector_checks import CHECKS
+from monitor.sanity.check import Check, CheckResult, Limits
+from monitor.sanity.checks.catalogue import DETECTOR_CHECKS as CHECKS
 from monitor.sanity.recorded.recorded_looks import RecordedLooks
 from protocol.apx import FileHeader, apx_open
 from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
@@ -88,7 +88,9 @@ def run_checks(
     """All that the checks found in so many seconds of the run: name of the check, and what it said, in order."""
     readout_class = _READOUTS[version, bool(layers)]
     decoder = readout_class.make_decoder(ReadoutDescription(chips=chips))
-    looks = RecordedLooks(checks, limits, chips=chips, record=record, run=None if record is None else record.run)
+    looks = RecordedLooks(
+        checks, Limits(configured=limits or {}), chips=chips, record=record, run=None if record is None else record.run
+    )
     said = []
     for block in blocks(board, duration_s, clock):
         said.extend(looks.add(block, decoder.decode(block)))

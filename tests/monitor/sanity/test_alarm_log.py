@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.sanity.alarms.alarm_log import AlarmLog
-from monitor.sanity.alarms.alarm_state import AlarmState, StateFile
+from monitor.sanity.alarms.alarm_files import AlarmLog, AlarmState, StateFile
 from monitor.sanity.alarms.silence_list import Silenced
 from tests.monitor.made_alarms import made_alarm, made_transition
 

@@ -20,8 +20,6 @@ from monitor.events import AlarmMessage
 from monitor.receiving.reader import StreamReader
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.alarms.engine import Transition
-from monitor.sanity.checks.event_checks import with_limits
-from monitor.sanity.checks.limits import Limits
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
@@ -52,14 +50,13 @@ class Running:
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
         self.told: list[Transition] = []
-        self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
-        self.checks = LiveChecks(with_limits(Limits(), self.configuration.limits), self.now)
+        self.checks = LiveChecks(self.configuration.limits, self.now)
         self.made = MessageMaker()
         self.reader = StreamReader()
         self.readouts = 0
 
     def __enter__(self) -> "Running":
-        self.service.__enter__()
+        self.service = AlarmService(self.configuration, self.told.append, lambda: self.now, lambda: self.now_ns)
         return self
 
     def __exit__(self, *what: Any) -> None:

@@ -6,34 +6,38 @@ import numpy as np
 import pytest
 
 from monitor.detector import Geometry
-from monitor.sanity.checks.findings import Level, Notice
-from monitor.sanity.checks.hit_checks import HitTally, catalogue, check_ledger
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
+from monitor.sanity.checks import event_checks
+from monitor.sanity.checks.hit_checks import HitTally, check_ledger
 from monitor.sanity.checks.order import ReadoutOrder
+from monitor.sanity.findings import Notice
 from protocol.ledger import Ledger
+from protocol.wire.alarms import AlarmLevel
 from tests.monitor.publishing import make_apart, make_hits
 
 LIMITS = Limits(geometry=Geometry(chips=2))
 S = 1_000_000_000
 
 
-def levels(notices: list[Notice]) -> dict[str, Level]:
+def limits(**configured: dict[str, float]) -> Limits:
+    return Limits(configured=configured)
+
+
+def levels(notices: list[Notice]) -> dict[str, AlarmLevel]:
     """Names of the checks that noticed something, with the level of their last word."""
-    return {notice.check.name: notice.level or notice.check.level for notice in notices}
+    return {notice.check.name: notice.level for notice in notices}
 
 
 def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
-    names = [check.name for check in catalogue.ALL]
+    names = [check.name for check in event_checks.EVENT_CHECKS]
     assert len(set(names)) == len(names)
-    assert all(check.what and check.advice for check in catalogue.ALL)
-    listed = {id(value) for value in vars(catalogue).values() if type(value) is type(catalogue.PAYLOAD)}
-    assert listed == {id(check) for check in catalogue.ALL}
+    assert all(check.what and check.advice for check in event_checks.EVENT_CHECKS)
 
 
 # ---- hits
 
 
-def tally(hits: np.ndarray, limits: Limits = LIMITS) -> dict[str, Level]:
+def tally(hits: np.ndarray, limits: Limits = LIMITS) -> dict[str, AlarmLevel]:
     each = HitTally(limits)
     return levels([*each.add(hits), *each.settle()])
 
@@ -57,30 +61,30 @@ def test_good_hits_are_not_worth_a_word() -> None:
 )
 def test_one_bad_hit_among_a_few_is_a_warning(columns: dict[str, float], check: str) -> None:
     hits = np.concatenate([make_hits([(0, 0)]), make_hits([(1, 0)], **columns)])
-    assert tally(hits) == {check: Level.WARNING}
+    assert tally(hits) == {check: AlarmLevel.WARNING}
 
 
 def test_the_first_bad_hit_is_named_and_all_are_counted() -> None:
     each = HitTally(LIMITS)
     list(each.add(make_hits([(5, 0), (6, 0)], row=[3, 20], column=9)))
     (notice,) = each.add(make_hits([(7, 0), (8, 0)], row=[21, 20]))
-    assert (notice.count, notice.total, notice.readout) == (3, True, 6)
-    assert notice.text == "3 of 4 hits, the first: chip_id 0, row 20, column 9"
+    assert (notice.result.count, notice.result.cumulative, notice.result.readout) == (3, True, 6)
+    assert notice.result.text == "3 of 4 hits, the first: chip_id 0, row 20, column 9"
 
 
 def test_a_tiny_fraction_of_hits_of_no_duration_is_noise() -> None:
     hits = make_hits([(0, order) for order in range(3000)])
     hits["tot_us"][:3] = 0
-    assert tally(hits) == {"tot_zero": Level.INFO}
+    assert tally(hits) == {"tot_zero": AlarmLevel.OK}
     hits["tot_us"][:4] = 0
-    assert tally(hits) == {"tot_zero": Level.WARNING}
+    assert tally(hits) == {"tot_zero": AlarmLevel.WARNING}
 
 
 def test_the_limits_of_tot_can_be_set() -> None:
     hits = make_hits([(0, 0), (0, 1)], tot_us=[5.0, 500.0])
-    assert tally(hits, Limits(min_tot_us=5.0, max_tot_us=500.0)) == {}
-    assert tally(hits, Limits(min_tot_us=5.05)) == {"tot_range": Level.WARNING}
-    assert tally(hits, Limits(max_tot_us=499.95)) == {"tot_range": Level.WARNING}
+    assert tally(hits, limits(tot_range={"min_us": 5.0, "max_us": 500.0})) == {}
+    assert tally(hits, limits(tot_range={"min_us": 5.05})) == {"tot_range": AlarmLevel.WARNING}
+    assert tally(hits, limits(tot_range={"max_us": 499.95})) == {"tot_range": AlarmLevel.WARNING}
 
 
 # ---- ledger
@@ -101,25 +105,25 @@ def test_a_clean_ledger_is_not_worth_a_word() -> None:
 @pytest.mark.parametrize(
     ("counts", "check", "level"),
     [
-        ({"orphan": 3}, "orphan_bytes", Level.INFO),
-        ({"orphan": 300}, "orphan_bytes", Level.WARNING),
-        ({"dropped_hits": 1, "dropped": 6}, "dropped_hits", Level.INFO),
-        ({"dropped_hits": 1, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", Level.INFO),
-        ({"dropped_hits": 2, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", Level.WARNING),
-        ({"dropped_hits": 2, "dropped": 12}, "dropped_hits", Level.WARNING),
-        ({"restored_hits": 10}, "restored_hits", Level.INFO),
-        ({"restored_hits": 11}, "restored_hits", Level.WARNING),
-        ({"orphan": 1, "hit": 0, "idle": 0, "hits": 0}, "orphan_bytes", Level.WARNING),
+        ({"orphan": 3}, "orphan_bytes", AlarmLevel.OK),
+        ({"orphan": 300}, "orphan_bytes", AlarmLevel.WARNING),
+        ({"dropped_hits": 1, "dropped": 6}, "dropped_hits", AlarmLevel.OK),
+        ({"dropped_hits": 1, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", AlarmLevel.OK),
+        ({"dropped_hits": 2, "dropped": 6, "hits": 200, "hit": 1600}, "dropped_hits", AlarmLevel.WARNING),
+        ({"dropped_hits": 2, "dropped": 12}, "dropped_hits", AlarmLevel.WARNING),
+        ({"restored_hits": 10}, "restored_hits", AlarmLevel.OK),
+        ({"restored_hits": 11}, "restored_hits", AlarmLevel.WARNING),
+        ({"orphan": 1, "hit": 0, "idle": 0, "hits": 0}, "orphan_bytes", AlarmLevel.WARNING),
     ],
 )
-def test_fractions_of_the_ledger(counts: dict[str, int], check: str, level: Level) -> None:
+def test_fractions_of_the_ledger(counts: dict[str, int], check: str, level: AlarmLevel) -> None:
     assert levels(list(check_ledger(ledger(**counts), LIMITS))) == {check: level}
 
 
 def test_bytes_not_accounted_for_are_critical() -> None:
     each = ledger()
     each.bytes_read += 1
-    assert levels(list(check_ledger(each, LIMITS))) == {"ledger_balance": Level.CRITICAL}
+    assert levels(list(check_ledger(each, LIMITS))) == {"ledger_balance": AlarmLevel.CRITICAL}
 
 
 # ---- order
@@ -138,8 +142,11 @@ def order(
         *follow.settle(),
     ]
     for notice in notices:
-        count, first = found.get(notice.check.name, (0, notice.readout))
-        found[notice.check.name] = (notice.count if notice.total else count + notice.count, first)
+        count, first = found.get(notice.check.name, (0, notice.result.readout))
+        found[notice.check.name] = (
+            notice.result.count if notice.result.cumulative else count + notice.result.count,
+            first,
+        )
     return found
 
 
@@ -166,7 +173,7 @@ class TestOrder:
         times = [S, S, 61 * S, 61 * S, 662 * S]
         assert order([0, 1, 2, 3, 4], times, split=split) == {"time_step": (1, 4)}
         assert order([0, 1, 2, 3], [S, S, S, 62 * S], split=split) == {"time_step": (1, 3)}
-        strict = Limits(time_step_s=0.5)
+        strict = limits(time_step={"max_s": 0.5})
         assert order([0, 1, 2, 3], [S, S, 2 * S, 2 * S], limits=strict, split=split) == {"time_step": (1, 2)}
 
     @pytest.mark.parametrize(("step_s", "found"), [(60, {}), (140, {}), (150, {"time_step": (1, 50)})])
@@ -183,16 +190,16 @@ class TestOrder:
 
 def test_a_recording_without_time_stamps_is_info_and_one_that_lost_some_is_not() -> None:
     never = ReadoutOrder(LIMITS, complete=True)
-    assert levels([*never.add(np.arange(3), np.zeros(3, "u8")), *never.settle()]) == {"no_time": Level.INFO}
+    assert levels([*never.add(np.arange(3), np.zeros(3, "u8")), *never.settle()]) == {"no_time": AlarmLevel.OK}
     lost = ReadoutOrder(LIMITS, complete=True)
-    assert levels([*lost.add(np.arange(3), np.array([0, S, S])), *lost.settle()]) == {"no_time": Level.WARNING}
+    assert levels([*lost.add(np.arange(3), np.array([0, S, S])), *lost.settle()]) == {"no_time": AlarmLevel.WARNING}
 
 
 def test_hits_of_rows_and_columns() -> None:
     fine = make_apart([(0, 0, 0, 34, 10, 1010), (0, 1, 1, 34, 10, 1000)])
     assert list(HitTally(LIMITS).add(fine)) == []
     bad = make_apart([(0, 0, 0, 35, 10, 1010), (0, 1, 1, 34, 10, 0)], payload=[4, 7])
-    told = {notice.check.name: notice.text for notice in HitTally(LIMITS).add(bad)}
+    told = {notice.check.name: notice.result.text for notice in HitTally(LIMITS).add(bad)}
     assert told["impossible_address"] == "1 of 2 hits, the first: chip_id 0, is_column 0, location 35"
     assert told["payload"] == "1 of 2 hits, the first: payload 7"
     assert told["tot_zero"] == "1 of 2 hits, the first: chip_id 0, is_column 1, location 34"

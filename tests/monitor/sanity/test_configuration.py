@@ -11,9 +11,8 @@ from pydantic import BaseModel
 
 from monitor.control import default_control_endpoint
 from monitor.errors import ConfigError
-from monitor.sanity.checks.check_table import BUILT_IN
-from monitor.sanity.checks.event_checks import EVENT_CHECKS, with_limits
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.catalogue import BUILT_IN
+from monitor.sanity.checks.event_checks import EVENT_CHECKS, NO_HITS, SILENCE, TOT_RANGE
 from monitor.sanity.configuration import (
     Configuration,
     SanityConfiguration,
@@ -44,7 +43,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
 
 def test_the_shipped_file_says_the_defaults() -> None:
     shipped, default = load_configuration(SHIPPED), default_configuration()
-    assert shipped.rules == default.rules
+    assert (shipped.alarming, shipped.levels) == (default.alarming, default.levels)
     assert shipped.limits == default.limits
     assert all(getattr(shipped.file, name) == getattr(default.file, name) for name in Configuration.model_fields)
 
@@ -62,8 +61,8 @@ def test_every_key_is_in_the_shipped_file_and_commented() -> None:
             assert re.search(rf"^(# )?{key} = ", body, re.MULTILINE), f"{name}.{key}"
     configuration = default_configuration()
     sections = dict(re.findall(r"^\[checks\.(\w+)\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL))
-    assert sections.keys() == {entry.name for entry in configuration.entries}
-    for entry in configuration.entries:
+    assert sections.keys() == {entry.name for entry in configuration.all_checks}
+    for entry in configuration.all_checks:
         keys = re.findall(r"^(\w+) = ", sections[entry.name], re.MULTILINE)
         assert keys == ["enabled", "in_a_row", "good_in_a_row", *(limit.name for limit in entry.limits)], entry.name
 
@@ -97,20 +96,19 @@ def test_checks_are_set_one_by_one(tmp_path: Path) -> None:
         max_us = 500.0
         """,
     )
-    rules = {rule.name: rule for rule in configuration.rules}
-    assert "daemon_log" not in rules
-    assert rules["silence"].override is AlarmLevel.CRITICAL
-    assert (rules["silence"].in_a_row, rules["silence"].good_in_a_row) == (2, 4)
-    limits = with_limits(Limits(), configuration.limits)
-    assert (limits.stat_silence_s, limits.max_tot_us, limits.hit_silence_s) == (30.0, 500.0, 60.0)
+    alarming = {check.name: check for check in configuration.alarming}
+    assert "daemon_log" not in alarming
+    assert configuration.levels == {"silence": AlarmLevel.CRITICAL}
+    assert (alarming["silence"].in_a_row, alarming["silence"].good_in_a_row) == (2, 4)
+    limits = [configuration.limits.of(check) for check in (SILENCE, TOT_RANGE, NO_HITS)]
+    assert (limits[0]["max_s"], limits[1]["max_us"], limits[2]["max_s"]) == (30.0, 500.0, 60.0)
 
 
 def test_every_limit_of_events_reaches_the_checks(tmp_path: Path) -> None:
-    """None is an option that does nothing."""
-    for each in EVENT_CHECKS:
-        for field, limit in each.limits:
-            configuration = load(tmp_path, f"[checks.{each.info.name}]\n{limit.name} = 0.125\n")
-            assert getattr(with_limits(Limits(), configuration.limits), field) == 0.125
+    for check in EVENT_CHECKS:
+        for limit in check.limits:
+            configuration = load(tmp_path, f"[checks.{check.name}]\n{limit.name} = 0.125\n")
+            assert configuration.limits.of(check)[limit.name] == 0.125
 
 
 def test_silences_have_an_end_or_none(tmp_path: Path) -> None:
@@ -170,8 +168,8 @@ def test_modules_add_checks_with_limits(tmp_path: Path, by: str, monkeypatch: py
         """,
     )
     assert [check.name for check in configuration.checks] == [*(check.name for check in BUILT_IN), "too_many"]
-    assert configuration.limits["too_many"] == {"most": 7.0}
-    assert {rule.name: rule.in_a_row for rule in configuration.rules}["too_many"] == 1
+    assert configuration.limits.configured["too_many"] == {"most": 7.0}
+    assert {check.name: check.in_a_row for check in configuration.alarming}["too_many"] == 1
 
 
 @pytest.mark.parametrize(

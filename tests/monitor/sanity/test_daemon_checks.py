@@ -7,12 +7,12 @@ import pytest
 
 from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.checks.daemon_checks import (
-    BOARD_TEMPERATURE,
-    BOARD_WARNINGS,
-    CLOCK_DRIFT,
-    DATA_AGE,
-    DISK,
-    QUEUE_DEPTH,
+    board_temperature,
+    board_warnings,
+    clock_drift,
+    data_age,
+    disk,
+    queue_depth,
 )
 from protocol.hit import HIT_DTYPE
 from protocol.wire.alarms import AlarmLevel
@@ -33,10 +33,10 @@ def with_stat(**values: Any) -> CheckInput:
     return made_input(stat=Stat(state="running", **values))
 
 
-@pytest.mark.parametrize("check", [QUEUE_DEPTH, DISK, BOARD_TEMPERATURE, DATA_AGE, CLOCK_DRIFT])
+@pytest.mark.parametrize("check", [queue_depth, disk, board_temperature, data_age, clock_drift])
 def test_where_nothing_was_said_nothing_is_known(check: Check) -> None:
     assert ask(check, made_input()) is None
-    if check is not DATA_AGE:
+    if check is not data_age:
         assert ask(check, with_stat()) is None
 
 
@@ -45,36 +45,36 @@ def test_where_nothing_was_said_nothing_is_known(check: Check) -> None:
 )
 def test_the_queue(bytes_waiting: int, level: AlarmLevel | None) -> None:
     seen = with_stat(queue=Queue(bytes=bytes_waiting, limit_bytes=1000))
-    assert ask(QUEUE_DEPTH, seen) == ({} if level is None else {"": level})
-    assert ask(QUEUE_DEPTH, seen, warning=1.0, critical=1.0) == {}
+    assert ask(queue_depth, seen) == ({} if level is None else {"": level})
+    assert ask(queue_depth, seen, warning=1.0, critical=1.0) == {}
 
 
 @pytest.mark.parametrize("level", ["ok", "warning", "critical"])
 def test_the_disk(level: str) -> None:
     reason = "" if level == "ok" else "1.2 GB free"
     seen = with_stat(disk=Disk(path="/data", level=level, reason=reason, free_bytes=1, time_to_full_s=7200))
-    assert ask(DISK, seen) == ({} if level == "ok" else {"/data": AlarmLevel(level)})
+    assert ask(disk, seen) == ({} if level == "ok" else {"/data": AlarmLevel(level)})
     if level != "ok":
-        (result,) = DISK.function(seen, {}) or ()
+        (result,) = disk.function(seen, {}) or ()
         assert result.text == "1.2 GB free, full in 2.0 h at this rate"
 
 
 def test_what_the_board_warns_of_live_and_in_the_record() -> None:
     warning = 'astep.timestamp_order = "little", but the firmware sends "big"'
     expected = {warning[:40]: AlarmLevel.WARNING}
-    assert ask(BOARD_WARNINGS, made_input()) is None
-    assert ask(BOARD_WARNINGS, with_stat()) == {}
-    assert ask(BOARD_WARNINGS, with_stat(board=Board(warnings=[warning]))) == expected
+    assert ask(board_warnings, made_input()) is None
+    assert ask(board_warnings, with_stat()) == {}
+    assert ask(board_warnings, with_stat(board=Board(warnings=[warning]))) == expected
     for board, found in (({"warnings": [warning]}, expected), ({}, {}), ({"warnings": 3}, {})):
         record = run_record(1, board=board)
-        assert ask(BOARD_WARNINGS, made_input(record=record)) == found
+        assert ask(board_warnings, made_input(record=record)) == found
 
 
 @pytest.mark.parametrize(("celsius", "levels"), [(45.2, {}), (70.0, AlarmLevel.WARNING), (91.0, AlarmLevel.CRITICAL)])
 def test_the_temperature_of_the_board(celsius: float, levels: AlarmLevel | dict[str, AlarmLevel]) -> None:
     counters: dict[str, int | float | str] = {"fpga_temperature_c": celsius, "layer_1_frames": 900, "mode_c": "x"}
     expected = levels if isinstance(levels, dict) else {"fpga_temperature_c": levels}
-    assert ask(BOARD_TEMPERATURE, with_stat(board=Board(counters=counters))) == expected
+    assert ask(board_temperature, with_stat(board=Board(counters=counters))) == expected
 
 
 def hits_at(*times_ns: int) -> np.ndarray:
@@ -87,8 +87,8 @@ def hits_at(*times_ns: int) -> np.ndarray:
 def test_the_age_of_the_newest_hits(age_s: float, wrong: bool) -> None:
     newest = T0_NS - round(age_s * S)
     seen = made_input(hits=hits_at(newest - 60 * S, newest))
-    assert ask(DATA_AGE, seen) == ({"": AlarmLevel.WARNING} if wrong else {})
+    assert ask(data_age, seen) == ({"": AlarmLevel.WARNING} if wrong else {})
 
 
 def test_hits_without_a_time_have_no_age() -> None:
-    assert ask(DATA_AGE, made_input(hits=hits_at(0, 0))) is None
+    assert ask(data_age, made_input(hits=hits_at(0, 0))) is None

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.sanity.alarms.command import Command
-from monitor.sanity.alarms.delivery import Delivery, DeliveryError
-from monitor.sanity.alarms.webhook import Webhook
+from monitor.sanity.alarms.delivery import Command, Delivery, DeliveryError, Webhook
 from tests.deadline import DEADLINE_S
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from daqd.emulator.emulated_chips import emulated_chips
 from monitor.sanity.check import Check
-from monitor.sanity.checks.daemon_checks import CLOCK_DRIFT
-from monitor.sanity.checks.dead_pixels import DEAD_CHIP, DEAD_COLUMN, DEAD_PIXEL
-from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
-from monitor.sanity.checks.rate_checks import RATE_DROP, RATE_JUMP
-from monitor.sanity.checks.tot_checks import TOT_SATURATION, TOT_SHIFT
+from monitor.sanity.checks.daemon_checks import clock_drift
+from monitor.sanity.checks.dead_pixels import dead_chip, dead_column, dead_pixel
+from monitor.sanity.checks.noisy_pixels import noisy_pixel
+from monitor.sanity.checks.rate_checks import rate_drop, rate_jump
+from monitor.sanity.checks.tot_checks import tot_saturation, tot_shift
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.stream_bytes import IDLE_BYTE
@@ -71,19 +71,19 @@ def only(check: Check, *args: Any, **kwargs: Any) -> set[str]:
 @pytest.mark.parametrize("rate_hz", [5, 500])
 def test_a_hot_pixel(rate_hz: float) -> None:
     board = emulated(4, rate_hz=rate_hz, hot_pixels=[[2, 3, 7, 50]])
-    assert only(NOISY_PIXEL, board, 300, chips=4) == {"chip 2 pixel 3/7"}
+    assert only(noisy_pixel, board, 300, chips=4) == {"chip 2 pixel 3/7"}
 
 
 def test_a_hot_pixel_of_other_boards() -> None:
     board = emulated(1, version=3, rate_hz=200, hot_pixels=[[0, 30, 34, 40]])
-    assert only(NOISY_PIXEL, board, 120, version=3) == {"chip 0 pixel 30/34"}
+    assert only(noisy_pixel, board, 120, version=3) == {"chip 0 pixel 30/34"}
     board = emulated(2, layers=3, rate_hz=200, hot_pixels=[[2, 1, 12, 15, 40]])
-    assert only(NOISY_PIXEL, board, 120, chips=2, layers=3) == {"layer 2 chip 1 pixel 12/15"}
+    assert only(noisy_pixel, board, 120, chips=2, layers=3) == {"layer 2 chip 1 pixel 12/15"}
 
 
 def test_a_pixel_that_turns_hot_and_a_chip_full_of_them() -> None:
     quiet, hot = (emulated(2, rate_hz=100, hot_pixels=pixels) for pixels in ([], [[1, 0, 0, 30]]))
-    assert only(NOISY_PIXEL, changes_at(600, quiet, hot), 900, chips=2) == {"chip 1 pixel 0/0"}
+    assert only(noisy_pixel, changes_at(600, quiet, hot), 900, chips=2) == {"chip 1 pixel 0/0"}
     many = [[1, row, 2 * column, 60] for row in (1, 5, 9) for column in range(7)]
     results = run_checks(emulated(4, rate_hz=2000, hot_pixels=many), 60, chips=4)
     assert {each.level for _, each in results if each.subject == "chip 1"} == {AlarmLevel.CRITICAL}
@@ -91,29 +91,29 @@ def test_a_pixel_that_turns_hot_and_a_chip_full_of_them() -> None:
 
 def test_a_pixel_that_was_hot_is_not_named_for_the_rest_of_the_run() -> None:
     hot, quiet = (emulated(1, rate_hz=100, hot_pixels=pixels) for pixels in ([[0, 6, 6, 100]], []))
-    results = run_checks(changes_at(60, hot, quiet), 300, checks=(NOISY_PIXEL,))
+    results = run_checks(changes_at(60, hot, quiet), 300, checks=(noisy_pixel,))
     assert found(results) == {("noisy_pixel", "chip 0 pixel 6/6")}
     assert len(results) <= 6
 
 
 def test_a_pixel_only_a_little_above_the_others_is_none() -> None:
-    assert only(NOISY_PIXEL, emulated(1, rate_hz=2000, hot_pixels=[[0, 3, 7, 2.5]]), 300) == set()
+    assert only(noisy_pixel, emulated(1, rate_hz=2000, hot_pixels=[[0, 3, 7, 2.5]]), 300) == set()
 
 
 def test_a_beam_spot_is_no_noise() -> None:
     spot = [[0, row, column, 40] for row in range(4, 8) for column in range(5, 10)]
-    assert only(NOISY_PIXEL, emulated(1, rate_hz=500, hot_pixels=spot), 300) == set()
+    assert only(noisy_pixel, emulated(1, rate_hz=500, hot_pixels=spot), 300) == set()
 
 
 @pytest.mark.finds("dead_pixel")
 def test_a_dead_pixel() -> None:
     board = emulated(2, rate_hz=500, dead_pixels=[[1, 4, 4], [0, 0, 15]])
-    assert only(DEAD_PIXEL, board, 400, chips=2) == {"chip 1 pixel 4/4", "chip 0 pixel 0/15"}
+    assert only(dead_pixel, board, 400, chips=2) == {"chip 1 pixel 4/4", "chip 0 pixel 0/15"}
 
 
 def test_a_pixel_that_dies() -> None:
     alive, dead = (emulated(1, rate_hz=500, dead_pixels=pixels) for pixels in ([], [[0, 5, 6]]))
-    assert only(DEAD_PIXEL, changes_at(300, alive, dead), 600) == {"chip 0 pixel 5/6"}
+    assert only(dead_pixel, changes_at(300, alive, dead), 600) == {"chip 0 pixel 5/6"}
 
 
 @pytest.mark.finds("dead_column")
@@ -122,7 +122,7 @@ def test_a_dead_column(version: int) -> None:
     kind = emulated_chips(version).kind
     dead = [[0, row, 9] for row in range(kind.rows)]
     board = emulated(1, version=version, rate_hz=200, dead_pixels=dead)
-    assert only(DEAD_COLUMN, board, 120, version=version) == {"chip 0 column 9"}
+    assert only(dead_column, board, 120, version=version) == {"chip 0 column 9"}
 
 
 def chip(number: int) -> list[list[int]]:
@@ -132,9 +132,9 @@ def chip(number: int) -> list[list[int]]:
 @pytest.mark.finds("dead_chip")
 def test_a_dead_chip_and_one_that_dies() -> None:
     dead = emulated(4, rate_hz=200, dead_pixels=chip(2))
-    assert only(DEAD_CHIP, dead, 120, chips=4) == {"chip 2"}
+    assert only(dead_chip, dead, 120, chips=4) == {"chip 2"}
     alive, dead = (emulated(4, rate_hz=200, dead_pixels=pixels) for pixels in ([], chip(3)))
-    assert only(DEAD_CHIP, changes_at(120, alive, dead), 240, chips=4) == {"chip 3"}
+    assert only(dead_chip, changes_at(120, alive, dead), 240, chips=4) == {"chip 3"}
 
 
 def test_pixels_that_are_switched_off_are_not_dead_and_the_injected_one_is_not_noisy() -> None:
@@ -162,15 +162,15 @@ def test_the_injected_pixel_of_a_layer_is_not_noisy(counted_through: bool) -> No
         told["injection"]["chip"] = 3
     record = run_record(3, begin_ns=T0_NS, chips=2, layers=3, chip_configuration=told)
     injected, other = (emulated(2, layers=3, rate_hz=600, hot_pixels=[[layer, 1, 2, 2, 100]]) for layer in (2, 3))
-    assert run_checks(injected, 120, chips=2, layers=3, record=record, checks=[NOISY_PIXEL]) == []
-    results = run_checks(other, 120, chips=2, layers=3, record=record, checks=[NOISY_PIXEL])
+    assert run_checks(injected, 120, chips=2, layers=3, record=record, checks=[noisy_pixel]) == []
+    results = run_checks(other, 120, chips=2, layers=3, record=record, checks=[noisy_pixel])
     assert found(results) == {("noisy_pixel", "layer 3 chip 1 pixel 2/2")}
 
 
 @pytest.mark.finds("rate_drop")
 def test_a_rate_that_drops_and_one_that_ends() -> None:
     much, little = (emulated(1, rate_hz=rate, seed=3) for rate in (100, 20))
-    assert only(RATE_DROP, changes_at(400, much, little), 600) == {""}
+    assert only(rate_drop, changes_at(400, much, little), 600) == {""}
     idles = bytes((IDLE_BYTE,)) * 4
     results = run_checks(changes_at(400, emulated(1, rate_hz=100), lambda _: idles), 600)
     assert {name for name, _ in results} == {"rate_drop"}
@@ -180,39 +180,39 @@ def test_a_rate_that_drops_and_one_that_ends() -> None:
 @pytest.mark.finds("rate_jump")
 def test_a_rate_that_jumps() -> None:
     little, much = (emulated(1, rate_hz=rate) for rate in (100, 500))
-    assert only(RATE_JUMP, changes_at(400, little, much), 600) == {""}
+    assert only(rate_jump, changes_at(400, little, much), 600) == {""}
 
 
 def test_a_rate_that_changes_less_is_well() -> None:
     little, much = (emulated(1, rate_hz=rate) for rate in (100, 160))
-    assert run_checks(changes_at(400, little, much), 600, checks=(RATE_JUMP,)) == []
+    assert run_checks(changes_at(400, little, much), 600, checks=(rate_jump,)) == []
     little, much = (emulated(1, rate_hz=rate) for rate in (100, 160))
-    assert run_checks(changes_at(400, much, little), 600, checks=(RATE_DROP,)) == []
+    assert run_checks(changes_at(400, much, little), 600, checks=(rate_drop,)) == []
 
 
 @pytest.mark.finds("tot_saturation")
 def test_saturated_times_over_threshold() -> None:
     board = emulated(2, rate_hz=100, tot_mean_us=6500, tot_sigma_us=0)
-    assert only(TOT_SATURATION, board, 120, chips=2) == {"chip 0", "chip 1"}
+    assert only(tot_saturation, board, 120, chips=2) == {"chip 0", "chip 1"}
     board = emulated(1, version=3, rate_hz=100, tot_mean_us=30, tot_sigma_us=0)
-    assert only(TOT_SATURATION, board, 120, version=3) == {"chip 0"}
+    assert only(tot_saturation, board, 120, version=3) == {"chip 0"}
 
 
 @pytest.mark.finds("tot_shift")
 def test_a_shift_of_the_time_over_threshold() -> None:
     usual, longer, little = (emulated(2, rate_hz=100, tot_mean_us=tot) for tot in (200, 240, 210))
-    assert only(TOT_SHIFT, changes_at(300, usual, longer), 400, chips=2) == {"chip 0", "chip 1"}
+    assert only(tot_shift, changes_at(300, usual, longer), 400, chips=2) == {"chip 0", "chip 1"}
     usual = emulated(2, rate_hz=100, tot_mean_us=200)
-    assert run_checks(changes_at(300, usual, little), 400, chips=2, checks=(TOT_SHIFT,)) == []
+    assert run_checks(changes_at(300, usual, little), 400, chips=2, checks=(tot_shift,)) == []
 
 
 @pytest.mark.parametrize(("per_second", "subjects"), [(1.005, {"drift"}), (0.995, {"drift"}), (1.0001, set())])
 def test_a_board_whose_clock_is_off(per_second: float, subjects: set[str]) -> None:
     board = emulated(1, layers=1, rate_hz=50)
-    assert only(CLOCK_DRIFT, board, 400, layers=1, clock=lambda s: s * per_second) == subjects
+    assert only(clock_drift, board, 400, layers=1, clock=lambda s: s * per_second) == subjects
 
 
 @pytest.mark.finds("clock_drift")
 def test_a_board_whose_clock_jumps() -> None:
     board = emulated(1, layers=1, rate_hz=50)
-    assert only(CLOCK_DRIFT, board, 400, layers=1, clock=lambda s: s + (5 if s > 200 else 0)) == {"jump"}
+    assert only(clock_drift, board, 400, layers=1, clock=lambda s: s + (5 if s > 200 else 0)) == {"jump"}

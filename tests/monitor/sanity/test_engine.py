@@ -6,21 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.sanity.alarms.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, Rule, Transition
+from monitor.sanity.alarms.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, Transition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
-from monitor.sanity.check import CheckResult
+from monitor.sanity.check import Check, CheckResult
 from protocol.wire.alarms import Alarm, AlarmLevel
 
 OK, WARNING, CRITICAL = AlarmLevel
 S = 1_000_000_000
-RULE = Rule("hot", WARNING, "mask it", in_a_row=3, good_in_a_row=2)
+
+
+def made_check(name: str, level: AlarmLevel, advice: str = "", **looks: int) -> Check:
+    return Check(name, "", level, advice, None, **looks)
+
+
+HOT = made_check("hot", WARNING, "mask it", in_a_row=3, good_in_a_row=2)
 
 
 class Looking:
     """An engine that is looked at once a second: `bad` subjects with their levels."""
 
-    def __init__(self, *rules: Rule, silences: SilenceList | None = None) -> None:
-        self.engine = AlarmEngine(rules or (RULE,), silences)
+    def __init__(
+        self,
+        *checks: Check,
+        silences: SilenceList | None = None,
+        overrides: dict[str, AlarmLevel] | None = None,
+    ) -> None:
+        self.engine = AlarmEngine(checks or (HOT,), silences, overrides)
         self.now_ns = 0
 
     def look(self, *bad: str, level: AlarmLevel | None = None, check: str = "hot") -> list[Transition]:
@@ -193,7 +204,7 @@ def test_subjects_come_and_go_on_their_own(looking: Looking) -> None:
 
 
 def test_of_the_same_subject_twice_the_worse_counts() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1))
     results = [CheckResult("a", "bad"), CheckResult("a", "very bad", level=CRITICAL), CheckResult("a", "bad")]
     (raised,) = looking.engine.look("hot", results, 1, None)
     assert (raised.alarm.level, raised.alarm.text) == (CRITICAL, "very bad")
@@ -204,7 +215,11 @@ def test_a_result_of_level_ok_is_none(looking: Looking) -> None:
 
 
 def test_the_level_of_the_configuration_is_taken_whatever_the_check_says() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1, override=WARNING), Rule("cold", WARNING, override=CRITICAL))
+    looking = Looking(
+        made_check("hot", WARNING, in_a_row=1),
+        made_check("cold", WARNING),
+        overrides={"hot": WARNING, "cold": CRITICAL},
+    )
     (raised,) = looking.look("a", level=CRITICAL)
     assert raised.alarm.level is WARNING
     for _ in range(3):
@@ -214,7 +229,7 @@ def test_the_level_of_the_configuration_is_taken_whatever_the_check_says() -> No
 
 
 def test_too_many_subjects_are_one_matter() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1, good_in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1, good_in_a_row=1))
     pixels = [f"pixel {number}" for number in range(MAX_SUBJECTS)]
     looking.look(*pixels)
     raised = looking.look(*pixels, *(f"more {number}" for number in range(900)))
@@ -228,14 +243,14 @@ def test_too_many_subjects_are_one_matter() -> None:
 
 
 def test_the_worst_subjects_have_alarms_of_their_own() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1))
     results = [CheckResult(f"pixel {number}", "x") for number in range(100)] + [CheckResult("a", "x", level=CRITICAL)]
     looking.engine.look("hot", results, 1, None)
     assert looking.engine.alarms()[0].subject == "a"
 
 
 def test_the_list_begins_with_the_worst() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1, good_in_a_row=1), Rule("cold", CRITICAL, in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1, good_in_a_row=1), made_check("cold", CRITICAL, in_a_row=1))
     looking.look("over")
     looking.look("old", "seen")
     looking.look("old", "seen", "new")
@@ -256,7 +271,7 @@ def test_the_list_begins_with_the_worst() -> None:
     ],
 )
 def test_who_is_meant(patterns: list[str], meant: set[str]) -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1))
     looking.look("a", "b[1]")
     assert looking.engine.unknown(patterns) == ([] if meant else patterns)
     assert {each.alarm.subject for each in looking.engine.acknowledge(patterns, 1)} == meant
@@ -277,7 +292,7 @@ def test_silenced_alarms_are_there_and_nobody_is_called_until_it_ends() -> None:
 
 
 def test_a_silence_that_is_taken_back_calls_only_for_what_is_still_wrong_and_not_acknowledged() -> None:
-    looking = Looking(Rule("hot", WARNING, in_a_row=1, good_in_a_row=1))
+    looking = Looking(made_check("hot", WARNING, in_a_row=1, good_in_a_row=1))
     looking.look("on", "seen", "over")
     looking.look("on", "seen")
     looking.engine.acknowledge(["hot:seen"], 1)
@@ -343,12 +358,12 @@ LOOKS = st.lists(st.sampled_from(["good", "bad", "worse", "acknowledge", "restar
 def test_whatever_comes_nothing_is_lost_and_nobody_is_called_twice(
     looks: list[str], in_a_row: int, good_in_a_row: int
 ) -> None:
-    rule = Rule("hot", WARNING, in_a_row=in_a_row, good_in_a_row=good_in_a_row)
-    looking, story = Looking(rule), list[str]()
+    check = made_check("hot", WARNING, in_a_row=in_a_row, good_in_a_row=good_in_a_row)
+    looking, story = Looking(check), list[str]()
     bad = 0
     for look in looks:
         if look == "restart":
-            engine = AlarmEngine([rule])
+            engine = AlarmEngine([check])
             engine.restore(looking.engine.alarms())
             looking.engine = engine
             bad = 0  # how many there were in a row is forgotten, alarms are not

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.findings import Notice
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
+from monitor.sanity.checks import event_checks
 from monitor.sanity.configuration import default_configuration
+from monitor.sanity.findings import Notice
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded.recorded_files import RecordedChecks
 from protocol.astropix3_readout import AstroPix3Readout
@@ -187,7 +187,7 @@ def test_hits_in_rows_that_are_not_there(claimed: set[str]) -> None:
 @pytest.mark.finds("tot_range")
 def test_hits_longer_than_allowed(claimed: set[str], tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.apx", emulated(1, rate_hz=RATE_HZ, tot_mean_us=900), 20, chips=1)
-    told = RecordedChecks(Limits(max_tot_us=800.0)).check([path])
+    told = RecordedChecks(Limits(configured={"tot_range": {"max_us": 800.0}})).check([path])
     assert {notice.check.name for _, notice in told} == claimed
 
 
@@ -285,5 +285,7 @@ def test_every_check_has_a_test_that_makes_it_find_something() -> None:
         for test in vars(import_module(name)).values():
             marks = getattr(test, "pytestmark", ())
             marked |= {check for mark in marks if mark.name == "finds" for check in mark.args}
-    every = {check.name for check in catalogue.ALL} | {entry.name for entry in default_configuration().entries}
+    every = {check.name for check in event_checks.EVENT_CHECKS} | {
+        check.name for check in default_configuration().all_checks
+    }
     assert marked == every

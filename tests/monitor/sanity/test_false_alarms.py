@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from monitor.sanity.check import Check, HitCounts
-from monitor.sanity.checks.arrivals import Arrivals
-from monitor.sanity.checks.dead_pixels import DEAD_PIXEL
-from monitor.sanity.checks.frame_checks import DAMAGED_FRAMES, MIN_HITS
-from monitor.sanity.checks.noisy_pixels import NOISY_PIXEL
-from monitor.sanity.checks.tot_checks import TOT_SHIFT
+from monitor.sanity.checks.dead_pixels import dead_pixel
+from monitor.sanity.checks.frame_checks import MIN_HITS, damaged_frames
+from monitor.sanity.checks.noisy_pixels import noisy_pixel
+from monitor.sanity.checks.silence import Arrivals
+from monitor.sanity.checks.tot_checks import tot_shift
 from monitor.sanity.frame_counts import FrameCounts
 from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map
 
@@ -50,15 +50,15 @@ def uniform(chips: int, rate_hz: float) -> np.ndarray:
 
 @pytest.mark.parametrize("rate_hz", [5.0, 200.0])
 def test_noisy_pixel_is_wrong_at_most_as_often_as_it_says(rate_hz: float) -> None:
-    wrong = false_alarms(NOISY_PIXEL, 5, uniform(1, rate_hz), 1)
+    wrong = false_alarms(noisy_pixel, 5, uniform(1, rate_hz), 1)
     assert wrong <= 14  # 5 expected at most; 14 or more of 5 have a chance of 7e-4
 
 
 def test_pixels_that_differ_by_nature_raise_no_false_alarms() -> None:
     random = np.random.default_rng(4)
     pixels = uniform(1, 100.0) * random.uniform(0.5, 2.0, (1, 13, 16))
-    assert false_alarms(NOISY_PIXEL, 3, pixels, 1, factor=3.0) == 0
-    assert false_alarms(DEAD_PIXEL, 3, pixels, 1, factor=3.0, look_s=60) == 0
+    assert false_alarms(noisy_pixel, 3, pixels, 1, factor=3.0) == 0
+    assert false_alarms(dead_pixel, 3, pixels, 1, factor=3.0, look_s=60) == 0
 
 
 @pytest.mark.soak
@@ -67,7 +67,7 @@ def test_pixels_that_differ_by_nature_raise_no_false_alarms() -> None:
 @pytest.mark.parametrize("rate_hz", [0.5, 5.0, 50.0, 1000.0])
 def test_the_rate_of_false_alarms_over_many_hours(chips: int, rate_hz: float, seed: int) -> None:
     hours = 100 if chips < 32 else 20
-    for check, factor, look_s in ((NOISY_PIXEL, 1.0, 10.0), (NOISY_PIXEL, 3.0, 10.0), (DEAD_PIXEL, 1.0, 60.0)):
+    for check, factor, look_s in ((noisy_pixel, 1.0, 10.0), (noisy_pixel, 3.0, 10.0), (dead_pixel, 1.0, 60.0)):
         wrong = false_alarms(check, hours, uniform(chips, rate_hz), seed, factor=factor, look_s=look_s)
         print(f"{check.name} {chips} chips {rate_hz} Hz factor {factor}: {wrong} in {hours} h")
         most = hours * PER_HOUR
@@ -90,7 +90,7 @@ def test_tot_shift_is_wrong_at_most_as_often_as_it_says() -> None:
         new = spectra(random, 4, 300)
         total = made_counts(4, tot=total.tot + new.tot)
         seen = made_input(total, live_s, before=before)
-        wrong += bool(TOT_SHIFT.function(seen, {"false_alarms_per_hour": PER_HOUR, "fraction": 0.0}))
+        wrong += bool(tot_shift.function(seen, {"false_alarms_per_hour": PER_HOUR, "fraction": 0.0}))
         before = made_input(total, live_s)
     assert wrong <= 5
 
@@ -116,7 +116,7 @@ def damage_seen(fraction: float, rate_hz: float, hours: float, seed: int, layers
 
     `fraction` of the hits of each layer end in idle bytes. The check is asked every 10 s, with `MIN_HITS` new hits.
     """
-    random, limits = np.random.default_rng(seed), DAMAGED_FRAMES.defaults()
+    random, limits = np.random.default_rng(seed), damaged_frames.defaults()
     first = []
     for _ in range(round(hours)):
         counts, before, named_s = FrameCounts(), None, np.inf
@@ -128,7 +128,7 @@ def damage_seen(fraction: float, rate_hz: float, hours: float, seed: int, layers
             if counts.since(before).hits.sum() < MIN_HITS:
                 continue
             seen = made_input(frames=counts, before=None if before is None else made_input(frames=before))
-            if DAMAGED_FRAMES.function(seen, limits):
+            if damaged_frames.function(seen, limits):
                 named_s = look * LOOK_S
                 break
             before = counts

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from monitor.detector import ChipPlace
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.check import CheckResult
-from monitor.sanity.checks.daemon_checks import CLOCK_DRIFT
-from monitor.sanity.checks.detector_checks import CHECKS
-from monitor.sanity.checks.frame_checks import DAMAGED_FRAMES, TIMESTAMP_ORDER, timestamp_order_wrong
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import CheckResult, Limits
+from monitor.sanity.check_runner import CheckRunner
+from monitor.sanity.checks.catalogue import DETECTOR_CHECKS as CHECKS
+from monitor.sanity.checks.daemon_checks import clock_drift
+from monitor.sanity.checks.frame_checks import damaged_frames, timestamp_order, timestamp_order_wrong
 from monitor.sanity.frame_counts import FrameCounts, FrameTally, ends_in_idles
-from monitor.sanity.looks import StreamLooks, TableLooks
 from monitor.sanity.recorded.recorded_files import RecordedChecks
+from monitor.sanity.snapshots import Snapshots
 from protocol.apx import FileHeader, apx_open
 from protocol.astropix3_hit import AstroPix3LayerHit
 from protocol.astropix3_readout import AstroPix3LayerReadout
@@ -164,7 +164,7 @@ def test_stamps_wider_than_described_are_left_out() -> None:
 
 
 def test_where_hits_name_no_layer_nothing_is_said() -> None:
-    for check in (TIMESTAMP_ORDER, DAMAGED_FRAMES):
+    for check in (timestamp_order, damaged_frames):
         assert check.function(made_input(), check.defaults()) is None
 
 
@@ -179,7 +179,7 @@ def asked(new: tuple[int, int], run: tuple[int, int]) -> list[CheckResult] | Non
         return FrameCounts(layer_2 * hits, layer_2 * damaged)
 
     before = made_input(frames=counts(run[0] - new[0], run[1] - new[1]))
-    results = DAMAGED_FRAMES.function(made_input(frames=counts(*run), before=before), DAMAGED_FRAMES.defaults())
+    results = damaged_frames.function(made_input(frames=counts(*run), before=before), damaged_frames.defaults())
     return None if results is None else list(results)
 
 
@@ -197,7 +197,7 @@ def asked(new: tuple[int, int], run: tuple[int, int]) -> list[CheckResult] | Non
 )
 def test_when_damage_is_worth_an_alarm(new: tuple[int, int], run: tuple[int, int], level: AlarmLevel | None) -> None:
     results = asked(new, run) or []
-    assert [(each.subject, each.level or DAMAGED_FRAMES.level) for each in results] == (
+    assert [(each.subject, each.level or damaged_frames.level) for each in results] == (
         [] if level is None else [("layer 2", level)]
     )
 
@@ -224,7 +224,7 @@ def filled(board: Board, version: int, probability: float, layers: tuple[int, ..
 @pytest.mark.parametrize("version", [3, 4])
 def test_layers_that_wait_for_another(version: int) -> None:
     board = filled(emulated(2, layers=3, version=version, rate_hz=60), version, 0.6)
-    results = run_checks(board, 60, chips=2, layers=3, version=version, checks=[DAMAGED_FRAMES])
+    results = run_checks(board, 60, chips=2, layers=3, version=version, checks=[damaged_frames])
     assert found(results) == {("damaged_frames", "layer 2"), ("damaged_frames", "layer 3")}
     assert {result.level for _, result in results} == {AlarmLevel.CRITICAL}
 
@@ -232,7 +232,7 @@ def test_layers_that_wait_for_another(version: int) -> None:
 @pytest.mark.parametrize("version", [3, 4])
 def test_two_in_a_hundred_are_found_within_minutes(version: int) -> None:
     board = filled(emulated(2, layers=3, version=version, rate_hz=60), version, 0.02)
-    results = run_checks(board, 300, chips=2, layers=3, version=version, checks=[DAMAGED_FRAMES])
+    results = run_checks(board, 300, chips=2, layers=3, version=version, checks=[damaged_frames])
     assert ("damaged_frames", "layer 2") in found(results)
 
 
@@ -249,7 +249,7 @@ def test_files_read_in_the_wrong_byte_order(version: int, tmp_path: Path) -> Non
     path = in_file(tmp_path / "a.apx", version, "big")
     notices = [notice for _, notice in RecordedChecks(Limits(), looks=CHECKS).check([path])]
     assert {notice.check.name for notice in notices} == {"timestamp_order"}
-    assert "read as big endian" in notices[0].text
+    assert "read as big endian" in notices[0].result.text
     assert "astep.timestamp_order" in notices[0].check.advice
     path = in_file(tmp_path / "b.apx", version, "little")
     assert not list(RecordedChecks(Limits(), looks=CHECKS).check([path]))
@@ -265,15 +265,15 @@ def test_the_real_quad_chip_file(recordings: Path, tmp_path: Path) -> None:
             for index, begin in enumerate(range(0, len(data), 500)):
                 readout = AstroPix3LayerReadout(data[begin : begin + 500], index, T0_NS + index * S)
                 file.write(readout.to_bytes())
-        checked = RecordedChecks(Limits(), looks=[TIMESTAMP_ORDER, DAMAGED_FRAMES]).check([path])
+        checked = RecordedChecks(Limits(), looks=[timestamp_order, damaged_frames]).check([path])
         looked = {notice.check.name for _, notice in checked} & {"timestamp_order", "damaged_frames"}
         assert looked == (set() if order == "little" else {"timestamp_order"})
 
 
 def test_a_stream_read_in_the_wrong_byte_order_which_the_run_s_record_names() -> None:
     decoder = AstroPix4LayerReadout.make_decoder(ReadoutDescription(chips=1, layers=2, timestamp_order="big"))
-    board, maker, reader, looks = emulated(1, layers=2, rate_hz=40), MessageMaker(), StreamReader(), StreamLooks()
-    table = TableLooks([TIMESTAMP_ORDER, CLOCK_DRIFT])
+    board, maker, reader, looks = emulated(1, layers=2, rate_hz=40), MessageMaker(), StreamReader(), Snapshots()
+    table = CheckRunner([timestamp_order, clock_drift])
     record = run_record(1, chips=1, layers=2, timestamp_bits=32, timestamp_order="big", readout_uid=4100)
     messages = [maker.run("begin", record)]
     said: set[tuple[str, str]] = set()
@@ -284,7 +284,7 @@ def test_a_stream_read_in_the_wrong_byte_order_which_the_run_s_record_names() ->
             if (event := reader.read(frames)) is not None:
                 looks.feed(event)
         messages = []
-        seen = looks.look(T0_NS + second * S, reader.counters)
+        seen = looks.take(T0_NS + second * S, reader.counters)
         said |= {(each.check.name, result.subject) for each in table.look(seen) for result in each.results or ()}
     assert said == {("timestamp_order", "")}
     assert seen.description.timestamp_order == "big"

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.checks.findings import Findings, Level
-from monitor.sanity.checks.limits import Limits
+from monitor.sanity.check import Limits
+from monitor.sanity.findings import Findings
 from monitor.sanity.live import LiveChecks
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
+from protocol.wire.alarms import AlarmLevel
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, TestPublisher, make_hits, run_record
 
@@ -43,7 +44,7 @@ class Watched:
         return self
 
     @property
-    def found(self) -> dict[str, Level]:
+    def found(self) -> dict[str, AlarmLevel]:
         for place, notice in self.checks.settle(self.now):
             self.findings.note(notice, place, 0)
         return {finding.check: finding.level for finding in self.findings}
@@ -71,30 +72,30 @@ def test_messages_lost_are_found_twice_as_messages_and_as_readouts() -> None:
     messages = whole_run(MessageMaker())
     del messages[5]
     watched = Watched()(*messages)
-    assert watched.found == {"sequence_gap": Level.WARNING, "missed_readouts": Level.CRITICAL}
+    assert watched.found == {"sequence_gap": AlarmLevel.WARNING, "missed_readouts": AlarmLevel.CRITICAL}
 
 
 def test_a_lost_last_message_is_found_at_the_end_of_the_run() -> None:
     messages = whole_run(MessageMaker())
     del messages[11]
-    assert Watched()(*messages).found == {"run_totals": Level.CRITICAL}
+    assert Watched()(*messages).found == {"run_totals": AlarmLevel.CRITICAL}
 
 
 def test_a_run_without_any_message_of_its_hits_is_found() -> None:
     messages = whole_run(MessageMaker())
-    assert Watched()(*messages[:2], *messages[12:]).found == {"run_totals": Level.CRITICAL}
+    assert Watched()(*messages[:2], *messages[12:]).found == {"run_totals": AlarmLevel.CRITICAL}
 
 
 def test_a_run_joined_late_is_worth_knowing_and_no_more() -> None:
     messages = whole_run(MessageMaker())
-    assert Watched()(*messages[6:]).found == {"joined_late": Level.INFO}
+    assert Watched()(*messages[6:]).found == {"joined_late": AlarmLevel.OK}
     assert Watched()(*messages[12:]).found == {}
 
 
 def test_a_publisher_restart_that_delivers_everything_again_is_info() -> None:
     first, second = whole_run(MessageMaker(pub=1)), whole_run(MessageMaker(pub=2))
     watched = Watched()(*first[:6], *second)
-    assert watched.found == {"publisher_restart": Level.INFO, "duplicates": Level.INFO}
+    assert watched.found == {"publisher_restart": AlarmLevel.OK, "duplicates": AlarmLevel.OK}
     assert watched.checks.runs_ended == 1
 
 
@@ -102,24 +103,24 @@ def test_a_restart_whose_first_messages_we_missed_is_info_if_no_readouts_are_mis
     first, second = whole_run(MessageMaker(pub=1)), whole_run(MessageMaker(pub=2))
     watched = Watched()(*first[:8], *second[4:])
     assert watched.found == {
-        "publisher_restart": Level.INFO,
-        "duplicates": Level.INFO,
-        "sequence_gap": Level.INFO,
+        "publisher_restart": AlarmLevel.OK,
+        "duplicates": AlarmLevel.OK,
+        "sequence_gap": AlarmLevel.OK,
     }
 
 
 def test_a_restart_that_leaves_readouts_out_is_a_finding() -> None:
     first, second = whole_run(MessageMaker(pub=1)), whole_run(MessageMaker(pub=2))
     found = Watched()(*first[:5], *second[7:]).found
-    assert found["missed_readouts"] is Level.CRITICAL
+    assert found["missed_readouts"] is AlarmLevel.CRITICAL
 
 
 def test_readouts_missing_that_come_after_all_are_no_finding() -> None:
     first, second = whole_run(MessageMaker(pub=1)), whole_run(MessageMaker(pub=2))
     del first[4]
     found = Watched()(*first[:8], *second).found
-    assert found["missed_readouts"] is Level.INFO
-    assert found["sequence_gap"] is Level.WARNING
+    assert found["missed_readouts"] is AlarmLevel.OK
+    assert found["sequence_gap"] is AlarmLevel.WARNING
     assert "run_totals" not in found
 
 
@@ -132,10 +133,10 @@ def test_bad_hits_and_ledgers_on_the_stream() -> None:
         maker.stat(ledger=Ledger(bytes_read=100, idle=90, orphan=9)),
     )
     assert watched.found == {
-        "impossible_address": Level.WARNING,
-        "payload": Level.WARNING,
-        "orphan_bytes": Level.WARNING,
-        "ledger_balance": Level.CRITICAL,
+        "impossible_address": AlarmLevel.WARNING,
+        "payload": AlarmLevel.WARNING,
+        "orphan_bytes": AlarmLevel.WARNING,
+        "ledger_balance": AlarmLevel.CRITICAL,
     }
 
 
@@ -146,34 +147,34 @@ def test_time_stamps_on_the_stream() -> None:
         maker.hits(make_hits([(1, 0)], timestamp=T0_NS - 1), (1, 1)),
         maker.hits(make_hits([(2, 0)], timestamp=T0_NS + 61 * 10**9), (2, 2)),
     )
-    assert back.found == {"time_back": Level.WARNING, "time_step": Level.WARNING}
+    assert back.found == {"time_back": AlarmLevel.WARNING, "time_step": AlarmLevel.WARNING}
 
 
 def test_state_and_log_of_the_daemon() -> None:
     maker = MessageMaker()
-    assert Watched()(maker.stat("recovering", reason="board lost")).found == {"daemon_state": Level.WARNING}
+    assert Watched()(maker.stat("recovering", reason="board lost")).found == {"daemon_state": AlarmLevel.WARNING}
     watched = Watched()(maker.stat("error", reason="disk full"), maker.stat("error", reason="disk full"))
-    assert watched.found == {"daemon_state": Level.CRITICAL}
+    assert watched.found == {"daemon_state": AlarmLevel.CRITICAL}
     assert [finding.count for finding in watched.findings] == [1]
     assert Watched()(maker.log("info", "run began")).found == {}
-    assert Watched()(maker.log("warning", "slow")).found == {"daemon_log": Level.INFO}
-    assert Watched()(maker.log("error", "disk full")).found == {"daemon_log": Level.WARNING}
+    assert Watched()(maker.log("warning", "slow")).found == {"daemon_log": AlarmLevel.OK}
+    assert Watched()(maker.log("error", "disk full")).found == {"daemon_log": AlarmLevel.WARNING}
 
 
 def test_a_run_that_failed_or_lost_its_board() -> None:
     maker = MessageMaker()
     gap = Gap(from_ns=1, to_ns=2, reason="cable")
     watched = Watched()(maker.run("begin", run_record(1)), maker.run("gap", run_record(1, gaps=(gap,))))
-    assert watched.found == {"run_gaps": Level.WARNING}
+    assert watched.found == {"run_gaps": AlarmLevel.WARNING}
     watched(maker.run("end", run_record(1, state="failed", end_reason="disk full", gaps=(gap,))))
-    assert watched.found == {"run_state": Level.WARNING, "run_gaps": Level.WARNING}
+    assert watched.found == {"run_state": AlarmLevel.WARNING, "run_gaps": AlarmLevel.WARNING}
     assert [finding.count for finding in watched.findings] == [1, 1]
 
 
 def test_nothing_at_all_is_noticed_once() -> None:
     watched = Watched()
     assert {finding.check for finding in watched.tick(4.9).findings} == set()
-    assert watched.tick(0.2).tick(100).found == {"silence": Level.WARNING}
+    assert watched.tick(0.2).tick(100).found == {"silence": AlarmLevel.WARNING}
     assert [finding.count for finding in watched.findings] == [1]
 
 
@@ -181,23 +182,23 @@ def test_silence_in_a_run_is_noticed_each_time() -> None:
     maker, watched = MessageMaker(), Watched()
     watched(maker.stat()).tick(6)
     watched(maker.stat()).tick(6)
-    assert watched.found == {"silence": Level.WARNING}
+    assert watched.found == {"silence": AlarmLevel.WARNING}
     assert [finding.count for finding in watched.findings] == [2]
 
 
 def test_a_daemon_that_was_idle_and_went_away_is_info() -> None:
-    assert Watched()(MessageMaker().stat("idle", run=None)).tick(6).found == {"silence": Level.INFO}
+    assert Watched()(MessageMaker().stat("idle", run=None)).tick(6).found == {"silence": AlarmLevel.OK}
 
 
 def test_no_hits_in_a_running_run() -> None:
-    maker, watched = MessageMaker(), Watched(Limits(hit_silence_s=10))
+    maker, watched = MessageMaker(), Watched(Limits(configured={"no_hits": {"max_s": 10}}))
     for _ in range(30):
         watched(maker.stat("configured")).tick(1)
     for _ in range(10):
         watched(maker.stat()).tick(1)
     assert watched.found == {}
     watched.tick(1)
-    assert watched.found == {"no_hits": Level.WARNING}
+    assert watched.found == {"no_hits": AlarmLevel.WARNING}
 
 
 def hits_every(pause_s: int, number: int, watched: "Watched", maker: MessageMaker, first: int = 0) -> None:
@@ -242,7 +243,7 @@ def test_a_run_that_goes_silent_right_after_its_begin_is_told_of() -> None:
 
 def test_nonsense_is_a_finding() -> None:
     watched = Watched()([b"hits", b"x", b"y"], MessageMaker().stat())
-    assert watched.found == {"malformed": Level.WARNING}
+    assert watched.found == {"malformed": AlarmLevel.WARNING}
 
 
 # ---- the program

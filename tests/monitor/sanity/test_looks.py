@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from monitor.receiving.reader import StreamReader
-from monitor.sanity.check import Check, CheckInput, CheckResult, Limit
-from monitor.sanity.check_asking import CheckSaid
-from monitor.sanity.looks import HITS_KEPT, MOST_HITS, StreamLooks, TableLooks
+from monitor.sanity.check import Check, CheckInput, CheckResult, Limit, Limits
+from monitor.sanity.check_runner import HITS_KEPT, CheckOutcome, CheckRunner
+from monitor.sanity.snapshots import MAX_HITS, Snapshots
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
 from protocol.wire.alarms import AlarmLevel
@@ -26,7 +26,7 @@ class Stream:
         self.made = MessageMaker()
         self.reader = StreamReader()
         self.now = 100.0
-        self.looks = StreamLooks(clock=lambda: self.now)
+        self.looks = Snapshots(clock=lambda: self.now)
         self.readouts = 0
 
     def feed(self, *messages: list[bytes]) -> None:
@@ -42,7 +42,7 @@ class Stream:
         self.readouts += 1
 
     def look(self) -> CheckInput:
-        return self.looks.look(T0_NS, self.reader.counters)
+        return self.looks.take(T0_NS, self.reader.counters)
 
 
 @pytest.fixture
@@ -114,9 +114,9 @@ def test_gaps_are_no_time_of_the_run(stream: Stream) -> None:
 
 def test_only_so_many_hits_are_kept(stream: Stream) -> None:
     for number in range(4):
-        stream.hits(MOST_HITS // 2 - 1, row=number)
+        stream.hits(MAX_HITS // 2 - 1, row=number)
     hits = stream.look().hits
-    assert len(hits) == MOST_HITS
+    assert len(hits) == MAX_HITS
     assert set(np.unique(hits["row"])) == {1, 2, 3}
     assert hits["row"][-1] == 3
 
@@ -129,7 +129,7 @@ def check(name: str = "any", **values: Any) -> Check:
     return Check(name, "what", AlarmLevel.WARNING, "advice", function, **values)
 
 
-def asked(said: list[CheckSaid]) -> list[str]:
+def asked(said: list[CheckOutcome]) -> list[str]:
     return [each.check.name for each in said]
 
 
@@ -139,7 +139,7 @@ def test_a_check_is_asked_when_there_is_enough_that_is_new_to_it(stream: Stream)
     def function(seen: CheckInput, limits: Mapping[str, float]) -> None:
         seen_hits.append(seen.new.hits)
 
-    table = TableLooks(
+    table = CheckRunner(
         [check("hits", minimum_hits=4, function=function), check("time", minimum_live_s=3), check("all")]
     )
     rounds = []
@@ -159,7 +159,7 @@ def test_another_run_is_begun_with_nothing_before(stream: Stream) -> None:
         before.append(seen.before)
         return []
 
-    table = TableLooks([check(function=function)])
+    table = CheckRunner([check(function=function)])
     for run in (1, 1, 2):
         stream.hits(500, run=run)
         list(table.look(stream.look()))
@@ -176,13 +176,13 @@ def test_limits_are_the_tables_or_the_configured(stream: Stream) -> None:
         got.append(limits)
 
     limits = (Limit("least", 1.0, "x"), Limit("most", 2.0, "x"))
-    for configured in (None, {"any": {"most": 7.0}}):
-        list(TableLooks([check(limits=limits, function=function)], configured).look(stream.look()))
+    for configured in (None, Limits(configured={"any": {"most": 7.0}})):
+        list(CheckRunner([check(limits=limits, function=function)], configured).look(stream.look()))
     assert got == [{"least": 1.0, "most": 2.0}, {"least": 1.0, "most": 7.0}]
 
 
 def test_replays_are_not_for_all(stream: Stream) -> None:
-    table = TableLooks([check("live", live_only=True), check("both")])
+    table = CheckRunner([check("live", live_only=True), check("both")])
     stream.hits(1, pass_=1)
     assert asked(list(table.look(stream.look()))) == ["both"]
 
@@ -195,7 +195,7 @@ def _raises(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
     ("function", "said"),
     [
         (_raises, r"KeyError: 'missing' \(test_looks\.py:\d+\)"),
-        (lambda seen, limits: 3, r"TypeError: 'int' object is not iterable \(check_asking\.py:\d+\)"),
+        (lambda seen, limits: 3, r"TypeError: 'int' object is not iterable \(check_runner\.py:\d+\)"),
         (lambda seen, limits: ["x"], r"TypeError: a check returns a list of CheckResult, this one has str in it .*"),
         (lambda seen, limits: [CheckResult("", "x", level="bad")], r"ValueError: 'bad' is not a valid AlarmLevel .*"),
         (lambda seen, limits: [CheckResult(3, "x")], r"TypeError: subject and text of a CheckResult are texts .*"),
@@ -203,7 +203,7 @@ def _raises(seen: CheckInput, limits: Mapping[str, float]) -> list[CheckResult]:
     ],
 )
 def test_a_check_that_fails_says_so_and_stops_no_other(stream: Stream, function: Any, said: str) -> None:
-    first, second = TableLooks([check("bad", function=function), check("good")]).look(stream.look())
+    first, second = CheckRunner([check("bad", function=function), check("good")]).look(stream.look())
     assert first.results is None
     assert re.fullmatch(said, first.failure), first.failure
     assert second.results == [CheckResult("good", "wrong")]
@@ -211,7 +211,7 @@ def test_a_check_that_fails_says_so_and_stops_no_other(stream: Stream, function:
 
 def test_numbers_that_are_none_are_left_out(stream: Stream) -> None:
     results = [CheckResult("", "x", float("nan"), np.float32(4), AlarmLevel.CRITICAL)]
-    (said,) = TableLooks([check(function=lambda seen, limits: results)]).look(stream.look())
+    (said,) = CheckRunner([check(function=lambda seen, limits: results)]).look(stream.look())
     assert said.results == [CheckResult("", "x", None, 4.0, AlarmLevel.CRITICAL)]
     assert said.results is not None
     assert type(said.results[0].limit) is float

@@ -5,15 +5,21 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limit
-from monitor.sanity.checks import catalogue
-from monitor.sanity.checks.check_table import BUILT_IN
-from monitor.sanity.checks.event_checks import EVENT_CHECKS, IN_A_ROW
+from monitor.sanity.check_runner import CheckRunner
+from monitor.sanity.checks.catalogue import BUILT_IN, load_checks
+from monitor.sanity.checks.event_checks import EVENT_CHECKS
 from monitor.sanity.cli import main
+from monitor.sanity.findings import severity
+from monitor.sanity.snapshots import Snapshots
+from protocol.wire.alarms import AlarmLevel
+from tests.monitor.publishing import MessageMaker, make_hits
 from tests.monitor.sanity.emulated_run import emulated, write_file
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sanity.md"
@@ -28,20 +34,15 @@ def table() -> Iterator[str]:
     """The lines of the table."""
     yield "| check | level | what it finds | limits | from | what to do |"
     yield "|---|---|---|---|---|---|"
-    events = {each.info.name: each for each in EVENT_CHECKS}
-    for info in catalogue.ALL:
-        event = events.get(info.name)
-        limits = "" if event is None else _limits(tuple(limit for _, limit in event.limits))
-        files = info in (catalogue.CUT_FILE, catalogue.UNREADABLE, catalogue.READOUT_JUMP)
-        row = f"{limits} [{IN_A_ROW}]".strip() if event is not None else ""
-        yield f"| `{info.name}`{'†' if files else ''} | {info.level} | {info.what} | {row} | | {info.advice} |"
-    for check in BUILT_IN:
+    for check in (*EVENT_CHECKS, *BUILT_IN):
+        looks = check.function is not None
+        alarms = check.level is not AlarmLevel.OK and not check.files_only
+        mark = "*" * check.live_only + "†" * check.files_only
+        limits = f"{_limits(check.limits)} [{check.in_a_row}]".strip() if alarms else ""
         since = [f"{check.minimum_hits} hits"] * bool(check.minimum_hits)
         since += [f"{check.minimum_live_s:g} s"] * bool(check.minimum_live_s)
-        yield (
-            f"| `{check.name}`{'*' if check.live_only else ''} | {check.level} | {check.what} | "
-            f"{f'{_limits(check.limits)} [{check.in_a_row}]'.strip()} | {', '.join(since)} | {check.advice} |"
-        )
+        start = f"| `{check.name}`{mark} | {severity(check.level)} | {check.what} | {limits} |"
+        yield f"{start} {', '.join(since) + ' ' if looks else ''}| {check.advice} |"
 
 
 def test_the_table_is_that_of_the_checks() -> None:
@@ -51,9 +52,9 @@ def test_the_table_is_that_of_the_checks() -> None:
 
 
 def test_every_check_has_a_name_of_its_own_and_words() -> None:
-    names = [check.name for check in (*BUILT_IN, *catalogue.ALL)]
+    names = [check.name for check in (*EVENT_CHECKS, *BUILT_IN)]
     assert len(set(names)) == len(names)
-    for check in BUILT_IN:
+    for check in (*EVENT_CHECKS, *BUILT_IN):
         assert check.what[-1] != "."
         assert check.advice
         assert all(limit.what and limit.least <= limit.default <= limit.most for limit in check.limits)
@@ -70,6 +71,14 @@ def test_the_example_is_a_check_that_works(tmp_path: Path, capsys: pytest.Captur
     assert "warning  loud_chip" in capsys.readouterr().out
     assert main(["-c", str(tmp_path / "sanity.toml"), "--list"]) == 0
     assert "loud_chip" in capsys.readouterr().out
+    snapshots, reader = Snapshots(), StreamReader()
+    event = reader.read(MessageMaker().hits(make_hits([(0, order) for order in range(2000)], chip_id=1), (0, 0)))
+    assert event is not None
+    snapshots.feed(event)
+    seen = replace(snapshots.take(1, reader.counters), live_s=10.0)
+    (outcome,) = CheckRunner(load_checks("loud_chip.py", tmp_path)).look(seen)
+    assert outcome.check.name == "loud_chip"
+    assert [result.subject for result in outcome.results or ()] == ["chip 1"]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from tests.deadline import DEADLINE_S
 
 PROGRAM = """
 import re, signal, threading
-from monitor.sanity.stuck import ended_when_stuck
+from monitor.sanity.cli import ended_when_stuck
 
 def a_check_that_keeps_the_lock():
     re.match("(a+)+$", "a" * 60 + "b")

@@ -4,17 +4,17 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
 from monitor.sanity.alarms.engine import Transition
-from monitor.sanity.checks.findings import Finding, Findings, Level, Notice, Place
+from monitor.sanity.findings import Finding, Findings, Notice, Place, severity
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.text import counted
 from protocol.wire.alarms import Alarm, AlarmLevel
 
-MOST_LINES = 50
+MAX_LINES = 50
 """Findings listed in the summary; JSON has them all."""
 
 
@@ -25,7 +25,7 @@ class Summary(BaseModel):
 
     ok: bool
     interrupted: bool
-    checked: dict[str, Any]
+    checked: dict[str, int]
     info: int
     warning: int
     critical: int
@@ -59,7 +59,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 where nothing is worse than info and no alarm was on, else 1."""
-        return 1 if self.alarmed or self.findings.worst in (Level.WARNING, Level.CRITICAL) else 0
+        return 1 if self.alarmed or self.findings.worst in (AlarmLevel.WARNING, AlarmLevel.CRITICAL) else 0
 
     def note(self, place: Place, notice: Notice, now_ns: int) -> None:
         """Take in what a check noticed; print it where it is new."""
@@ -81,22 +81,22 @@ class Report:
             at = datetime.fromtimestamp(transition.t / 1e9, UTC)
             self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} alarm {transition.kind}: {alarm_line(transition.alarm)}")
 
-    def summary(self, checked: dict[str, Any], interrupted: bool, runs: Sequence[RunQuality] = ()) -> Summary:
+    def summary(self, checked: dict[str, int], interrupted: bool, runs: Sequence[RunQuality] = ()) -> Summary:
         """What there is to say so far."""
         counts = self.findings.counts()
         return Summary(
             ok=self.exit_code == 0,
             interrupted=interrupted,
             checked=checked,
-            info=counts[Level.INFO],
-            warning=counts[Level.WARNING],
-            critical=counts[Level.CRITICAL],
+            info=counts[AlarmLevel.OK],
+            warning=counts[AlarmLevel.WARNING],
+            critical=counts[AlarmLevel.CRITICAL],
             forgotten=self.findings.forgotten,
             findings=list(self.findings),
             runs=list(runs),
         )
 
-    def finish(self, checked: dict[str, Any], *, interrupted: bool = False, runs: Sequence[RunQuality] = ()) -> None:
+    def finish(self, checked: dict[str, int], *, interrupted: bool = False, runs: Sequence[RunQuality] = ()) -> None:
         """Print the summary; `runs`: in numbers."""
         summary = self.summary(checked, interrupted, runs)
         if self._as_json:
@@ -106,21 +106,21 @@ class Report:
 
     def _print_text(self, summary: Summary) -> None:
         worst_first = sorted(summary.findings, key=lambda finding: -finding.level.rank)
-        for finding in worst_first[:MOST_LINES]:
+        for finding in worst_first[:MAX_LINES]:
             self._print(finding.line())
-        if len(worst_first) > MOST_LINES:
-            self._print(f"… and {len(worst_first) - MOST_LINES} more; --json has them all")
-        for run in summary.runs[:MOST_LINES]:
+        if len(worst_first) > MAX_LINES:
+            self._print(f"… and {len(worst_first) - MAX_LINES} more; --json has them all")
+        for run in summary.runs[:MAX_LINES]:
             self._print(run.line())
-        if len(summary.runs) > MOST_LINES:
-            self._print(f"… and {len(summary.runs) - MOST_LINES} more runs; --json has them all")
+        if len(summary.runs) > MAX_LINES:
+            self._print(f"… and {len(summary.runs) - MAX_LINES} more runs; --json has them all")
         what = ", ".join(counted(number, name.removesuffix("s")) for name, number in summary.checked.items())
         levels = ", ".join(
-            f"{number} {level}"
+            f"{number} {severity(level)}"
             for level, number in (
-                (Level.CRITICAL, summary.critical),
-                (Level.WARNING, summary.warning),
-                (Level.INFO, summary.info),
+                (AlarmLevel.CRITICAL, summary.critical),
+                (AlarmLevel.WARNING, summary.warning),
+                (AlarmLevel.OK, summary.info),
             )
             if number
         )

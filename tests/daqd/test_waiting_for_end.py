@@ -5,15 +5,15 @@ import itertools
 
 import pytest
 
-from daqd.ending import Background, wait_for_end
+from daqd.process.watchdog import Background, wait_for_end
 
 FOREVER_S = 1000.0
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.ending._STUCK_S", 0.2)
-    monkeypatch.setattr("daqd.ending._LOOK_S", 0.01)
+    monkeypatch.setattr("daqd.process.watchdog._STUCK_S", 0.2)
+    monkeypatch.setattr("daqd.process.watchdog._LOOK_S", 0.01)
 
 
 async def never() -> None:
@@ -35,7 +35,7 @@ def test_what_stands_still_is_given_up_and_named() -> None:
 
 
 def test_what_moves_without_end_is_given_up_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.ending.STOP_S", 0.5)
+    monkeypatch.setattr("daqd.process.watchdog.STOP_S", 0.5)
     numbers = itertools.count()
     why = asyncio.run(wait_for_end(never(), lambda: {"writer": next(numbers)}))
     assert why == "the disk is too slow: not done after 0.5 s"

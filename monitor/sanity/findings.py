@@ -1,34 +1,13 @@
-"""What the checks found: one finding for each thing that is wrong with a run, with how often, not one for each time."""
+"""Findings: one for each thing that is wrong with a run, with how often, not one for each time."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
-
-class Level(StrEnum):
-    """How bad a finding is. `INFO` is worth knowing and nothing more: it does not change the exit code."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """0, 1, 2: the higher the worse."""
-        return list(Level).index(self)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckInfo:
-    """What a check looks for (`what`), how bad it is, and what to do about it (`advice`)."""
-
-    name: str
-    level: Level
-    what: str
-    advice: str
+from monitor.sanity.check import Check, CheckResult
+from protocol.wire.alarms import AlarmLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +27,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One check's word on one thing. `count`: how many there are, in all so far if `total`, else more of them.
+    """One thing that `check` found, once: `Findings` sums up what is the same."""
 
-    `level` replaces the check's own. `readout`: the first one concerned. `subject` tells apart what is the same
-    check's and yet another matter. `value` against `limit`: how bad it is, where it is not `count` that says it.
-    """
+    check: Check
+    result: CheckResult
 
-    check: CheckInfo
-    text: str
-    count: int = 1
-    total: bool = False
-    readout: int | None = None
-    level: Level | None = None
-    subject: str = ""
-    value: float | None = None
-    limit: float | None = None
+    @property
+    def level(self) -> AlarmLevel:
+        """How bad it is."""
+        return self.result.level or self.check.level
+
+
+def severity(level: AlarmLevel) -> str:
+    """The level of a finding: what is well and still worth knowing is `info`."""
+    return "info" if level is AlarmLevel.OK else str(level)
 
 
 class Finding(BaseModel):
@@ -71,7 +49,7 @@ class Finding(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     check: str
-    level: Level
+    level: AlarmLevel
     text: str
     count: int
     cumulative: bool
@@ -82,12 +60,16 @@ class Finding(BaseModel):
     advice: str
     first_seen_ns: int
 
+    @field_serializer("level")
+    def _severity(self, level: AlarmLevel) -> str:
+        return severity(level)
+
     def line(self) -> str:
         """One line for a person."""
         place = str(Place(self.run, self.pass_, self.file))
         at = f", readout {self.readout}" if self.readout is not None else ""
         times = f" [x {self.count}]" if self.count > 1 and not self.cumulative else ""
-        return f"{self.level:<8} {self.check} ({place}{at}): {self.text}{times} → {self.advice}"
+        return f"{severity(self.level):<8} {self.check} ({place}{at}): {self.text}{times} → {self.advice}"
 
 
 _Key = tuple[str, Place, str]
@@ -104,9 +86,9 @@ class Findings:
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
         self._found: OrderedDict[_Key, Finding] = OrderedDict()
-        self._printed: dict[_Key, tuple[Level, int]] = {}
+        self._printed: dict[_Key, tuple[AlarmLevel, int]] = {}
         self._subjects: Counter[tuple[str, Place]] = Counter()
-        self._forgotten_worst: Level | None = None
+        self._forgotten_worst: AlarmLevel | None = None
         self.forgotten = 0
 
     def __iter__(self) -> Iterator[Finding]:
@@ -117,31 +99,30 @@ class Findings:
 
     def note(self, notice: Notice, place: Place, now_ns: int) -> Finding | None:
         """Take in what a check noticed; returns the finding where it is to be printed now."""
-        info = notice.check
+        check, result, level = notice.check, notice.result, notice.level
         key = self._key(notice, place)
-        level = notice.level or info.level
         before = self._found.get(key)
         if before is None:
             finding = Finding(
-                check=info.name,
+                check=check.name,
                 level=level,
-                text=notice.text,
-                count=notice.count,
-                cumulative=notice.total,
+                text=result.text,
+                count=result.count,
+                cumulative=result.cumulative,
                 run=place.run,
                 pass_=place.pass_,
                 file=place.file,
-                readout=notice.readout,
-                advice=info.advice,
+                readout=result.readout,
+                advice=check.advice,
                 first_seen_ns=now_ns,
             )
             self._forget_oldest()
         else:
-            replace = notice.total or level.rank > before.level.rank
+            replace = result.cumulative or level.rank > before.level.rank
             finding = before.model_copy(
                 update={
-                    "count": notice.count if notice.total else before.count + notice.count,
-                    "text": notice.text if replace else before.text,
+                    "count": result.count if result.cumulative else before.count + result.count,
+                    "text": result.text if replace else before.text,
                     "level": level if replace else before.level,
                 }
             )
@@ -153,11 +134,11 @@ class Findings:
         return finding
 
     def _key(self, notice: Notice, place: Place) -> _Key:
-        info = notice.check
-        key = (info.name, place, notice.subject)
+        name = notice.check.name
+        key = (name, place, notice.result.subject)
         if key not in self._found:
             if self._subjects[key[:2]] >= self.SUBJECTS_PER_CHECK:
-                return (info.name, place, "…")
+                return (name, place, "…")
             self._subjects[key[:2]] += 1
         return key
 
@@ -172,14 +153,14 @@ class Findings:
             self._forgotten_worst = finding.level
 
     @property
-    def worst(self) -> Level | None:
+    def worst(self) -> AlarmLevel | None:
         """The worst level among all findings, those forgotten included; None where there are none."""
         levels = [finding.level for finding in self._found.values()]
         if self._forgotten_worst is not None:
             levels.append(self._forgotten_worst)
         return max(levels, key=lambda level: level.rank, default=None)
 
-    def counts(self) -> dict[Level, int]:
+    def counts(self) -> dict[AlarmLevel, int]:
         """Number of findings of each level."""
         found = Counter(finding.level for finding in self._found.values())
-        return {level: found[level] for level in Level}
+        return {level: found[level] for level in AlarmLevel}

@@ -1,17 +1,14 @@
-"""Once a second, what the stream has shown so far; and what the checks of a table say to it."""
+"""Snapshots of a stream for the checks: what it has shown so far."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 from monitor.continuity import HitArray
 from monitor.detector import Geometry
 from monitor.events import Event, HitBatch, RunMessage, StatMessage
 from monitor.receiving.reader import StreamCounters
-from monitor.sanity.check import Check, CheckInput, HitCounts
-from monitor.sanity.check_asking import CheckSaid, ask
-from monitor.sanity.check_thread import CheckThread
+from monitor.sanity.check import CheckInput, HitCounts
 from monitor.sanity.frame_counts import FrameTally
 from monitor.state.detector_state import DetectorState
 from protocol.hit import HIT_DTYPE, join_tables
@@ -19,15 +16,12 @@ from protocol.ledger import Ledger
 from protocol.readout_description import ReadoutDescription
 from protocol.units import NS_PER_S
 
-MOST_HITS = 100_000
-"""Hits since the last look that are kept one by one."""
-
-HITS_KEPT = 100
-"""Of the last look."""
+MAX_HITS = 100_000
+"""Hits since the last snapshot that are kept one by one."""
 
 
-class StreamLooks:
-    """Follows a stream, and says on demand what there is to see.
+class Snapshots:
+    """Follows a stream, and takes a snapshot of it on demand.
 
     `clock`: monotonic seconds. `description`: how the readouts are decoded; None: as the run's record says.
     """
@@ -75,20 +69,20 @@ class StreamLooks:
     def _keep(self, hits: HitArray) -> None:
         if self._new and self._new[-1].dtype != hits.dtype:
             self._forget_hits()
-        self._new.append(hits[-MOST_HITS:])
+        self._new.append(hits[-MAX_HITS:])
         self._new_hits += len(self._new[-1])
-        while self._new_hits - len(self._new[0]) >= MOST_HITS:
+        while self._new_hits - len(self._new[0]) >= MAX_HITS:
             self._new_hits -= len(self._new.popleft())
 
     def _forget_hits(self) -> None:
         self._new.clear()
         self._new_hits = 0
 
-    def look(self, now_ns: int, counters: StreamCounters) -> CheckInput:
+    def take(self, now_ns: int, counters: StreamCounters) -> CheckInput:
         """All there is to see now. The hits in it are not in the next one's."""
         state = self._state
         summary = state.summary(counters)
-        hits = join_tables(list(self._new), self._new[0].dtype if self._new else HIT_DTYPE)[-MOST_HITS:]
+        hits = join_tables(list(self._new), self._new[0].dtype if self._new else HIT_DTYPE)[-MAX_HITS:]
         self._forget_hits()
         self._frames.add(hits, self._description())
         return CheckInput(
@@ -126,56 +120,3 @@ class StreamLooks:
             to_ns = series.last_ns if gap.to_ns is None else min(gap.to_ns, series.last_ns)
             live_ns -= max(to_ns - max(gap.from_ns, series.first_ns), 0)
         return max(live_ns, 0) / NS_PER_S
-
-
-class TableLooks:
-    """Asks the checks of a table. `limits`: by name of the check; what is missing there is as the table says.
-
-    `apart`: names of checks that are not waited for: each has a thread of its own, and its answer comes at a later
-    look. `clock`: monotonic seconds, for how long it takes.
-    """
-
-    def __init__(
-        self,
-        checks: Iterable[Check],
-        limits: Mapping[str, Mapping[str, float]] | None = None,
-        *,
-        apart: Collection[str] = (),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        configured = limits or {}
-        self._checks = [(check, check.defaults() | dict(configured.get(check.name, {}))) for check in checks]
-        self._threads = {
-            check.name: CheckThread(check, limits, clock) for check, limits in self._checks if check.name in apart
-        }
-        self._before: dict[str, CheckInput] = {}
-
-    def look(self, seen: CheckInput) -> Iterator[CheckSaid]:
-        """Ask each check that has something to look at; what they say, and what those apart said to an earlier look."""
-        # Not all hits: they would be kept for as long as a check waits for its statistics.
-        kept = replace(seen, hits=seen.hits[-HITS_KEPT:].copy(), before=None)
-        # What goes on while they look is not for threads to see.
-        series = seen.series.copy() if self._threads else seen.series
-        for check, limits in self._checks:
-            thread = self._threads.get(check.name)
-            if thread is not None and (said := thread.take()) is not None:
-                yield said
-            if (check.live_only and seen.pass_) or (thread is not None and thread.busy):
-                continue
-            before = self._before.get(check.name)
-            if before is not None and (before.epoch != seen.epoch or before.counts.hits > seen.counts.hits):
-                before = None
-            own = replace(seen, before=before)
-            if not _enough(check, own):
-                continue
-            if thread is None:
-                self._before[check.name] = kept
-                yield ask(check, own, limits)
-            else:
-                self._before[check.name] = replace(kept, series=series)
-                thread.ask(replace(own, series=series))
-
-
-def _enough(check: Check, seen: CheckInput) -> bool:
-    hits_before = 0 if seen.before is None else seen.before.counts.hits
-    return seen.counts.hits - hits_before >= check.minimum_hits and seen.new_live_s >= check.minimum_live_s
