@@ -167,7 +167,7 @@ def _header_lines(summary: Summary, full: bool) -> list[tuple[str, str]]:
 
 
 def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
-    """What is said, and the value, a line each."""
+    """A name and a value for each line."""
     ledger = summary.ledger
     mean = f"{summary.data_bytes / summary.readouts:.1f}" if summary.readouts else "-"
     lines = [

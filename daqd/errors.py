@@ -1,4 +1,4 @@
-"""What can go wrong in the daemon, said to the person at the terminal.
+"""What can go wrong in the daemon, in words for the person at the terminal.
 
 ::
 

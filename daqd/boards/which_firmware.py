@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 
-from daqd.boards.dialogue import Dialogue
-from daqd.boards.gecco_polling import resynchronise, take_until_silence
+from daqd.boards.dialogue import Dialogue, read_until_silence
+from daqd.boards.gecco_polling import resynchronise
 from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import byte_of, read_byte
@@ -57,7 +57,7 @@ def astep_firmware(link: Link) -> Firmware | None:
     if number is None or not Firmware(number, 0).is_known:
         return None
     version = _value(link, AstepRegister.FIRMWARE_VERSION)
-    return None if version is None or take_until_silence(link) else Firmware(number, version)
+    return None if version is None or read_until_silence(link) else Firmware(number, version)
 
 
 def _value(link: Link, register: AstepRegister) -> int | None:

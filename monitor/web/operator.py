@@ -17,8 +17,10 @@ from protocol.wire.alarms import MAX_ID_LETTERS
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header, no token
-_MOST_BYTES = 4096
-_MOST_COMMENT = 1000
+MAX_BODY_BYTES = 4096
+MAX_COMMENT_CHARACTERS = 1000
+RUN_COMMANDS = {"start": ("comment",), "stop": ()}
+"""Commands to the daemon for which the page has a button, and the arguments that it gives them."""
 
 
 class Operator:
@@ -62,13 +64,13 @@ class Operator:
 
 
 def control_routes(operator: Operator, access: Access) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
-    """Where the page's commands go: only those that can be obeyed."""
-    handed = {"operator": operator, "access": access}
+    """Routes of the page's commands: only those that somebody can execute."""
+    options = {"operator": operator, "access": access}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = []
     if operator.runs:
-        routes.append((r"/control/(start|stop)", ControlHandler, handed))
+        routes.append((rf"/control/({'|'.join(RUN_COMMANDS)})", ControlHandler, options))
     if operator.alarms:
-        routes.append((r"/alarms/(ack|silence|unsilence)", AlarmHandler, handed))
+        routes.append((r"/alarms/(ack|silence|unsilence)", AlarmHandler, options))
     return routes
 
 
@@ -98,7 +100,7 @@ class OperatorHandler(RequestHandler):
 
     def body(self) -> dict[str, Any]:
         """What was sent with it."""
-        if len(self.request.body) > _MOST_BYTES:
+        if len(self.request.body) > MAX_BODY_BYTES:
             raise HTTPError(413)
         try:
             body = json.loads(self.request.body or b"{}")
@@ -122,8 +124,8 @@ class ControlHandler(OperatorHandler):
     """`POST /control/start` with `{"comment": …}`, `POST /control/stop`."""
 
     async def post(self, command: str) -> None:
-        """Obey."""
-        args = self._arguments() if command == "start" else {}
+        """Execute the command."""
+        args = self._arguments() if RUN_COMMANDS[command] else {}
         log.info("%s from %s", command, self.request.remote_ip)
         try:
             result = await self.operator.command(command, **args)
@@ -134,7 +136,7 @@ class ControlHandler(OperatorHandler):
 
     def _arguments(self) -> dict[str, Any]:
         comment = self.body().get("comment", "")
-        if not isinstance(comment, str) or len(comment) > _MOST_COMMENT:
+        if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARACTERS:
             raise HTTPError(400, reason="No comment that can be taken")
         return {"comment": comment} if comment else {}
 
@@ -143,7 +145,7 @@ class AlarmHandler(OperatorHandler):
     """`POST /alarms/ack`, `/alarms/silence` (for an hour) and `/alarms/unsilence` with `{"id": …}` of an alarm."""
 
     async def post(self, command: AlarmCommand) -> None:
-        """Obey."""
+        """Execute the command."""
         alarm = self.body().get("id")
         if not isinstance(alarm, str) or not 0 < len(alarm) <= MAX_ID_LETTERS or not alarm.isprintable():
             raise HTTPError(400, reason="No id of an alarm")

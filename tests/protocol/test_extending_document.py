@@ -60,14 +60,14 @@ state, hits = DetectorState(), []
 settings = {"board": {"kind": kind, "chip_version": int(chip) if chip.isdigit() else chip}}
 settings["emulator"] = {"dead_pixels": [[0, 49, 59]], "hot_pixels": [[1, 48, 50, 1000.0]]}
 with DaemonSource(Path(), 600, chips=2, rate_hz="max", settings=settings) as daemon:
-    with StreamClient(daemon.endpoint) as client:
+    with StreamClient(daemon.endpoint, history=True) as client:
         daemon.start()
         daemon.wait_until_done()
-        for event in client:
+        for event in client.events(timeout_s=30):
             state.feed(event)
             if isinstance(event, HitBatch):
                 hits.append(event.hits)
-            if isinstance(event, RunMessage) and event.record.state == "finished":
+            if isinstance(event, RunMessage) and event.body.event == "end":
                 break
     recorded = daemon.hits
     (path,) = daemon.recording.files
@@ -83,8 +83,10 @@ sys.exit(main(["convert", str(path), "--format", "csv", "-o", "run.csv"]))
 """
 
 LINK = """
+import time
 from pathlib import Path
 from astropix_pytest.daemon import DaemonSource
+from astropix_pytest.recording import Recording
 from astropix_pytest.settings import write_config
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.stream_device import TcpDevice
@@ -97,10 +99,11 @@ try:
     settings = {"board": {"transport": "plain-tcp"}, "serial": {"url": url}}
     with DaemonSource(Path(), 500, settings=settings) as daemon:
         daemon.start()
-        while daemon.status().counts["hits"] < 500:
-            pass
+        while daemon.status().counts["read_bytes"] < 500 * 8:
+            time.sleep(0.02)
         assert daemon.status().board.transport == url
         daemon.command("stop")
+    assert len(Recording.of(*Path("data").glob("*/*.apx")).hits) == 500
 finally:
     device.close()
 """
@@ -109,7 +112,7 @@ finally:
 def install(folder: Path, module: str) -> None:
     """What an installation of the document's module brings, in `folder`."""
     code = re.search(rf"^```python ({module}\.py)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-    entry = re.search(rf'^```toml pyproject.toml\n\[project.entry-points."(.*?)"\]\n(.*?) = "({module}:\w+)"\n```$', DOCUMENT, re.MULTILINE)  # fmt: skip
+    entry = re.search(rf'^\[project\.entry-points\."(.*?)"\]\n(.*?) = "({module}:\w+)"$', DOCUMENT, re.MULTILINE)
     assert code
     assert entry
     (folder / code[1]).write_text(code[2], encoding="utf-8")
