@@ -99,7 +99,8 @@ try:
     settings = {"board": {"transport": "plain-tcp"}, "serial": {"url": url}}
     with DaemonSource(Path(), 500, settings=settings) as daemon:
         daemon.start()
-        while daemon.status().counts["read_bytes"] < 500 * 8:
+        end = time.monotonic() + 60
+        while daemon.status().counts["board_bytes"] < 500 * 8 and time.monotonic() < end:
             time.sleep(0.02)
         assert daemon.status().board.transport == url
         daemon.command("stop")
