@@ -3,7 +3,7 @@
 `config/emulated.toml` has every key with its meaning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,11 +21,16 @@ from pydantic_core import PydanticCustomError
 from astropix_runtime.configuration import KeysSection, Name, Section
 from astropix_runtime.sockets.endpoints import check_endpoint
 from protocol.chips.chip_type import ChipType, chip_type, chip_types
+from protocol.entry_points import BOARDS, LINKS, entries
 from protocol.readout import AbstractAstroPixReadout
 from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.registers.gecco import FLAGS_ANSWER_BYTES, SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
 from protocol.stream_bytes import MAX_CHIPS
+
+BOARD_KINDS = ("gecco", "astep")
+TRANSPORTS = ("emulated", "ftdi", "serial", "emulated-usb", "emulated-pty")
+"""Those of the project; other distributions add theirs (`protocol.entry_points`)."""
 
 
 def _within(count_of: Callable[[ChipType], int], number: int) -> int:
@@ -75,14 +80,29 @@ _MAX_USUAL_QUEUE = 15
 
 
 def _chip_number(value: Any) -> int:
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
-        if type(value) not in (int, str):
+        if type(number) not in (int, str):
             raise ValueError(f"{value!r} is neither a number nor a name")
-        return chip_type(value).number
+        return chip_type(number).number
     except ValueError:
-        numbers = [str(chip.number) for chip in chip_types()]
-        expected = f"{', '.join(numbers[:-1])} or {numbers[-1]}"
-        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected}) from None
+        raise _not_known([str(chip.number) for chip in chip_types()]) from None
+
+
+def _not_known(known: Sequence[str]) -> PydanticCustomError:
+    expected = f"{', '.join(known[:-1])} or {known[-1]}"
+    return PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+
+
+def _one_of(names: Collection[str], group: str) -> BeforeValidator:
+    """One of the project's `names`, or of the entry points of `group`."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and (value in names or value in entries(group)):
+            return value
+        raise _not_known([repr(name) for name in (*names, *sorted(entries(group)))])
+
+    return BeforeValidator(check)
 
 
 class BoardSection(Section):
@@ -93,8 +113,8 @@ class BoardSection(Section):
     not given, and `queue_ahead` is 0.
     """
 
-    kind: Literal["gecco", "astep"] = "gecco"
-    transport: Literal["emulated", "ftdi", "serial", "emulated-usb", "emulated-pty"]
+    kind: Annotated[str, _one_of(BOARD_KINDS, BOARDS)] = "gecco"
+    transport: Annotated[str, _one_of(TRANSPORTS, LINKS)]
     chip_version: Annotated[int, BeforeValidator(_chip_number)] = 4
     chips: int = Field(1, ge=1, le=MAX_CHIPS)
     layers: int = Field(1, ge=1, le=MAX_LAYERS)
@@ -123,6 +143,14 @@ class BoardSection(Section):
             return values
         most = TRANSMIT_FIFO_BYTES // (readout_bytes + FLAGS_ANSWER_BYTES)
         return {**values, "queue_ahead": min(_MAX_USUAL_QUEUE, most)}
+
+    @field_validator("chip_version")
+    @classmethod
+    def _can_be_read(cls, chip_version: int, info: ValidationInfo) -> int:
+        kind, chip = info.data.get("kind"), chip_type(chip_version)
+        if kind in BOARD_KINDS and kind not in chip.readout_classes:
+            raise ValueError(f'{chip} cannot be read by board.kind = "{kind}": {", ".join(chip.readout_classes)} can')
+        return chip_version
 
     @field_validator("layers")
     @classmethod

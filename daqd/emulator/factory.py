@@ -13,6 +13,7 @@ from daqd.emulator.hit_sources import ByteSource, FrameSource
 from daqd.emulator.recorded_readouts import RecordedFrames, RecordedReadouts, recorded_order
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
+from daqd.errors import ConfigError
 from protocol.readout_description import ReadoutDescription
 from protocol.registers.astep_firmware import Firmware
 
@@ -26,9 +27,13 @@ def emulated_board(config: Config, clock: Callable[[], float] = time.monotonic) 
 
     Raises `ConfigError` where it cannot play its file.
     """
-    if config.board.kind == "astep":
-        return _astep(config, clock)
-    return GeccoModel(_source(config), config.emulator.fifo_bytes, clock)
+    match config.board.kind:
+        case "astep":
+            return _astep(config, clock)
+        case "gecco":
+            return GeccoModel(_source(config), config.emulator.fifo_bytes, clock)
+        case kind:
+            raise ConfigError([f"board.transport: there is no emulated board of the kind {kind}"])
 
 
 def emulated_firmware(config: Config) -> Firmware:

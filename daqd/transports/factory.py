@@ -1,14 +1,19 @@
 """From the configuration to the link that reaches the board."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from daqd.configuration.config import Config
 from daqd.emulator.factory import emulated_board, emulated_cable
 from daqd.emulator.ft2232h import EmulatedFt2232h
 from daqd.emulator.stream_device import PtyDevice
 from daqd.emulator.usb_bus import EmulatedUsbBus
+from daqd.errors import ConfigError
 from daqd.transports.emulated import EmulatedDeviceLink, EmulatedLink
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.link import Link
 from daqd.transports.serial_link import SerialLink
+from protocol.entry_points import LINKS, loaded
 
 
 def make_link(config: Config) -> Link:
@@ -16,18 +21,17 @@ def make_link(config: Config) -> Link:
 
     Raises `ConfigError` where an emulated board cannot play its file.
     """
-    match config.board.transport:
-        case "emulated":
-            board = emulated_board(config)
-            return EmulatedLink(board, config.emulator.link_latency_ms / 1000, cable=emulated_cable(config, board))
-        case "emulated-usb":
-            return _emulated_usb(config)
-        case "ftdi":
-            return FtdiLink(config.ftdi, config.runtime_dir)
-        case "serial":
-            return SerialLink(config.serial, config.runtime_dir)
-        case "emulated-pty":
-            return _emulated_pty(config)
+    name = config.board.transport
+    make: Callable[[Config], Any] | None = _LINKS.get(name) or loaded(LINKS).get(name)
+    link = make(config) if make is not None else None
+    if not isinstance(link, Link):
+        raise ConfigError([f"board.transport: the entry point {name} of {LINKS} makes no link"])
+    return link
+
+
+def _emulated(config: Config) -> Link:
+    board = emulated_board(config)
+    return EmulatedLink(board, config.emulator.link_latency_ms / 1000, cable=emulated_cable(config, board))
 
 
 def _emulated_usb(config: Config) -> Link:
@@ -47,3 +51,12 @@ def _emulated_pty(config: Config) -> Link:
     device = PtyDevice(board, port, config.serial.baud, emulated_cable(config, board))
     settings = config.serial.model_copy(update={"url": device.url})
     return EmulatedDeviceLink("emulated-pty", SerialLink(settings, config.runtime_dir), board, device)
+
+
+_LINKS: Mapping[str, Callable[[Config], Link]] = {
+    "emulated": _emulated,
+    "emulated-usb": _emulated_usb,
+    "emulated-pty": _emulated_pty,
+    "ftdi": lambda config: FtdiLink(config.ftdi, config.runtime_dir),
+    "serial": lambda config: SerialLink(config.serial, config.runtime_dir),
+}

@@ -99,7 +99,9 @@ class ChipConfig:
             raise ChipConfigError([f"{self.kind} has no {group}.{name}"]) from None
 
     def _column(self, column: int) -> int:
-        return self.value("recconfig", f"col{column}")
+        """The word of a column; of a chip that has none, one that switches nothing on."""
+        place = self._places.get(("recconfig", f"col{column}"))
+        return _COMPARATOR_BITS if place is None else self.values[place].value
 
     def _with_columns(self, columns: Iterable[tuple[int, int, int]]) -> Self:
         """With bits of columns changed: (column, bits to clear, bits to set)."""

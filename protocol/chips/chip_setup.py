@@ -149,7 +149,9 @@ def chip_name(number: int, chain_length: int, layers: int) -> str:
 
 
 def chip_threshold_mv(chip: ChipConfig) -> float:
-    """What the threshold DAC of a chip (`thpix`) is above its baseline DAC (`blpix`), in mV."""
+    """What the threshold DAC of a chip (`thpix`) is above its baseline DAC (`blpix`), in mV; 0 without such DACs."""
+    if "vdacs" not in chip.kind.groups:
+        return 0.0
     return dac_mv(chip.value("vdacs", "thpix") - chip.value("vdacs", "blpix"))
 
 
