@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from daqd.children.messages import PublishLog, PublishStat, RunDecoded, decode_from_child, decode_to_child, encode_line
 from daqd.command_arguments import StartArgs
 from daqd.publishing.checkpoint import Checkpoint
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.state.detector_state import DetectorState
@@ -41,6 +40,7 @@ from protocol.wire.messages import (
 )
 from protocol.wire.packing import describe
 from tests.fuzz.damage import damaged, damaged_tree, fuzzed
+from tests.monitor.publishing import StreamReader
 
 _RECORD = RunRecord(
     daq="bench", run=7, state="running", begin_ns=1, software={"name": "x"}, readout_uid=4000, configuration={}

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.checks.findings import Findings, Level
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
 from tests.deadline import DEADLINE_S
-from tests.monitor.publishing import T0_NS, MessageMaker, TestPublisher, make_hits, run_record
+from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, TestPublisher, make_hits, run_record
 
 
 class Watched:
