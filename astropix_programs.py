@@ -8,46 +8,41 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
-_INTERRUPTED = 130
-"""As shells report a program that Ctrl-C ended."""
-
-_FAILED = 1
+_FAILED, _INTERRUPTED = 1, 130
+"""Exit codes, the second as shells report a program that Ctrl-C ended: `astropix_runtime` is imported later."""
 
 
 def daqd() -> int:
     """`daqd`."""
-    with _ended_at_once():
-        from daqd.cli import main
-    return _run("daqd", main)
+    return _program("daqd", "daqd.cli")
 
 
 def daqctl() -> int:
     """`daqctl`."""
-    with _ended_at_once():
-        from daqd.ctl import main
-    return _run("daqctl", main)
+    return _program("daqctl", "daqd.ctl")
 
 
 def apx() -> int:
     """`apx`."""
-    with _ended_at_once():
-        from apx.cli import main
-    return _run("apx", main)
+    return _program("apx", "apx.cli")
 
 
 def apx_monitor() -> int:
     """`apx-monitor`."""
-    with _ended_at_once():
-        from monitor.cli import main
-    return _run("apx-monitor", main)
+    return _program("apx-monitor", "monitor.cli")
 
 
 def apx_sanity() -> int:
     """`apx-sanity`."""
+    return _program("apx-sanity", "monitor.sanity.cli")
+
+
+def _program(name: str, module: str) -> int:
     with _ended_at_once():
-        from monitor.sanity.cli import main
-    return _run("apx-sanity", main)
+        main: Callable[[], int] = import_module(module).main
+    return _run(name, main)
 
 
 @contextmanager
@@ -60,11 +55,8 @@ def _ended_at_once() -> Iterator[None]:
 
 def _run(name: str, main: Callable[[], int]) -> int:
     """Exit code of a program; while the interpreter is taken down after it, SIGINT ends it at once again."""
-    from astropix_runtime.command_line.output import (  # the program has imported it already
-        drop_output,
-        is_of_output,
-        prepare_streams,
-    )
+    # The program has imported it already.
+    from astropix_runtime.command_line.output import drop_output, is_of_output, prepare_streams
 
     code = _FAILED
     try:

@@ -8,6 +8,7 @@ from apx import convert, dump, from_log, info, repair, verify
 from apx.errors import MisuseError, ToolError
 from apx.options import indented
 from astropix_runtime.command_line.output import drop_output, is_of_output
+from astropix_runtime.command_line.program import FAILED, INTERRUPTED, MISUSE, ProgramParser
 from astropix_runtime.command_line.terminal import complain
 from protocol.errors import ProtocolError
 from protocol.text import reason_of
@@ -27,17 +28,21 @@ _EXIT_CODES = """
 2  the command cannot be meant so
 """
 
-_INTERRUPTED = 130
-"""As shells report a program that Ctrl-C ended."""
+
+class _Parser(ProgramParser):
+    """Reports each error on one line, whatever the names of files contain."""
+
+    def complain(self, text: str, code: int = FAILED) -> None:
+        """One line on stderr."""
+        complain(text)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> ProgramParser:
     """The command line of `apx`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="apx",
         description="Look at AstroPix recordings (.apx), verify, repair and convert them.",
         epilog=f"examples:\n{indented(_EXAMPLES)}\n\nexit codes:\n{indented(_EXIT_CODES)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"apx (astropix-daq) {__version__}")
     programs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -51,30 +56,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `SystemExit` for --help, --version and arguments that argparse refuses.
     """
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    return parser.run(lambda: _command(arguments), (ToolError, ProtocolError), _code_of)
+
+
+def _command(arguments: argparse.Namespace) -> int:
     try:
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read our output has seen enough, as in `apx dump … | head`
-        drop_output()
-        return 0
     except KeyboardInterrupt:
         drop_output()
         complain("interrupted")
-        return _INTERRUPTED
-    except MisuseError as error:
-        complain(str(error))
-        return 2
-    except (ToolError, ProtocolError) as error:
-        complain(str(error))
-        return 1
+        return INTERRUPTED
     except OSError as error:
-        if is_of_output(error):
-            raise  # `astropix_programs` says it, for all programs alike
-        complain(f"{error.filename + ': ' if error.filename else ''}{reason_of(error)}")
-        return 1
+        if isinstance(error, BrokenPipeError) or is_of_output(error):
+            raise  # reported for all programs alike
+        raise ToolError(f"{error.filename + ': ' if error.filename else ''}{reason_of(error)}") from error
     return code
+
+
+def _code_of(error: Exception) -> int:
+    return MISUSE if isinstance(error, MisuseError) else FAILED
 
 
 if __name__ == "__main__":

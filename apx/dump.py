@@ -16,9 +16,9 @@ from apx.options import (
     add_recordings,
     add_timestamp_order,
     recordings_of,
-    whole_number,
 )
 from apx.recording import Recording, chosen_columns, for_each, open_recording
+from astropix_runtime.command_line.arguments import whole_number
 from astropix_runtime.command_line.terminal import COLOUR_CHOICES, say, wants_colour
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable
@@ -45,9 +45,9 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     view.add_argument("--hits", action="store_true", help="a line per hit (default)")
     view.add_argument("--hex", action="store_true", help="the bytes of each readout, by what they were taken for")
     parser.add_argument(
-        "--first", type=whole_number, metavar="ID", help="begin with the first readout of this id or more"
+        "--first", type=whole_number(), metavar="ID", help="begin with the first readout of this id or more"
     )
-    parser.add_argument("--count", type=whole_number, metavar="N", help="so many readouts at most")
+    parser.add_argument("--count", type=whole_number(), metavar="N", help="so many readouts at most")
     parser.add_argument(
         "--columns", metavar="A,B,…", help="columns to print for each hit, in this order (default: all)"
     )

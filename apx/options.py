@@ -7,6 +7,7 @@ from textwrap import dedent
 from typing import get_args
 
 from apx.errors import MisuseError
+from astropix_runtime.command_line.arguments import chips
 from astropix_runtime.storage.recordings import recordings_in
 from protocol.errors import NoRecordingsError
 from protocol.readout_description import TimestampOrder
@@ -26,7 +27,6 @@ def add_parser(
         help=purpose,
         description=f"{purpose[0].upper()}{purpose[1:]}.",
         epilog=f"examples:\n{indented(examples)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
@@ -65,7 +65,7 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
     """The number of chips in the chain."""
     parser.add_argument(
         "--chips",
-        type=_chips,
+        type=chips,
         metavar="N",
         help=f"chips in the chain, 1…{MAX_CHIPS}: only their hits are looked for (default: as the header says)",
     )
@@ -78,18 +78,3 @@ def add_timestamp_order(parser: argparse.ArgumentParser) -> None:
         choices=get_args(TimestampOrder),
         help="byte order of the FPGA's time stamp in layer frames (default: as the header says)",
     )
-
-
-def _chips(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_CHIPS:
-        raise argparse.ArgumentTypeError(f"{number} chips: 1 to {MAX_CHIPS} can be told apart")
-    return number
-
-
-def whole_number(text: str) -> int:
-    """A number that is not negative."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative")
-    return number

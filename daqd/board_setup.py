@@ -7,23 +7,23 @@ from typing import Any
 from daqd.boards.board import Board
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config
+from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.errors import BoardError, BoardLost, BoardSettingError, ConfigError, RunControlError
-from daqd.status import StatusBoard
 from protocol.chips.chip_setup import ChipSetup
 
 log = logging.getLogger(__name__)
 
 
 class BoardSetup:
-    """Sets up `board`, and enters `status` in the state that follows; the board's work is done in threads.
+    """Sets up `board`, and changes the state of the daemon accordingly; the board's work is done in threads.
 
-    `RunControlError` for what cannot be done, as the commands that want it are to say it.
+    Raises `RunControlError`, as the commands report it, where that is impossible.
     """
 
-    def __init__(self, config: Config, board: Board, status: StatusBoard) -> None:
+    def __init__(self, config: Config, board: Board, state: DaemonStateMachine) -> None:
         self._config = config
         self._board = board
-        self._status = status
+        self._state = state
         self._setup: ChipSetup | None = None
         self.applied: ChipSetup | None = None
         """What the chips are set to, as the board can do it."""
@@ -58,7 +58,7 @@ class BoardSetup:
                 await self.disconnect()
             raise RunControlError("configuration", str(error)) from error
         except BoardError as error:
-            self._status.enter("error", str(error))
+            self._state.change(Cause.BOARD_FAILED, str(error))
             await self.disconnect()
             raise RunControlError("board", str(error)) from error
         self._setup, self.applied = setup, applied
@@ -66,7 +66,7 @@ class BoardSetup:
             log.info("%s", line)
         for line in applied.notes:
             log.warning("%s", line)
-        self._status.enter("configured")
+        self._state.change(Cause.BOARD_CONFIGURED)
 
     async def disconnect(self) -> None:
         """Leave the board safe."""

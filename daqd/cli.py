@@ -2,17 +2,20 @@
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.command_line.arguments import chips, seconds, whole_number
+from astropix_runtime.command_line.program import MISUSE, OK, ProgramParser
+from astropix_runtime.process.logs import set_up_logging
+from astropix_runtime.process.signals import ProcessSignals
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.sockets.endpoints import check_stream_endpoint
-from daqd.argument_types import seconds
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
 from daqd.commands.emulate import EXAMPLES as EMULATE_EXAMPLES
@@ -22,15 +25,16 @@ from daqd.commands.probe import add_probe_arguments, probe_main
 from daqd.commands.replayer import Replayer, ReplayOptions
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, LogSection, SecuritySection, load_config
-from daqd.errors import ConfigError, DaqError
-from daqd.exit_codes import MISUSE, OK, code_of
-from daqd.process.descriptors import take_all_descriptors
-from daqd.process.logs import set_up_logging
-from daqd.process.signals import ProcessSignals
+from daqd.errors import ConfigError, DaqError, code_of
 from daqd.process.systemd import ServiceManager
 from daqd.service import Service
 from daqd.sockets.curve import load_server_keys
 from protocol.version import __version__
+
+try:
+    import resource
+except ImportError:  # Windows limits no descriptors
+    resource = None  # type: ignore[assignment]  # a module, or none
 
 log = logging.getLogger(__name__)
 
@@ -63,31 +67,15 @@ def _speed(text: str) -> float | str:
     return value
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number ≥ 0")
-    return int(text)
-
-
-def _chips(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 31:
-        raise argparse.ArgumentTypeError(f"{text!r}: a chain has 1 to 31 chips")
-    return int(text)
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> ProgramParser:
     """The command line of `daqd`."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="daqd", description="Data acquisition for AstroPix sensors.", epilog=_EXAMPLES, formatter_class=formatter
-    )
+    parser = ProgramParser(prog="daqd", description="Data acquisition for AstroPix sensors.", epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"daqd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser(
         "run",
         help="serve: take runs as commanded, write files, publish hits",
-        formatter_class=formatter,
         epilog="examples:\n  daqd run -c config/emulated.toml\n"
         '  daqd run -c config/emulated.toml --autostart --comment "Cd-109, 40 mV" --duration 600\n',
     )
@@ -100,7 +88,6 @@ def build_parser() -> argparse.ArgumentParser:
     replay = commands.add_parser(
         "replay",
         help="publish recorded .apx files",
-        formatter_class=formatter,
         epilog="examples:\n  daqd replay data/run_000001\n  daqd replay old.apx --speed 10 --loop\n"
         "  daqd replay old.apx --speed max --wait-for 2\n"
         "  daqd replay old.apx --bind tcp://0.0.0.0:5556 --server-key daq-pc.key_secret --client-keys clients\n",
@@ -128,9 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--client-keys", type=Path, metavar="DIR", help="directory of the public keys that may read")
     replay.add_argument(
-        "--wait-for", type=_count, default=1, metavar="N", help="begin when N subscribers are there (default 1)"
+        "--wait-for", type=whole_number(), default=1, metavar="N", help="begin when N subscribers are there (default 1)"
     )
-    replay.add_argument("--chips", type=_chips, metavar="N", help="chips in the chain, where the files do not say")
+    replay.add_argument("--chips", type=chips, metavar="N", help="chips in the chain, where the files do not say")
     replay.add_argument("--raw", action="store_true", help="publish the readout records, too")
     replay.add_argument("--name", default="replay", help="name of the stream (default %(default)s)")
     replay.set_defaults(main=_replay)
@@ -138,7 +125,6 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check-config",
         help="check a configuration, touch nothing",
-        formatter_class=formatter,
         epilog="examples:\n  daqd check-config -c config/emulated.toml\n  daqd check-config -c daqd.toml --json\n",
     )
     check.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
@@ -148,7 +134,6 @@ def build_parser() -> argparse.ArgumentParser:
     probe = commands.add_parser(
         "probe",
         help="what is connected, what answers, what is in use",
-        formatter_class=formatter,
         epilog=PROBE_EXAMPLES,
     )
     add_probe_arguments(probe)
@@ -157,7 +142,6 @@ def build_parser() -> argparse.ArgumentParser:
     emulate = commands.add_parser(
         "emulate",
         help="an emulated board on a serial or TCP port, for other programs",
-        formatter_class=formatter,
         epilog=EMULATE_EXAMPLES,
     )
     add_emulate_arguments(emulate)
@@ -166,7 +150,6 @@ def build_parser() -> argparse.ArgumentParser:
     configure = commands.add_parser(
         "configure",
         help="bring a board from power-up to data, trace what was said to it",
-        formatter_class=formatter,
         epilog=CONFIGURE_EXAMPLES,
     )
     add_configure_arguments(configure)
@@ -175,7 +158,6 @@ def build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="emulated board, daemon, sanity checker, page and terminal monitor at once",
-        formatter_class=formatter,
         epilog="examples:\n  daqd demo\n  daqd demo --rate 20000 --chips 4\n",
     )
     add_demo_arguments(demo)
@@ -206,6 +188,17 @@ async def _serve(config: Config, signals: ProcessSignals, autostart: dict[str, o
     set_up_logging(config.log, lambda: service.run_number)
     with ServiceManager.from_environment() as manager:
         return await service.run(manager, autostart)
+
+
+def take_all_descriptors() -> None:
+    """Raise the limit of open files to what the administrator permits, also for processes that are started later.
+
+    The usual 1024 are soon used up by connections whose keys nobody has checked yet. A run could then open no file.
+    """
+    if resource is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):  # macOS permits less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _server_keys(config: Config) -> ServerKeys | None:
@@ -280,19 +273,9 @@ def _check_config(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqd`."""
-    args = build_parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.main
-    try:
-        return command(args)
-    except DaqError as error:
-        for line in str(error).splitlines():
-            print(f"daqd: {line}", file=sys.stderr)
-        return code_of(error)
-    except KeyboardInterrupt:
-        return OK
-    except BrokenPipeError:
-        drop_output()
-        return OK
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    return parser.run(lambda: args.main(args), DaqError, code_of, interrupted=OK)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.command_line.arguments import seconds, whole_number
+from astropix_runtime.command_line.program import FAILED, MISUSE, OK, ProgramParser
 from astropix_runtime.sockets.endpoints import connectable, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
 from astropix_runtime.sockets.socket_directories import default_runtime_dir
-from daqd.argument_types import number, seconds
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient
 from daqd.errors import ConfigError, DaqError
-from daqd.exit_codes import FAILED, MISUSE, OK
 from protocol.errors import KeyFileError
 from protocol.text import counted
 from protocol.version import __version__
@@ -97,14 +96,9 @@ _STOP_TIMEOUT_S = 65.0
 _TIMEOUT_S = 15.0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> ProgramParser:
     """The command line of `daqctl`."""
-    parser = argparse.ArgumentParser(
-        prog="daqctl",
-        description="Command a running daqd.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = ProgramParser(prog="daqctl", description="Command a running daqd.", epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"daqctl {__version__}")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-c", "--config", type=Path, help="configuration of the daemon; says where it listens")
@@ -120,23 +114,21 @@ def build_parser() -> argparse.ArgumentParser:
             help=text,
             description=text,
             epilog=f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
         if name == "start":
-            command.add_argument("--run", type=number, help="run number (default: the next one)")
+            command.add_argument("--run", type=whole_number(1), help="run number (default: the next one)")
             command.add_argument("--comment", help="what this run is about")
             command.add_argument(
                 "--duration", dest="duration_s", type=seconds, metavar="S", help="end it after so long"
             )
-            command.add_argument("--readouts", type=number, metavar="N", help="end it after so many readouts")
+            command.add_argument("--readouts", type=whole_number(1), metavar="N", help="end it after so many readouts")
             add_chip_arguments(command)
     keygen = commands.add_parser(
         "keygen",
         help="make a pair of keys, for the daemon or for a client",
         description="Make a pair of keys: NAME.key_secret, which stays where it is, and NAME.key, to give away.",
         epilog=KEYGEN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     keygen.add_argument("--json", action="store_true", help="print the paths and the public key as JSON")
     add_keygen_arguments(keygen)
@@ -172,40 +164,44 @@ def client_keys_of(args: argparse.Namespace, endpoint: str) -> ClientKeys | None
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqctl`."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    return parser.run(lambda: _command(args), DaqError, _code_of, interrupted=FAILED)
+
+
+def _command(args: argparse.Namespace) -> int:
+    try:
+        if args.command == "keygen":
+            return keygen_main(args)
+        result = _ask(args)
+    except DaqError as error:
+        if args.json:
+            code = getattr(error, "code", "unreachable")
+            print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
+        raise
+    if args.json:
+        print(json.dumps(result, indent=2))
+        return OK
+    try:
+        _tell(args.command, result)
+    except (KeyError, TypeError, ValueError):
+        raise DaqError("the daemon answers as another version does: --json prints what it said") from None
+    return OK
+
+
+def _code_of(error: DaqError) -> int:
+    return MISUSE if isinstance(error, ValueError) or getattr(error, "code", "") == "bad_arguments" else FAILED
+
+
+def _ask(args: argparse.Namespace) -> dict[str, Any]:
     keys = ("run", "comment", "duration_s", "readouts")
     wishes = {key: getattr(args, key) for key in keys if getattr(args, key, None) is not None}
     if args.command == "start":
         wishes["chip"] = chip_overrides(args)
     timeout_s = _STOP_TIMEOUT_S if args.command == "stop" else _TIMEOUT_S
-    try:
-        if args.command == "keygen":
-            return keygen_main(args)
-        endpoint = endpoint_of(args)
-        with ControlClient(endpoint, timeout_s, client_keys_of(args, endpoint)) as client:
-            result = client.call(args.command, **wishes)
-    except DaqError as error:
-        if args.json:
-            code = getattr(error, "code", "unreachable")
-            print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
-        for line in str(error).splitlines():
-            print(f"daqctl: {line}", file=sys.stderr)
-        misused = isinstance(error, ValueError) or getattr(error, "code", "") == "bad_arguments"
-        return MISUSE if misused else FAILED
-    except KeyboardInterrupt:
-        return FAILED
-    try:
-        if args.json:
-            print(json.dumps(result, indent=2), flush=True)
-        else:
-            _tell(args.command, result)
-            sys.stdout.flush()
-    except BrokenPipeError:
-        drop_output()
-    except (KeyError, TypeError, ValueError):
-        print("daqctl: the daemon answers as another version does: --json prints what it said", file=sys.stderr)
-        return FAILED
-    return OK
+    endpoint = endpoint_of(args)
+    with ControlClient(endpoint, timeout_s, client_keys_of(args, endpoint)) as client:
+        return client.call(args.command, **wishes)
 
 
 def _tell(command: str, result: dict[str, Any]) -> None:

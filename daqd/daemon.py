@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from astropix_runtime.process.logs import OperatorLog
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
@@ -15,8 +16,8 @@ from daqd.boards.board import Board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
 from daqd.control import ControlServer
+from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
-from daqd.process.logs import OperatorLog
 from daqd.run_control import RunControl
 from daqd.runs.repair import repair_runs
 from daqd.runs.run_store import RunStore
@@ -44,8 +45,15 @@ class Daemon:
         self._on_stat = on_stat
         self._stat_due = asyncio.Event()
         self._disk = DiskWatch(store.data_dir, config.disk)
+        self.state = DaemonStateMachine(self._stat_due.set)
         self.status = StatusBoard(
-            board, config.board.transport, config.board.chips, self._disk, __version__, self._stat_due.set
+            self.state,
+            board,
+            config.board.transport,
+            config.board.chips,
+            self._disk,
+            __version__,
+            lambda: self._history.endpoint,
         )
         last_run = store.last_run()
         self._publisher = Publisher(
@@ -63,7 +71,7 @@ class Daemon:
             lambda message: self.control.receive(message),
             config.security,
         )
-        self.control = RunControl(config, board, store, self._publisher, self.status, software())
+        self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
         self._server = ControlServer(config.control_endpoint, self.control.obey, keys)
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
@@ -82,7 +90,6 @@ class Daemon:
         except DaqError:
             await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.close())
             raise
-        self.status.catch_up = self._history.endpoint
 
     async def watch(self) -> None:
         """From now on look at the disk, and publish the state and what the log says."""

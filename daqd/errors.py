@@ -15,6 +15,8 @@
 
 from collections.abc import Sequence
 
+from astropix_runtime.command_line.program import FAILED, MISUSE
+
 
 class DaqError(Exception):
     """Root of the errors of `daqd`."""
@@ -76,3 +78,11 @@ class RunControlError(DaqError):
 
 class DiskError(DaqError, OSError):
     """The files of a run cannot be written."""
+
+
+def code_of(error: DaqError) -> int:
+    """Exit code of a program that ends for this error.
+
+    `MISUSE` for an invalid command or configuration: trying again, as a service manager does, does not help then.
+    """
+    return MISUSE if isinstance(error, ConfigError) else FAILED

@@ -20,6 +20,7 @@ from daqd.children.messages import FromChild, PublisherState, RunDecoded
 from daqd.children.programs import Publisher
 from daqd.command_arguments import NoArgs, StartArgs
 from daqd.configuration.config import Config
+from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
@@ -28,6 +29,7 @@ from protocol.chips.chip_setup import ChipSetup
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Gap, RunRecord
 from protocol.text import counted, validation_summary
+from protocol.wire.messages import DaemonState
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class RunControl:
         board: Board,
         store: RunStore,
         publisher: Publisher,
+        state: DaemonStateMachine,
         status: StatusBoard,
         software: dict[str, str],
     ) -> None:
@@ -48,13 +51,14 @@ class RunControl:
         self._board = board
         self._store = store
         self._publisher = publisher
+        self._state = state
         self._status = status
         self._software = software
         self._one_at_a_time = asyncio.Lock()
         self._active: ActiveRun | None = None
         self._background = Background()
         self._one_ledger_at_a_time = asyncio.Lock()
-        self._board_setup = BoardSetup(config, board, status)
+        self._board_setup = BoardSetup(config, board, state)
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._last: ActiveRun | None = None
@@ -71,9 +75,9 @@ class RunControl:
         }
 
     @property
-    def state(self) -> str:
+    def state(self) -> DaemonState:
         """State of the daemon."""
-        return self._status.state
+        return self._state.state
 
     @property
     def run_number(self) -> int | None:
@@ -119,13 +123,13 @@ class RunControl:
 
     async def _start(self, args: StartArgs) -> dict[str, Any]:
         self._refuse_in_a_run()
-        if self.state == "error":
-            raise RunControlError("error", f"the daemon is in error ({self._status.reason}): mend it, then reset")
+        if self.state is DaemonState.ERROR:
+            raise RunControlError("error", f"the daemon is in error ({self._state.reason}): mend it, then reset")
         disk = await asyncio.to_thread(self._status.disk.look)
         if disk.level == "critical":
             raise RunControlError("disk", f"too little room at {disk.path}: {disk.reason}; make room first")
         setup = await self._board_setup.wanted(args.chip)
-        if self.state == "idle" or not self._board_setup.is_done(setup):
+        if self.state is DaemonState.IDLE or not self._board_setup.is_done(setup):
             await self._board_setup.do(setup)
             self._refuse_while_ending("start")
         wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
@@ -134,7 +138,7 @@ class RunControl:
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
-            self._status.enter("error", str(error))
+            self._state.change(Cause.DISK_FAILED, str(error))
             raise RunControlError("disk", str(error)) from error
         self._begin(active)
         return {"state": self.state, "run": active.run, "directory": str(active.files.directory)}
@@ -149,7 +153,7 @@ class RunControl:
 
         return RunHooks(
             on_written=self._publisher.wake,
-            on_lost=lambda reason: tell(partial(self._status.enter, "recovering", reason)),
+            on_lost=lambda reason: tell(partial(self._state.change, Cause.BOARD_LOST, reason)),
             on_gap=lambda gap: tell(partial(self._note_gap, gap)),
             on_end=partial(tell, self._run_ended),
         )
@@ -166,6 +170,7 @@ class RunControl:
         self._active = active
         self._ended.clear()
         self._status.run_began(active)
+        self._state.change(Cause.RUN_STARTED)
         log.info("run %d began%s", active.run, f": {comment}" if comment else "")
         active.begin()
         self._publisher.wake()
@@ -195,12 +200,12 @@ class RunControl:
     async def _reset(self, _: NoArgs) -> dict[str, Any]:
         self._refuse_in_a_run()
         await self._board_setup.disconnect()
-        self._status.enter("idle")
+        self._state.change(Cause.RESET)
         return {"state": self.state}
 
     async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
         self.shutdown_asked.set()
-        return {"state": "stopping"}
+        return {"state": DaemonState.STOPPING}
 
     def end_for_disk(self, reason: str) -> None:
         """So little room is left that the run has to end while all of it can be written."""
@@ -213,7 +218,7 @@ class RunControl:
             return
         self._active.add_gap(gap)
         if gap.to_ns is not None:
-            self._status.enter("running")
+            self._state.change(Cause.BOARD_BACK)
         self._publisher.wake()
 
     def _run_ended(self) -> None:
@@ -230,12 +235,12 @@ class RunControl:
         except DaqError as error:
             record = active.record
             ended = f" (it ended: {record.end_reason})" if record.end_reason else ""
-            self._status.enter("error", f"run {active.run}: {error}{ended}")
+            self._state.change(Cause.RUN_FAILED, f"run {active.run}: {error}{ended}")
         else:
             if record.state == "failed":
-                self._status.enter("error", record.end_reason)
+                self._state.change(Cause.RUN_FAILED, record.end_reason)
             else:
-                self._status.enter("stopping" if self._closing else "configured")
+                self._state.change(Cause.DAEMON_ENDS if self._closing else Cause.RUN_FINISHED)
         self._status.run_ended(active)
         self._active, self._last = None, active
         _log_end(record)

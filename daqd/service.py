@@ -5,13 +5,14 @@ import logging
 import os
 from typing import NoReturn
 
+from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.process.signals import ProcessSignals
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.boards.factory import open_board
 from daqd.configuration.config import Config
 from daqd.daemon import Daemon
-from daqd.errors import DaqError, RunControlError
-from daqd.exit_codes import FAILED, OK, code_of
-from daqd.process.signals import ProcessSignals
+from daqd.daemon_state import Cause
+from daqd.errors import DaqError, RunControlError, code_of
 from daqd.process.supervision import Supervision
 from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
@@ -86,7 +87,7 @@ class Service:
             if code == OK and not self._stop_asked.is_set():
                 supervision.ready()
                 await self._wait(daemon.control)
-            daemon.status.enter("stopping")
+            daemon.state.change(Cause.DAEMON_ENDS)
             supervision.stopping()
             log.info("ending")
             async with supervision.taking_long():

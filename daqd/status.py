@@ -1,50 +1,43 @@
 """What the daemon knows of itself, as it is published and as `daqctl status` shows it."""
 
-import logging
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from daqd.acquisition.active_run import ActiveRun
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.children.messages import PublisherState
+from daqd.daemon_state import DaemonStateMachine
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Counts
 from protocol.wire import messages
-from protocol.wire.messages import PublisherStat, Queue, Rates, Stat
-
-log = logging.getLogger(__name__)
-
-State = Literal["idle", "configured", "running", "recovering", "error", "stopping"]
+from protocol.wire.messages import DaemonState, PublisherStat, Queue, Rates, Stat
 
 _MIN_RATE_WINDOW_S = 0.5
 
 
 class StatusBoard:
-    """State, counts and rates; `on_change` is called at each change of state. `catch_up`: as in `Stat`."""
+    """Collects state, counts and rates. `catch_up()`: as in `Stat`."""
 
     def __init__(
         self,
+        state: DaemonStateMachine,
         board: Board,
         transport: str,
         chips: int,
         disk: DiskWatch,
         version: str,
-        on_change: Callable[[], None],
+        catch_up: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._state = state
         self._board = board
         self._transport = transport
         self._chips = chips
         self.disk = disk
         self._version = version
-        self._on_change = on_change
+        self._catch_up = catch_up
         self._clock = clock
-        self.state: State = "idle"
-        self.reason = ""
-        self.catch_up = ""
-        self._since_ns = time.time_ns()
         self._run: ActiveRun | None = None
         self._elapsed_s = 0.0
         self._publisher: PublisherState | None = None
@@ -52,17 +45,6 @@ class StatusBoard:
         self._rates = Rates()
         self._rated_at = clock()
         self._rated = Counts()
-
-    def enter(self, state: State, reason: str = "") -> None:
-        """Change the state, and tell."""
-        if (state, reason) == (self.state, self.reason):
-            return
-        self.state, self.reason = state, reason
-        self._since_ns = time.time_ns()
-        log.log(
-            logging.ERROR if state == "error" else logging.INFO, "state %s%s", state, f": {reason}" if reason else ""
-        )
-        self._on_change()
 
     def run_began(self, run: ActiveRun) -> None:
         """Counts and rates are those of `run` from now on."""
@@ -72,7 +54,6 @@ class StatusBoard:
             self._publisher = self._publisher.model_copy(update={"hits_hz": 0.0})
         self._rated, self._rated_at, self._rates = Counts(), self._clock(), Rates()
         self.disk.run_began(lambda: run.files.size_bytes, run.queue)
-        self.enter("running")
 
     def run_ended(self, run: ActiveRun) -> None:
         """The counts stay, the rates are over."""
@@ -95,15 +76,16 @@ class StatusBoard:
         """Everything, now."""
         run = self._run
         counts = run.counts if run is not None else Counts()
-        running = self.state in ("running", "recovering")
+        state = self._state
+        running = state.state in (DaemonState.RUNNING, DaemonState.RECOVERING)
         if running:
             self._update_rates(counts)
         file = run.files.current if run is not None else None
         publisher = self._publisher
         return Stat(
-            state=self.state,
-            reason=self.reason,
-            since_ns=self._since_ns,
+            state=state.state,
+            reason=state.reason,
+            since_ns=state.since_ns,
             run=run.run if run is not None else None,
             elapsed_s=0.0 if run is None else self._clock() - run.began_at if running else self._elapsed_s,
             file="" if file is None else str(file),
@@ -119,7 +101,7 @@ class StatusBoard:
             disk=self.disk.latest(),
             board=self._board_state(),
             publisher=publisher.stat if publisher else PublisherStat(),
-            catch_up=self.catch_up,
+            catch_up=self._catch_up(),
             version=self._version,
         )
 

@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.command_line.arguments import seconds_or_inf, whole_number
+from astropix_runtime.command_line.program import FAILED, MISUSE, OneLineParser
+from astropix_runtime.process.signals import ended_by_signals
 from monitor.alarm_client import default_control_endpoint
 from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
@@ -13,13 +15,13 @@ from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClien
 from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
-from monitor.program import ProgramParser, ended_by_signals, positive, whole
 from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments, daemon_keys
 from monitor.state.detector_state import DetectorState
 from monitor.terminal.alarms import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
 from monitor.web.arguments import EXAMPLES as SERVE_EXAMPLES
 from monitor.web.arguments import add_serve_arguments
+from protocol.version import __version__
 
 _EXAMPLES = """\
 examples:
@@ -48,10 +50,10 @@ _END_WITHIN_S = 5
 """A terminal that takes no more output would keep us for ever."""
 
 
-def build_parser() -> ProgramParser:
+def build_parser() -> OneLineParser:
     """The command line."""
-    parser = ProgramParser(prog="apx-monitor", description="Look at the stream of a detector.", epilog=_EXAMPLES)
-    parser.add_version()
+    parser = OneLineParser(prog="apx-monitor", description="Look at the stream of a detector.", epilog=_EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"apx-monitor (astropix-daq) {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     watch = commands.add_parser(
         "watch",
@@ -84,12 +86,14 @@ def build_parser() -> ProgramParser:
     watch.add_argument("--once", action="store_true", help="wait for the state, print it, and end")
     watch.add_argument("--json", action="store_true", help="with --once: everything, histograms too, as JSON")
     watch.add_argument(
-        "--timeout", type=positive, default=5.0, metavar="S", help="with --once: wait at most so long (default 5)"
+        "--timeout", type=seconds_or_inf, default=5.0, metavar="S", help="with --once: wait at most so long (default 5)"
     )
     pixels = Geometry()
-    watch.add_argument("--chips", type=whole(32), default=pixels.chips, help="chips in the chain (default: any)")
-    watch.add_argument("--rows", type=whole(64), help="rows of a chip (default: as its version has)")
-    watch.add_argument("--columns", type=whole(64), help="columns (default: as its version has)")
+    watch.add_argument(
+        "--chips", type=whole_number(1, 32), default=pixels.chips, help="chips in the chain (default: any)"
+    )
+    watch.add_argument("--rows", type=whole_number(1, 64), help="rows of a chip (default: as its version has)")
+    watch.add_argument("--columns", type=whole_number(1, 64), help="columns (default: as its version has)")
     watch.set_defaults(run=run_watch)
     page = commands.add_parser(
         "serve",
@@ -111,17 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(arguments, "once", False) and (arguments.alarms or arguments.alarm_control):
         option = "--alarms" if arguments.alarms else "--alarm-control"
         parser.error(f"{option} does not go with --once: apx-sanity alarms --json has them")
-    try:
-        code: int = arguments.run(arguments)
-    except (EndpointError, KeysError, MisuseError) as error:
-        parser.error(str(error))
-    except MonitorError as error:
-        print(f"apx-monitor: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        drop_output()
-        return 0
-    return code
+    return parser.run(lambda: arguments.run(arguments), MonitorError, _code_of)
+
+
+def _code_of(error: MonitorError) -> int:
+    return MISUSE if isinstance(error, (EndpointError, KeysError, MisuseError)) else FAILED
 
 
 def run_watch(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@
     ├── NothingReceivedError   a stream that said nothing in the time it was given (also a TimeoutError)
     ├── ConfigError            a configuration file that cannot be used (also a ValueError)
     ├── CheckModuleError       a user's module of checks that cannot be used (also a ValueError)
-    └── AlarmServiceError      what alarms need cannot be had, or nobody answers there (also an OSError)
+    ├── AlarmServiceError      what alarms need cannot be had, or nobody answers there (also an OSError)
+    └── MissingPackageError    a package of an optional extra is not installed (also an ImportError)
 """
 
 from collections.abc import Sequence
@@ -58,3 +59,7 @@ class CheckModuleError(MonitorError, ValueError):
 
 class AlarmServiceError(MonitorError, OSError):
     """A socket, file or directory that alarms need cannot be had, or nobody answers there."""
+
+
+class MissingPackageError(MonitorError, ImportError):
+    """A package of an optional extra is not installed."""

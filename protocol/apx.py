@@ -3,20 +3,24 @@
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
 
 from protocol.block import ReadoutBlock
-from protocol.errors import ApxFormatError
+from protocol.errors import ApxFormatError, UnknownReadoutError
 from protocol.readout import AbstractAstroPixReadout, uid_to_readout_class
 from protocol.readout_decoder import ReadoutDecoder
 from protocol.readout_description import ReadoutDescription, TimestampOrder
 from protocol.records import RecordScanner
 
 MAGIC = b"%APXDF"
-HEADER_LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 1 << 26
+_HEADER_LENGTH = struct.Struct("<I")
+HEADER_HEAD_BYTES = len(MAGIC) + _HEADER_LENGTH.size
+"""Size of the begin of a file that says how long its header is."""
+
 _CHUNK_BYTES = 1 << 22
 _AHEAD_BYTES = 1 << 17
 _UID_KEY = "readout_uid"
@@ -86,41 +90,38 @@ class FileHeader:
     @classmethod
     def deserialize(cls, text: str) -> Self:
         """Inverse of `serialize`; `ValueError` for what is no header of a known kind of readout."""
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the header is not JSON: {error}") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"the header is a JSON {type(content).__name__}, not an object")
-        if _UID_KEY not in content:
-            raise ValueError(f"the header has no {_UID_KEY}")
+        content = _content_of(text)
         return cls(uid_to_readout_class(content[_UID_KEY]), content)
 
     def to_bytes(self) -> bytes:
         """The beginning of the file: magic, length, text."""
         text = self.serialize().encode()
-        return MAGIC + HEADER_LENGTH.pack(len(text)) + text
+        return MAGIC + _HEADER_LENGTH.pack(len(text)) + text
 
     @classmethod
-    def from_file(cls, file: BinaryIO, path: str | None = None) -> Self:
-        """Read a header from the beginning of a file; `ApxFormatError` with the offset of what is wrong."""
-        magic = file.read(len(MAGIC))
-        if magic != MAGIC:
-            raise ApxFormatError(f"not an .apx file: begins with {magic!r}, not {MAGIC!r}", 0, path)
-        length_bytes = file.read(HEADER_LENGTH.size)
-        if len(length_bytes) < HEADER_LENGTH.size:
-            raise ApxFormatError("the file ends within the length of the header", len(MAGIC), path)
-        (length,) = HEADER_LENGTH.unpack(length_bytes)
-        if length > MAX_HEADER_BYTES:
-            raise ApxFormatError(f"a header of {length} bytes announced; that is damage", len(MAGIC), path)
-        start = len(MAGIC) + HEADER_LENGTH.size
+    def from_file(cls, file: BinaryIO) -> Self:
+        """Read a header, and leave the file at its first record.
+
+        `ApxFormatError` with the offset of what is wrong, `UnknownReadoutError` where the header is that of readouts
+        which nobody here knows.
+        """
+        size_bytes = header_size_bytes(file.read(HEADER_HEAD_BYTES))
+        if size_bytes is None:
+            raise ApxFormatError("the file ends within the length of the header", len(MAGIC))
+        length = size_bytes - HEADER_HEAD_BYTES
         text = file.read(length)
         if len(text) < length:
-            raise ApxFormatError(f"a header of {length} bytes announced, the file ends after {len(text)}", start, path)
+            what = f"a header of {length} bytes announced, the file ends after {len(text)}"
+            raise ApxFormatError(what, HEADER_HEAD_BYTES)
         try:
-            return cls.deserialize(text.decode())
+            content = _content_of(text.decode())
         except ValueError as error:  # also of the decoding from UTF-8
-            raise ApxFormatError(str(error), start, path) from None
+            raise ApxFormatError(str(error), HEADER_HEAD_BYTES) from None
+        try:
+            return cls(uid_to_readout_class(content[_UID_KEY]), content)
+        except ValueError as error:
+            failure = UnknownReadoutError if isinstance(content[_UID_KEY], int) else ApxFormatError
+            raise failure(str(error), HEADER_HEAD_BYTES) from None
 
     def __eq__(self, other: object) -> bool:
         return self._content == other._content if isinstance(other, FileHeader) else NotImplemented
@@ -133,6 +134,44 @@ class FileHeader:
         return f"FileHeader({self.serialize()})"
 
 
+def header_size_bytes(head: bytes) -> int | None:
+    """Size of a file's header with all that is before its first record, from the file's first `HEADER_HEAD_BYTES`.
+
+    None where there are fewer, `ApxFormatError` where they do not begin a header.
+    """
+    magic = head[: len(MAGIC)]
+    if magic != MAGIC:
+        raise ApxFormatError(f"not an .apx file: begins with {magic!r}, not {MAGIC!r}", 0)
+    if len(head) < HEADER_HEAD_BYTES:
+        return None
+    (length,) = _HEADER_LENGTH.unpack_from(head, len(MAGIC))
+    if length > MAX_HEADER_BYTES:
+        raise ApxFormatError(f"a header of {length} bytes announced; that is damage", len(MAGIC))
+    return HEADER_HEAD_BYTES + int(length)
+
+
+def _content_of(text: str) -> dict[str, Any]:
+    """What the text of a header holds; `ValueError` where that is no object with a `readout_uid`."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the header is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"the header is a JSON {type(content).__name__}, not an object")
+    if _UID_KEY not in content:
+        raise ValueError(f"the header has no {_UID_KEY}")
+    return content
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Puts the name of the file at `path` into the errors of its format."""
+    try:
+        yield
+    except ApxFormatError as error:
+        raise error.in_file(str(path)) from None
+
+
 class ApxReader:
     """Reads a file in blocks, in constant memory: the fast way. A context manager; close it otherwise.
 
@@ -143,7 +182,8 @@ class ApxReader:
         self.path = Path(path)
         self._file = self.path.open("rb")
         try:
-            self.header = FileHeader.from_file(self._file, str(path))
+            with _named(self.path):
+                self.header = FileHeader.from_file(self._file)
         except BaseException:
             self._file.close()
             raise
@@ -151,19 +191,14 @@ class ApxReader:
 
     def blocks(self, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[ReadoutBlock]:
         """The readouts that are left, in blocks; ends after the last whole record."""
-        while chunk := self._file.read(chunk_bytes):
-            try:
+        with _named(self.path):
+            while chunk := self._file.read(chunk_bytes):
                 block = self._scanner.feed(chunk)
-            except ApxFormatError as error:
-                raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
-            if len(block):
-                yield block
-        if self._scanner.leftover_bytes:
-            # Nothing more can come; a fault that the last bytes brought to light is reported now.
-            try:
+                if len(block):
+                    yield block
+            if self._scanner.leftover_bytes:
+                # Nothing more can come; a fault that the last bytes brought to light is reported now.
                 self._scanner.feed(b"")
-            except ApxFormatError as error:
-                raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
 
     @property
     def consumed_bytes(self) -> int:
@@ -212,10 +247,8 @@ class AstroPixBinaryFile:
         chunk = self._file.read(_AHEAD_BYTES)
         if not chunk and not self._scanner.leftover_bytes:
             raise StopIteration
-        try:
+        with _named(self.path):
             block = self._scanner.feed(chunk)
-        except ApxFormatError as error:
-            raise ApxFormatError(error.reason, error.offset, str(self.path)) from None
         if not chunk:
             raise StopIteration
         return self.header.readout_class().from_block(block, self._description)
@@ -256,7 +289,8 @@ def apx_open(
     file = path.open(mode)
     try:
         if header is None:
-            header = FileHeader.from_file(file, str(path))
+            with _named(path):
+                header = FileHeader.from_file(file)
         else:
             file.write(header.to_bytes())
     except BaseException:

@@ -4,6 +4,7 @@
 
     ProtocolError
     ├── ApxFormatError   an .apx file or record (also a ValueError)
+    │   └── UnknownReadoutError   a file of a kind of readouts that this version does not know
     ├── MessageError     a wire message or control request (also a ValueError)
     ├── GeccoError       a register access that cannot be encoded (also a ValueError)
     ├── AstepError       the same for the A-STEP firmware (also a ValueError)
@@ -11,6 +12,8 @@
     ├── TextLogError     an older text recording (also a ValueError)
     └── NoRecordingsError   a directory in which there are none (also a ValueError)
 """
+
+from typing import Self
 
 
 class ProtocolError(Exception):
@@ -28,6 +31,14 @@ class ApxFormatError(ProtocolError, ValueError):
         self.offset = offset
         self.path = path
         super().__init__(f"{path + ': ' if path else ''}at byte {offset}: {reason}")
+
+    def in_file(self, path: str) -> Self:
+        """The same error with the name of the file that it is in."""
+        return type(self)(self.reason, self.offset, path)
+
+
+class UnknownReadoutError(ApxFormatError):
+    """The header of an `.apx` file is whole, but of a kind of readouts that this version does not know."""
 
 
 class MessageError(ProtocolError, ValueError):

@@ -1,6 +1,6 @@
 """Tables that the configuration files of `daqd` and `apx-sanity` have alike."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -44,3 +44,10 @@ class KeysSection(Section):
         """`ValueError` where there are keys, and `insecure` says that nobody needs one."""
         if self.keys and insecure:
             raise ValueError("insecure = true and the keys of [security] contradict each other: take one of them out")
+
+
+class LogSection(Section):
+    """`[log]`: how much a daemon logs, and how (`astropix_runtime.process.logs`)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "journal", "json"] = "auto"

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from astropix_runtime.storage.file_repair import FileRepair
 from astropix_runtime.storage.run_directory import RunDirectory
-from protocol.apx import HEADER_LENGTH, MAGIC, FileHeader
+from protocol.apx import HEADER_HEAD_BYTES, FileHeader, header_size_bytes
+from protocol.errors import ApxFormatError
 from protocol.readout import RECORD_HEAD
 from protocol.run_record import Counts, Cut, FileRecord, RunRecord
 from protocol.text import counted
@@ -174,10 +175,12 @@ def _id_jumps(files: list[FileRecord], looked_at: dict[str, FileRepair]) -> list
 
 
 def _header_bytes(path: Path) -> int:
-    """Length of the header of a file, as it announces it."""
+    """Size of the header of a file, as it announces it; 0 for none."""
     with path.open("rb") as file:
-        head = file.read(len(MAGIC) + HEADER_LENGTH.size)
-    return len(head) + int(HEADER_LENGTH.unpack_from(head.ljust(len(MAGIC) + HEADER_LENGTH.size), len(MAGIC))[0])
+        try:
+            return header_size_bytes(file.read(HEADER_HEAD_BYTES)) or 0
+        except ApxFormatError:
+            return 0
 
 
 def _sha256(path: Path) -> str:

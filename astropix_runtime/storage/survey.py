@@ -1,20 +1,18 @@
 """What of an `.apx` file is whole and what is not, from one pass in constant memory (docs/formats.md, "Damage")."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from protocol.apx import HEADER_LENGTH, MAGIC, FileHeader
+from protocol.apx import FileHeader
 from protocol.block import ReadoutBlock
-from protocol.errors import ApxFormatError
+from protocol.errors import ApxFormatError, UnknownReadoutError
 from protocol.readout import RECORD_HEAD
-from protocol.records import RecordScanner
-from protocol.resync import find_record
+from protocol.records import RecordScanner, find_record
 
 MOST_STRETCHES = 10_000
 """A file that is damaged in more places is not worth the name of a recording."""
@@ -120,7 +118,7 @@ def survey_path(path: Path, advance: Advance = lambda _: None) -> Survey:
         try:
             return survey(file, path.stat().st_size, advance)
         except ApxFormatError as error:
-            raise ApxFormatError(error.reason, error.offset, str(path)) from None
+            raise error.in_file(str(path)) from None
 
 
 def survey(file: BinaryIO, size_bytes: int, advance: Advance = lambda _: None) -> Survey:
@@ -131,10 +129,10 @@ def survey(file: BinaryIO, size_bytes: int, advance: Advance = lambda _: None) -
     file.seek(0)
     try:
         header = FileHeader.from_file(file)
+    except UnknownReadoutError as error:
+        return Survey(size_bytes, foreign=True, fault=error.reason, kept=(Stretch(0, size_bytes),))
     except ApxFormatError as error:
         whole = Stretch(0, size_bytes)
-        if _is_foreign(file):
-            return Survey(size_bytes, foreign=True, fault=error.reason, kept=(whole,))
         return Survey(size_bytes, fault=str(error), cuts=(whole,) if size_bytes else ())
     header_bytes = file.tell()
     kept = [Stretch(header_bytes, size_bytes)]
@@ -157,20 +155,6 @@ def survey(file: BinaryIO, size_bytes: int, advance: Advance = lambda _: None) -
         tally=found.tally,
         sha256=found.sha256,
     )
-
-
-def _is_foreign(file: BinaryIO) -> bool:
-    """Whether the header is whole, but of a kind of readouts that this version does not know."""
-    file.seek(0)
-    head = file.read(len(MAGIC) + HEADER_LENGTH.size)
-    if len(head) < len(MAGIC) + HEADER_LENGTH.size or not head.startswith(MAGIC):
-        return False
-    (length,) = HEADER_LENGTH.unpack_from(head, len(MAGIC))
-    try:
-        content: Any = json.loads(file.read(length).decode())
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and isinstance(content.get("readout_uid"), int)
 
 
 class _Walk:

@@ -14,7 +14,7 @@ from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.errors import DiskError
 from daqd.runs.record_keeper import RecordKeeper
-from daqd.runs.run_files import OpenFile, RunFiles, create_file
+from daqd.runs.run_files import CreateFile, RunFiles, create_file
 from daqd.runs.run_store import RunStore
 from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord
@@ -61,7 +61,7 @@ class ActiveRun:
         wish: RunWish,
         software: dict[str, str],
         hooks: RunHooks,
-        create: OpenFile = create_file,
+        create: CreateFile = create_file,
         setup: ChipSetup | None = None,
     ) -> None:
         self._store = store

@@ -1,16 +1,16 @@
 """Where the readouts of a run lie in its files: found by the heads of the records, without looking at the data."""
 
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator
 from pathlib import Path
 
-from astropix_runtime.storage.durable import O_BINARY
 from daqd.catching_up.archive import ArchivedRun
+from daqd.following.followed_file import first_record, open_first
 from daqd.following.follower import Position
-from protocol.apx import HEADER_LENGTH, MAGIC, MAX_HEADER_BYTES
-from protocol.readout import RECORD_HEAD, RECORD_MARKER
-from protocol.readout_description import MAX_READOUT_BYTES
+from protocol.errors import ApxFormatError
+from protocol.readout import RECORD_HEAD
+from protocol.records import record_fault, walk_records
 
 _CHUNK_BYTES = 1 << 20
 _SPACING_BYTES = 1 << 16
@@ -93,56 +93,31 @@ class _FileIndex:
 
     def _look(self, size: int) -> bool:
         """Look at `size` bytes more; whether there was anything new."""
-        descriptor = None if self._damaged else self._open()
-        if descriptor is None:
+        file = None if self._damaged else open_first(self._paths)
+        if file is None:
             return False
-        try:
-            if not self.end and not self._pass_header(descriptor):
-                return False
-            os.lseek(descriptor, self.end, os.SEEK_SET)
-            before = self.end
-            self._walk(os.read(descriptor, size), os.fstat(descriptor).st_size)
-            return self.end > before
-        finally:
-            os.close(descriptor)
-
-    def _open(self) -> int | None:
-        for path in self._paths:
+        with file:
             try:
-                return os.open(path, os.O_RDONLY | O_BINARY)
-            except FileNotFoundError:
-                continue
-        return None
-
-    def _pass_header(self, descriptor: int) -> bool:
-        head = os.read(descriptor, len(MAGIC) + HEADER_LENGTH.size)
-        if len(head) < len(MAGIC) + HEADER_LENGTH.size:
-            return False
-        (length,) = HEADER_LENGTH.unpack_from(head, len(MAGIC))
-        self._damaged = not head.startswith(MAGIC) or length > MAX_HEADER_BYTES
-        self.begin = self.end = len(head) + length
-        return not self._damaged
-
-    def _walk(self, chunk: bytes, file_bytes: int) -> None:
-        """Go from head to head in what was read at `end`, as far as the records are whole."""
-        position, limit = 0, len(chunk) - RECORD_HEAD.size
-        unpack = RECORD_HEAD.unpack_from
-        begin = self.end
-        readout = self._last_readout
-        following = self._offsets[-1] + _SPACING_BYTES - begin if self._offsets else 0
-        while position <= limit:
-            marker, number, _, length = unpack(chunk, position)
-            after = position + RECORD_HEAD.size + length
-            if marker != RECORD_MARKER or length > MAX_READOUT_BYTES:
+                self.begin = self.begin or first_record(file)
+            except ApxFormatError:
                 self._damaged = True
-                break
-            if begin + after > file_bytes:
-                break
-            readout = number
-            if position >= following:
-                self._readouts.append(number)
-                self._offsets.append(begin + position)
-                following = position + _SPACING_BYTES
-            position = after
-        self._last_readout = readout
-        self.end = begin + position
+            if self._damaged or not self.begin:
+                return False
+            before = self.end = self.end or self.begin
+            file.seek(before)
+            self._note(file.read(size), os.fstat(file.fileno()).st_size)
+            return self.end > before
+
+    def _note(self, chunk: bytes, file_bytes: int) -> None:
+        """Note what was read at `end`, as far as the records are whole in the file."""
+        begin = self.end
+        heads = walk_records(chunk, file_bytes - begin)
+        following = self._offsets[-1] + _SPACING_BYTES - begin if self._offsets else 0
+        while (at := bisect_left(heads.edges, following)) < len(heads.readout_ids):
+            self._readouts.append(heads.readout_ids[at])
+            self._offsets.append(begin + heads.edges[at])
+            following = heads.edges[at] + _SPACING_BYTES
+        if heads.readout_ids:
+            self._last_readout = heads.readout_ids[-1]
+        self.end = begin + heads.edges[-1]
+        self._damaged = record_fault(chunk[heads.edges[-1] :][: RECORD_HEAD.size], self.end) is not None

@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from astropix_runtime.process.signals import END_SIGNALS
 from daqd.children.messages import FromChild, Ready, decode_from_child
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
-from daqd.process.signals import END_SIGNALS
 from protocol.text import reason_of
 
 log = logging.getLogger(__name__)

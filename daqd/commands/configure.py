@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from astropix_runtime.command_line.program import OK
+from astropix_runtime.process.signals import END_SIGNALS, noted_signals
 from daqd.boards.factory import open_board
 from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
-from daqd.errors import BoardError, ConfigError, DaqError
-from daqd.exit_codes import OK, code_of
-from daqd.process.signals import END_SIGNALS, noted_signals
+from daqd.errors import BoardError, ConfigError, DaqError, code_of
 from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import math
 import os
 import signal
 import socket
@@ -16,14 +15,15 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO, Any
 
+from astropix_runtime.command_line.arguments import chips, positive
 from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.process.signals import END_SIGNALS, noted_signals
 from astropix_runtime.sockets.socket_directories import directory_for_sockets
 from daqd.commands.dependent import start_dependent
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient, ControlError
 from daqd.errors import DaqError
-from daqd.exit_codes import FAILED, OK
-from daqd.process.signals import END_SIGNALS, noted_signals
 from protocol.text import reason_of
 from protocol.wire.messages import Stat
 
@@ -38,25 +38,12 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `daqd demo`."""
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where the runs go (default ./data)")
     parser.add_argument(
-        "--rate", type=_rate, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
+        "--rate", type=positive, default=2000.0, metavar="HZ", help="hits per second (default %(default)g)"
     )
     parser.add_argument(
-        "--chips", type=_chips, default=4, metavar="N", help="chips in the chain, 1 to 31 (default %(default)d)"
+        "--chips", type=chips, default=4, metavar="N", help="chips in the chain, 1 to 31 (default %(default)d)"
     )
     parser.add_argument("--duration", type=float, metavar="S", help="end by itself after so many seconds")
-
-
-def _rate(text: str) -> float:
-    rate_hz = float(text)
-    if not 0.0 < rate_hz < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no rate: a number above 0")
-    return rate_hz
-
-
-def _chips(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 31:
-        raise argparse.ArgumentTypeError(f"{text!r} chips: 1 to 31 can be told apart")
-    return int(text)
 
 
 def demo_main(args: argparse.Namespace) -> int:

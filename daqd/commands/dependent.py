@@ -17,7 +17,7 @@ import threading
 import time
 from typing import IO
 
-from daqd.exit_codes import FAILED
+from astropix_runtime.command_line.program import FAILED
 
 _END_WITHIN_S = 20.0
 

@@ -9,13 +9,14 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from astropix_runtime.command_line.arguments import port
+from astropix_runtime.process.signals import noted_signals
 from daqd.configuration.config import Config, load_config
 from daqd.emulator.factory import emulated_board, emulated_cable
 from daqd.emulator.pty_device import PtyDevice
 from daqd.emulator.stream_device import StreamDevice
 from daqd.emulator.tcp_device import TcpDevice
 from daqd.errors import BoardError
-from daqd.process.signals import noted_signals
 
 EXAMPLES = """examples:
   daqd emulate --pty                               a GECCO board on a pseudo terminal, at the pace of a UART
@@ -38,17 +39,11 @@ def add_emulate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a serial port at PATH (default: in the runtime directory)",
     )
-    where.add_argument("--tcp", type=_port, metavar="PORT", help="a TCP port; 0: any free one")
+    where.add_argument("--tcp", type=port, metavar="PORT", help="a TCP port; 0: any free one")
     parser.add_argument("--host", default="127.0.0.1", help="address of the TCP port (default %(default)s)")
     parser.add_argument("-c", "--config", type=Path, help="configuration (TOML; default: a GECCO board with one chip)")
     parser.add_argument("--no-pace", action="store_true", help="as fast as it goes, not as fast as serial.baud")
     parser.add_argument("--json", action="store_true", help="print where it is as JSON")
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 0xFFFF:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
-    return int(text)
 
 
 def emulate_main(args: argparse.Namespace) -> int:

@@ -10,13 +10,13 @@ from typing import Any
 
 from serial.tools import list_ports
 
+from astropix_runtime.command_line.arguments import seconds
+from astropix_runtime.command_line.program import FAILED, OK
 from astropix_runtime.sockets.socket_directories import default_runtime_dir
-from daqd.argument_types import seconds
 from daqd.commands.board_report import write_board_report
 from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import FtdiSection, SerialSection, load_config
 from daqd.errors import BoardError, ConfigError
-from daqd.exit_codes import FAILED, OK
 from daqd.process.device_lock import DeviceLock
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.ftdi_devices import PRODUCT, VENDOR, UsbBackend, libusb, list_ftdi

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import zmq
 
+from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.process.signals import noted_signals
 from astropix_runtime.sockets.allowed_clients import ServerKeys
 from daqd.commands.replay_history import ReplayHistory
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError
-from daqd.exit_codes import FAILED, OK
 from daqd.following.feed import Complaint
 from daqd.following.recorded_runs import RecordedRun, recorded_runs
 from daqd.following.replay_progress import ReplayProgress
-from daqd.process.signals import noted_signals
 from daqd.publishing.replay import Replay, Speed
 from daqd.publishing.run_publisher import RunPublisher
 from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.stream import Stream
 from protocol.text import counted
 from protocol.version import __version__
-from protocol.wire.messages import PublisherStat, Rates, Stat, Topic, encode_body
+from protocol.wire.messages import DaemonState, PublisherStat, Rates, Stat, Topic, encode_body
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class _Replaying:
         then, readouts = self._rated
         self._rated = (now, feed.readouts)
         stat = Stat(
-            state="idle" if feed.exhausted else "replay",
+            state=DaemonState.IDLE if feed.exhausted else DaemonState.REPLAY,
             run=self._run,
             pass_=publisher.pass_,
             chips=publisher.decoder.chips,

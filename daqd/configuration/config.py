@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import Section
+from astropix_runtime.configuration.config_section import LogSection, Section
 from astropix_runtime.configuration.toml_file import read_toml
 from astropix_runtime.sockets.endpoints import (
     check_control_endpoint,
@@ -30,7 +30,6 @@ from daqd.configuration.config_sections import (
     EmulatorSection,
     FilesSection,
     FtdiSection,
-    LogSection,
     MisbehaveSection,
     SecuritySection,
     SerialSection,

@@ -373,10 +373,3 @@ class ControlSection(Section):
     @classmethod
     def _can_be_bound(cls, endpoint: str) -> str:
         return check_endpoint(endpoint) if endpoint else endpoint
-
-
-class LogSection(Section):
-    """`[log]`: how much the daemon says, and how (`daqd.process.logs`)."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "text", "journal", "json"] = "auto"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunBegan, RunEnded, RunInterrupted
-from daqd.following.open_file import OpenFile
+from daqd.following.followed_file import FollowedFile
 from daqd.runs.run_store import RunStore
 from protocol.errors import ApxFormatError
 from protocol.run_record import RunRecord
@@ -140,9 +140,9 @@ class Follower(Feed):
         self._more = True
         return [RunBegan(record, resumed=position is not None)]
 
-    def _open(self, run: int, index: int, offset: int = 0) -> OpenFile:
+    def _open(self, run: int, index: int, offset: int = 0) -> FollowedFile:
         self._index = index
-        return OpenFile(self._store.file_path(run, index), self._store.part_path(run, index), offset)
+        return FollowedFile(self._store.file_path(run, index), self._store.part_path(run, index), offset)
 
     def _next_file(self) -> list[FeedEvent]:
         complaints = self._leave_file()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daqd.following.feed import Complaint, Feed, FeedEvent, ReadoutsRead, RunEnded
+from daqd.following.followed_file import FollowedFile
 from daqd.following.follower import Position
-from daqd.following.open_file import OpenFile
 from daqd.following.recorded_runs import ended, now_called
 from daqd.following.replay_progress import ReplayedRun
 from protocol.errors import ApxFormatError
@@ -28,7 +28,7 @@ class RecordedFollower(Feed):
         self._record = record
         self._told = told
         self._index = position.file
-        self._file = OpenFile(now_called(files[position.file]), offset=position.offset)
+        self._file = FollowedFile(now_called(files[position.file]), offset=position.offset)
         self._more = True
         self._ended = False
 
@@ -62,7 +62,7 @@ class RecordedFollower(Feed):
         if not last:
             self._file.close()
             self._index += 1
-            self._file = OpenFile(now_called(self._files[self._index]))
+            self._file = FollowedFile(now_called(self._files[self._index]))
         elif told.end_ns:
             self._ended = True
             return [RunEnded(ended(self._record, told.end_ns))]

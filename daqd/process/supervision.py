@@ -9,7 +9,7 @@ from typing import Any
 
 from daqd.process.systemd import ServiceManager
 from daqd.process.watchdog import Watchdog
-from protocol.wire.messages import Stat
+from protocol.wire.messages import DaemonState, Stat
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def describe(stat: Stat) -> str:
     if stat.run is None:
         return state
     readouts = f"{stat.counts.get('readouts', 0)} readouts"
-    if stat.state in ("running", "recovering"):
+    if stat.state in (DaemonState.RUNNING, DaemonState.RECOVERING):
         rates = stat.rates
         readouts += f", {rates.readouts_hz:.0f} readouts/s, {rates.hits_hz:.0f} hits/s, {rates.bytes_hz / 1e6:.2f} MB/s"
         return f"{state} (run {stat.run} for {stat.elapsed_s:.0f} s, {readouts})"

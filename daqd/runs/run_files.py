@@ -24,7 +24,7 @@ _MOST_AT_ONCE_BYTES = 1 << 20
 
 _RENAMES_OPEN_FILES = os.name == "posix"
 
-OpenFile = Callable[[Path], int]
+CreateFile = Callable[[Path], int]
 
 
 def create_file(path: Path) -> int:
@@ -51,7 +51,7 @@ class RunFiles:
         *,
         max_size_bytes: int,
         max_time_s: float,
-        create: OpenFile = create_file,
+        create: CreateFile = create_file,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store

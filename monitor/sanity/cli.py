@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from astropix_runtime.command_line.output import drop_output
+from astropix_runtime.command_line.arguments import chips, not_negative, seconds_or_inf, whole_number
+from astropix_runtime.command_line.program import FAILED, MISUSE, OK, OneLineParser
+from astropix_runtime.process.signals import ended_by_signals
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
-from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
-from monitor.program import ProgramParser, ended_by_signals, not_negative, positive, whole
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MissingPackageError
 from monitor.receiving.curve import add_key_arguments
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarms.alarm_service import AlarmService
@@ -21,14 +22,15 @@ from monitor.sanity.checks.check_table import CheckEntry
 from monitor.sanity.checks.event_checks import with_limits
 from monitor.sanity.checks.findings import CheckInfo, Notice, Place
 from monitor.sanity.checks.limits import Limits
+from monitor.sanity.checks.statistics import special_functions
 from monitor.sanity.configuration import SanityConfiguration, default_configuration, load_configuration
 from monitor.sanity.configuration_sections import StreamSection
 from monitor.sanity.live import LiveChecks
 from monitor.sanity.recorded import once
 from monitor.sanity.recorded.report import Report
 from monitor.sanity.stuck import ended_when_stuck
-from protocol.stream_bytes import MAX_CHIPS
 from protocol.text import counted
+from protocol.version import __version__
 
 _EXAMPLES = """\
 examples:
@@ -55,15 +57,15 @@ _TICK_S = 0.25
 _GATHER_S = 0.05
 
 
-def build_parser() -> ProgramParser:
+def build_parser() -> OneLineParser:
     """The command line."""
     limits = Limits()
-    parser = ProgramParser(
+    parser = OneLineParser(
         prog="apx-sanity",
         description="Check the stream of a detector, or recorded .apx files, and say what is wrong.",
         epilog=_EXAMPLES,
     )
-    parser.add_version()
+    parser.add_argument("--version", action="version", version=f"apx-sanity (astropix-daq) {__version__}")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line, the last one a summary")
     parser.add_argument("--list", action="store_true", help="list the checks and end")
     parser.add_argument(
@@ -82,13 +84,15 @@ def build_parser() -> ProgramParser:
         default=None,
         help="a run that is being taken from its begin, and what was missed of it when it can be had",
     )
-    source.add_argument("--for", dest="duration_s", type=positive, metavar="S", help="end after so many seconds")
-    source.add_argument("--runs", type=whole(1 << 31), metavar="N", help="end when N runs have ended on the stream")
+    source.add_argument("--for", dest="duration_s", type=seconds_or_inf, metavar="S", help="end after so many seconds")
+    source.add_argument(
+        "--runs", type=whole_number(1, 1 << 31), metavar="N", help="end when N runs have ended on the stream"
+    )
     once.add_arguments(parser)
     pixels = parser.add_argument_group("detector")
-    pixels.add_argument("--chips", type=whole(MAX_CHIPS), help="chips in the chain (default: as stream or file says)")
-    pixels.add_argument("--rows", type=whole(64), help="(default: as the version of the chips has)")
-    pixels.add_argument("--columns", type=whole(64), help="(default: as the version of the chips has)")
+    pixels.add_argument("--chips", type=chips, help="chips in the chain (default: as stream or file says)")
+    pixels.add_argument("--rows", type=whole_number(1, 64), help="(default: as the version of the chips has)")
+    pixels.add_argument("--columns", type=whole_number(1, 64), help="(default: as the version of the chips has)")
     bounds = parser.add_argument_group("limits; fractions are of a run's hits, or bytes")
     for name, default, text in (
         ("min-tot-us", limits.min_tot_us, "shortest time over threshold in µs"),
@@ -144,23 +148,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     once.check_arguments(parser, arguments)
-    try:
-        if arguments.list:
-            print_checks(default_configuration() if arguments.config is None else load_configuration(arguments.config))
-            return 0
-        if arguments.make_reference:
-            return once.make_reference(arguments, limits_of(arguments))
-        if arguments.once:
-            return check_files(arguments)
-        return check_stream(arguments)
-    except (EndpointError, KeysError, ConfigError) as error:
-        parser.errors(str(error).splitlines())
-    except AlarmServiceError as error:
-        print(f"apx-sanity: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        drop_output()
-        return 0 if arguments.list else 1  # what was not looked at may have findings
+    return parser.run(
+        lambda: _check(arguments),
+        (EndpointError, KeysError, ConfigError, AlarmServiceError, MissingPackageError),
+        lambda error: FAILED if isinstance(error, (AlarmServiceError, MissingPackageError)) else MISUSE,
+        unread=OK if arguments.list else FAILED,  # what was not looked at may have findings
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.list:
+        print_checks(default_configuration() if arguments.config is None else load_configuration(arguments.config))
+        return OK
+    if arguments.make_reference:
+        return once.make_reference(arguments, limits_of(arguments))
+    return check_files(arguments) if arguments.once else check_stream(arguments)
 
 
 def print_checks(configuration: SanityConfiguration) -> None:
@@ -180,6 +182,7 @@ def print_checks(configuration: SanityConfiguration) -> None:
 
 def check_files(arguments: argparse.Namespace) -> int:
     """`--once`; a configuration gives limits and checks, and no alarms."""
+    special_functions()
     named = None if arguments.config is None else load_configuration(arguments.config)
     return once.check_files(arguments, limits_of(arguments, named), named or default_configuration())
 
@@ -193,6 +196,7 @@ def check_stream(arguments: argparse.Namespace) -> int:
         client = stack.enter_context(_client(arguments, configuration))
         # First the handler: who is asked to end at the very begin ends in order, too.
         stack.enter_context(ended_by_signals(client.interrupt))
+        special_functions()  # loaded before anything comes, and refused at once if they are missing
         if sys.stderr.isatty():  # all may be well for hours, and nothing is said of it
             print(f"checking {client.endpoint}; Ctrl-C ends it", file=sys.stderr)
         service = None

@@ -1,10 +1,10 @@
 """The command line of `apx-monitor serve`."""
 
-import argparse
 from pathlib import Path
 
+from astropix_runtime.command_line.arguments import port
+from astropix_runtime.command_line.program import ProgramParser
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
-from monitor.program import ProgramParser
 from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
 
 EXAMPLES = """\
@@ -38,7 +38,7 @@ def add_serve_arguments(serve: ProgramParser) -> None:
     serve.add_argument("--plots", type=Path, metavar="FILE.py", help="a Python file with PLOTS of your own")
     where = serve.add_argument_group("where")
     where.add_argument("--address", default="127.0.0.1", help="address to listen at (default %(default)s)")
-    where.add_argument("--port", type=_port, default=8050, help="port, 0: any free one (default %(default)s)")
+    where.add_argument("--port", type=port, default=8050, help="port, 0: any free one (default %(default)s)")
     where.add_argument("--cert", type=Path, metavar="FILE", help="certificate for TLS (PEM)")
     where.add_argument("--key-file", type=Path, metavar="FILE", help="the key to it (PEM)")
     where.add_argument("--token-file", type=Path, metavar="FILE", help="token that browsers need (default: a new one)")
@@ -49,9 +49,3 @@ def add_serve_arguments(serve: ProgramParser) -> None:
     command.add_argument(
         "--alarm-control", metavar="ENDPOINT", help="acknowledge and silence alarms: control socket of apx-sanity"
     )
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) > 0xFFFF:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)

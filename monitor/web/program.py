@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from astropix_runtime.process.signals import ended_by_signals
 from astropix_runtime.sockets.endpoints import is_loopback
 from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
@@ -20,7 +21,6 @@ from monitor.client import StreamClient
 from monitor.control import Controller
 from monitor.detector import Geometry
 from monitor.errors import ListenError
-from monitor.program import ended_by_signals
 from monitor.receiver import Receiver
 from monitor.receiving.curve import client_keys, daemon_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context

@@ -56,6 +56,18 @@ class Header(WireModel):
 _SENDERS_WORDS = tuple(name for name in Header.model_fields if name != "v")
 
 
+class DaemonState(StrEnum):
+    """State of the daemon; `REPLAY`: a replay that has not come to its end."""
+
+    IDLE = "idle"
+    CONFIGURED = "configured"
+    RUNNING = "running"
+    RECOVERING = "recovering"
+    ERROR = "error"
+    REPLAY = "replay"
+    STOPPING = "stopping"
+
+
 class Rates(WireModel):
     """Per second, over the last second or so."""
 
@@ -122,7 +134,7 @@ class Stat(WireModel):
     publisher has decoded of it so far. `catch_up`: where the past can be asked for; empty: nowhere.
     """
 
-    state: Literal["idle", "configured", "running", "recovering", "error", "replay", "stopping"]
+    state: DaemonState
     reason: str = ""
     since_ns: int = 0
     run: int | None = None

@@ -11,6 +11,7 @@ import pytest
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.configuration.config import Config
+from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import RunControlError
 from daqd.run_control import RunControl
 from daqd.runs.run_store import RunStore
@@ -46,18 +47,20 @@ class Controlled:
         self.states = ["idle"]
         self.publisher = DeafPublisher()
         self.disk = DiskWatch(store.data_dir, config.disk, usage=usage)
-        self.status = StatusBoard(self.board, "emulated", 1, self.disk, "1.2", self._changed)
+        self.state = DaemonStateMachine(self._changed)
+        self.status = StatusBoard(self.state, self.board, "emulated", 1, self.disk, "1.2")
         self.control = RunControl(
             config,
             self.board,
             store,
             self.publisher,
+            self.state,
             self.status,
             {"name": "test"},
         )
 
     def _changed(self) -> None:
-        self.states.append(self.status.state)
+        self.states.append(self.state.state)
 
     async def obey(self, command: str, **args: Any) -> dict[str, Any]:
         return await asyncio.wait_for(self.control.obey(command, args), DEADLINE_S)

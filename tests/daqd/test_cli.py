@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from astropix_runtime.command_line.program import MISUSE
 from daqd.cli import build_parser, main
-from daqd.exit_codes import MISUSE
 from protocol.version import __version__
 from tests.daqd.file_bytes import header_bytes, record_bytes
 from tests.daqd.listener import Collector
@@ -94,9 +94,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["replay", "a.apx", "--speed", "fast"], "neither a number above 0"),
         (["replay", "a.apx", "--wait-for", "-1"], "--wait-for"),
         (["replay", "a.apx", "--wait-for", "²"], "'²' is not a whole number"),
-        (["replay", "a.apx", "--chips", "0"], "'0': a chain has 1 to 31 chips"),
-        (["replay", "a.apx", "--chips", "32"], "a chain has 1 to 31 chips"),
-        (["replay", "a.apx", "--chips", "²"], "a chain has 1 to 31 chips"),
+        (["replay", "a.apx", "--chips", "0"], "'0' is not a number of chips from 1 to 31"),
+        (["replay", "a.apx", "--chips", "32"], "is not a number of chips"),
+        (["replay", "a.apx", "--chips", "²"], "is not a number of chips"),
         (["replay", "a.apx", "--bind", "nonsense"], '--bind "nonsense" is no endpoint: tcp://ADDRESS:PORT'),
         (["replay", "a.apx", "--bind", "tcp://0.0.0.0:5556"], "make keys (daqctl keygen)"),
         (["replay", "a.apx", "--bind", "tcp://0.0.0.0:5556"], "add --insecure if that is meant"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from astropix_runtime.command_line.program import FAILED, MISUSE
 from daqd.cli import main
-from daqd.exit_codes import FAILED, MISUSE
 from tests.protocol import chip_by_hand as by_hand
 
 OFF = 0b001_11111_11111_11111_11111_11111_11111_11110

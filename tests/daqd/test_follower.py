@@ -106,7 +106,7 @@ def test_byte_by_byte(store: RunStore, follow: Follow) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 100, 1000])
 def test_in_chunks(store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", size)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", size)
     RunOnDisk(store, 1).write_all(FILES)
     follower = follow()
     events = []
@@ -267,9 +267,9 @@ def damaged(kind: str, run: RunOnDisk) -> bytes:
         (
             "magic",
             0,
-            r"run_000001_0000\.apx: at byte 0: no header of an \.apx file; the rest of this file is not on the",
+            r"run_000001_0000\.apx: at byte 0: not an \.apx file: .*; the rest of this file is not on the",
         ),
-        ("header length", 0, r"run_000001_0000\.apx: at byte 0: no header of an \.apx file; the rest of this file"),
+        ("header length", 0, r"run_000001_0000\.apx: at byte 6: a header of .*; the rest of this file"),
         ("half a header", 0, r"run_000001_0000\.apx: \d+ bytes after the last whole readout"),
         ("empty", 0, None),
     ],
@@ -400,7 +400,7 @@ def test_files_that_cannot_be_read_for_a_while(
     for step in steps:
         step()
         with monkeypatch.context() as patch:
-            for name in ("os.scandir", "os.open", "os.read", "pathlib.Path.stat", "pathlib.Path.exists"):
+            for name in ("os.scandir", "pathlib.Path.open", "os.read", "pathlib.Path.stat", "pathlib.Path.exists"):
                 patch.setattr(name, refuse)
             refused = [event for _ in range(3) for event in follower.poll()]
         assert kinds(refused) in (["complaint"], [])
@@ -411,7 +411,7 @@ def test_files_that_cannot_be_read_for_a_while(
 
 def test_going_on_at_every_record(store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second follower goes on where the first is, after each poll of it: together they give everything once."""
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 50)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 50)
     RunOnDisk(store, 1).write_all(FILES)
     RunOnDisk(store, 2).write_all([READOUTS[:3]])
     first = follow()
@@ -467,7 +467,7 @@ def test_going_on_in_a_run_that_is_gone(store: RunStore, follow: Follow) -> None
 def test_lag_counts_what_is_there_and_not_given_out(
     store: RunStore, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 200)
     RunOnDisk(store, 1).write_all([READOUTS])
     follower = follow()
     size = sum(len(record_bytes(*readout)) for readout in READOUTS)

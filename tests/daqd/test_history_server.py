@@ -127,7 +127,7 @@ def test_work_takes_turns_and_ends_in_time(run: RunOnDisk, monkeypatch: pytest.M
     """With no time at all, each request gets some work done and its client a reply, and the run comes all the same."""
     monkeypatch.setattr("daqd.catching_up.history_server._TURN_S", 0.0)
     monkeypatch.setattr("daqd.catching_up.history_server._REPLY_S", 0.0)
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 1000)
     with serving(run.store) as server, Asking(server.endpoint) as client:
         replies = client.hits(3)
     assert any(reply.header.readouts is None for reply in replies)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from astropix_runtime.process.logs import Format, chosen_format, make_formatter, set_up_logging
 from daqd.configuration.config import LogSection
-from daqd.process.logs import Format, chosen_format, make_formatter, set_up_logging
 
 
 def entry(chosen: Format, level: int, message: str, *args: object, run: int | None = None) -> str:

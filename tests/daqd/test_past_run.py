@@ -29,7 +29,7 @@ def _dense_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
     monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
     monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 200)
 
 
 def put_on_disk(store: RunStore, files: list[list[Readout]], **record: object) -> RunRecord:

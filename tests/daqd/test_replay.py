@@ -56,7 +56,7 @@ def replay() -> Iterator[MakeReplay]:
 
 def read_in_chunks(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
     """So many bytes of a file at a time."""
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", size_bytes)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", size_bytes)
     monkeypatch.setattr(ApxReader.blocks, "__defaults__", (size_bytes,))
 
 

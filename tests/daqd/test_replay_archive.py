@@ -112,7 +112,7 @@ def joined(got: list[Stretch]) -> HitTable:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that files of some hundred bytes are large ones."""
-    monkeypatch.setattr("daqd.following.open_file._CHUNK_BYTES", 200)
+    monkeypatch.setattr("daqd.following.followed_file._CHUNK_BYTES", 200)
     monkeypatch.setattr("daqd.catching_up.record_index._SPACING_BYTES", 100)
     monkeypatch.setattr("daqd.catching_up.record_index._CHUNK_BYTES", 150)
     monkeypatch.setattr("daqd.catching_up.past_run._BACK_BYTES", 40)

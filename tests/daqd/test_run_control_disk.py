@@ -87,8 +87,8 @@ def test_a_record_that_cannot_be_closed(store: RunStore, monkeypatch: pytest.Mon
             patch.setattr(RunStore, "write_record", fail)
             stopped = await control.obey("stop")
         assert stopped["state"] == "error"
-        assert "cannot write the record of run 1" in control.status.reason
-        assert control.status.reason.startswith("run 1: ")
+        assert "cannot write the record of run 1" in control.state.reason
+        assert control.state.reason.startswith("run 1: ")
 
     run(Controlled(store), use)
 

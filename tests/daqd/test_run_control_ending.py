@@ -10,6 +10,7 @@ import pytest
 
 from daqd.acquisition.readout_queue import READOUT_COST_BYTES
 from daqd.children.messages import RunDecoded
+from daqd.daemon_state import Cause
 from daqd.runs.run_store import RunStore
 from protocol.ledger import Ledger
 from tests.daqd.controlled import Controlled, record_of, run
@@ -44,7 +45,7 @@ def test_the_end_of_the_daemon_ends_the_run_and_nothing_begins_any_more(store: R
         await control.obey("start")
         control.board.give(b"a")
         await control.written(1)
-        control.status.enter("stopping")
+        control.state.change(Cause.DAEMON_ENDS)
         await control.control.close()
         record = record_of(store)
         assert (record.state, record.end_reason, record.counts.readouts) == ("finished", "the daemon was ended", 1)

@@ -198,7 +198,7 @@ def test_the_example_recording_becomes_the_example_file(tmp_path: Path) -> None:
 
 
 def test_every_key_of_the_run_record_is_explained() -> None:
-    text = section("Run record")
+    text = section("Run record") + section("Ledger")
 
     def names(schema: dict[str, object]) -> set[str]:
         properties = schema.get("properties", {})

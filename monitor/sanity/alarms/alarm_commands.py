@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from astropix_runtime.command_line.output import drop_output
-from monitor.alarm_client import AlarmControlClient, RefusedError, default_control_endpoint
-from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError
-from monitor.program import ProgramParser, positive
+from astropix_runtime.command_line.arguments import seconds_or_inf
+from astropix_runtime.command_line.program import FAILED, MISUSE, OneLineParser
+from monitor.alarm_client import AlarmControlClient, default_control_endpoint
+from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MonitorError
 from monitor.receiving.curve import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
@@ -40,9 +40,9 @@ exit codes:
 """
 
 
-def build_parser() -> ProgramParser:
+def build_parser() -> OneLineParser:
     """The command line."""
-    parser = ProgramParser(prog="apx-sanity", description="Talk to the running apx-sanity.", epilog=_EXAMPLES)
+    parser = OneLineParser(prog="apx-sanity", description="Talk to the running apx-sanity.", epilog=_EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("alarms", "list the alarms and who is silenced"),
@@ -65,7 +65,12 @@ def build_parser() -> ProgramParser:
             command.add_argument("pattern", metavar="PATTERN", help="id of an alarm, a check, or a pattern with * ? []")
         if name == "silence":
             command.add_argument(
-                "--for", dest="for_s", type=positive, default=3600.0, metavar="S", help="seconds (default %(default)g)"
+                "--for",
+                dest="for_s",
+                type=seconds_or_inf,
+                default=3600.0,
+                metavar="S",
+                help="seconds (default %(default)g)",
             )
             command.add_argument("--reason", default="", help="for those who see the list")
     return parser
@@ -75,29 +80,22 @@ def command_main(argv: Sequence[str]) -> int:
     """Run one of `COMMANDS`; returns the exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    return parser.run(lambda: _command(arguments), MonitorError, _code_of, unread=FAILED)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    keys = client_keys(arguments.server_key, arguments.key)
+    with AlarmControlClient(_endpoint(arguments), keys=keys) as client:
+        result = client.call(arguments.command, **_wishes(arguments))
     try:
-        keys = client_keys(arguments.server_key, arguments.key)
-        with AlarmControlClient(_endpoint(arguments), keys=keys) as client:
-            result = client.call(arguments.command, **_wishes(arguments))
         return _tell(arguments, result)
-    except ConfigError as error:
-        parser.errors(str(error).splitlines())
-    except (EndpointError, KeysError) as error:
-        parser.error(str(error))
-    except RefusedError as error:
-        if error.code == "bad_arguments":
-            parser.error(str(error))
-        print(f"apx-sanity: {error}", file=sys.stderr)
-        return 1
-    except AlarmServiceError as error:
-        print(f"apx-sanity: {error}", file=sys.stderr)
-        return 1
     except (KeyError, TypeError, ValidationError):
-        print("apx-sanity: it answers as another version does: --json prints what it said", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        drop_output()
-        return 1
+        raise AlarmServiceError("it answers as another version does: --json prints what it said") from None
+
+
+def _code_of(error: MonitorError) -> int:
+    misused = isinstance(error, (ConfigError, EndpointError, KeysError))
+    return MISUSE if misused or getattr(error, "code", "") == "bad_arguments" else FAILED
 
 
 def _endpoint(arguments: argparse.Namespace) -> str:

@@ -1,24 +1,30 @@
-"""Tails of the few distributions that the checks need, medians out of histograms, and the look-elsewhere correction.
+"""Tails of the few distributions that the checks need, medians of histograms, and the look-elsewhere correction.
 
-Plain numbers in and out, but for what says arrays. Formulas: NIST Digital Library of Mathematical Functions (DLMF),
-chapters 7 and 8, and what each docstring names.
+Functions take and return plain numbers unless they mention arrays. SciPy has the special functions; it is imported when
+one is first needed, because that takes longer than everything else at the start of a program.
 """
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from monitor.errors import MissingPackageError
 
 Floats = npt.NDArray[np.float64]
 
 S_PER_H = 3600.0
 
-_LARGE = 20_000.0
-"""From here on the expansion for large parameters is as good as the sum, and does not take a thousand steps."""
 
-_TINY = 1e-300
-_PRECISION = 1e-15
+def special_functions() -> Any:
+    """The module `scipy.special`; `MissingPackageError` where SciPy is not installed."""
+    try:
+        from scipy import special
+    except ModuleNotFoundError:
+        raise MissingPackageError('SciPy is not installed: pip install "astropix-daq[sanity]"') from None
+    return special
 
 
 def share_of_looks(per_hour: float, live_s: float, questions: int) -> float:
@@ -37,75 +43,14 @@ def share_of_looks(per_hour: float, live_s: float, questions: int) -> float:
     return min(per_hour * max(live_s, 0.0) / S_PER_H / max(questions, 1), 1.0)
 
 
-def gamma_tails(a: float, x: float) -> tuple[float, float]:
-    """Regularised incomplete gamma functions (P(a, x), Q(a, x)), P + Q = 1; for a > 0, x ≥ 0.
-
-    The smaller of the two is good to nine digits (six for a beyond 20 000), however small. Series DLMF 8.7.1 and
-    continued fraction DLMF 8.9.2; for larger a the uniform expansion DLMF 8.12.3, with the first two of its terms.
-    """
-    if x <= 0:
-        return 0.0, 1.0
-    if a >= _LARGE:
-        return _gamma_tails_large(a, x)
-    log_front = a * math.log(x) - x - math.lgamma(a)
-    front = math.exp(log_front) if log_front > -745 else 0.0
-    if x < a + 1:
-        lower = min(front * _series(a, x), 1.0)
-        return lower, 1.0 - lower
-    upper = min(front * _continued_fraction(a, x), 1.0)
-    return 1.0 - upper, upper
-
-
-def _series(a: float, x: float) -> float:
-    term = total = 1.0 / a
-    n = a
-    while term > total * _PRECISION:
-        n += 1
-        term *= x / n
-        total += term
-    return total
-
-
-def _continued_fraction(a: float, x: float) -> float:
-    """By the method of Lentz, as modified by Thompson and Barnett, J. Comput. Phys. 64 (1986) 490."""
-    b = x + 1 - a
-    c, d = 1 / _TINY, 1 / b
-    result = d
-    change, n = 0.0, 0
-    while abs(change - 1) > _PRECISION * 10:
-        n += 1
-        factor = -n * (n - a)
-        b += 2
-        d = 1 / (factor * d + b or _TINY)
-        c = b + factor / c or _TINY
-        change = c * d
-        result *= change
-    return result
-
-
-def _gamma_tails_large(a: float, x: float) -> tuple[float, float]:
-    excess = (x - a) / a
-    half_eta2 = excess - math.log1p(excess)
-    eta = math.copysign(math.sqrt(2 * half_eta2), excess)
-    if abs(eta) < 1e-3:  # differences of large numbers: their power series, DLMF 8.12.11 and 8.12.12
-        first, second = -1 / 3 + eta / 12 - 2 * eta**2 / 135, -1 / 540 - eta / 288
-    else:
-        first = 1 / excess - 1 / eta
-        second = 1 / eta**3 - 1 / excess**3 - 1 / excess**2 - 1 / (12 * excess)
-    rest = math.exp(-a * half_eta2) / math.sqrt(2 * math.pi * a) * (first + second / a)
-    normal = eta * math.sqrt(a / 2)
-    lower, upper = 0.5 * math.erfc(-normal) - rest, 0.5 * math.erfc(normal) + rest
-    return min(max(lower, 0.0), 1.0), min(max(upper, 0.0), 1.0)
-
-
 def poisson_at_least(count: int, mean: float) -> float:
-    """Probability of `count` or more where `mean` (≥ 0) are expected: P(count, mean) (DLMF 8.4.10)."""
-    return 1.0 if count <= 0 else gamma_tails(count, mean)[0]
+    """Probability of `count` or more where `mean` (≥ 0) are expected."""
+    return 1.0 if count <= 0 else float(special_functions().gammainc(count, mean))
 
 
 def poisson_at_most(count: int, mean: float) -> float:
-    """Probability of `count` or fewer where `mean` (≥ 0) are expected: Q(count + 1, mean) (DLMF 8.4.10)."""
-    return 0.0 if count < 0 else gamma_tails(count + 1, mean)[1]
+    """Probability of `count` or fewer where `mean` (≥ 0) are expected."""
+    return 0.0 if count < 0 else float(special_functions().gammaincc(count + 1, mean))
 
 
 def poisson_limit(mean: float, probability: float) -> int:
@@ -130,8 +75,8 @@ def poisson_limit(mean: float, probability: float) -> int:
 
 
 def chi2_at_least(chi2: float, degrees: int) -> float:
-    """Probability of χ² or more at `degrees` of freedom (≥ 1): Q(degrees / 2, χ² / 2) (DLMF 8.2.4)."""
-    return gamma_tails(degrees / 2, chi2 / 2)[1]
+    """Probability of χ² or more at `degrees` of freedom (≥ 1)."""
+    return float(special_functions().chdtrc(degrees, chi2))
 
 
 def normal_deviate(probability: float) -> float:
@@ -142,20 +87,6 @@ def normal_deviate(probability: float) -> float:
     return -NormalDist().inv_cdf(probability)
 
 
-def kolmogorov_at_least(scaled: float) -> float:
-    """Probability that √n · D is `scaled` or more for large n: 2 Σ (-1)^(k-1) exp(-2 k² scaled²) (A. Kolmogorov, 1933).
-
-    Below 1, where that sum is slow, by its other form, 1 - √(2π)/scaled · Σ exp(-(2k-1)² π² / (8 scaled²)) (theta
-    functions, DLMF 20.7.32).
-    """
-    if scaled < 0.05:
-        return 1.0
-    if scaled < 1:
-        terms = (math.exp(-(((2 * k - 1) * math.pi / scaled) ** 2) / 8) for k in range(1, 6))
-        return 1.0 - math.sqrt(2 * math.pi) / scaled * sum(terms)
-    return 2 * sum(math.copysign(math.exp(-2 * (k * scaled) ** 2), k % 2 - 0.5) for k in range(1, 8))
-
-
 def ks_at_least(distance: float, n: float, m: float = math.inf) -> float:
     """Probability that cumulative distributions of `n` and `m` draws from the same are `distance` or more apart.
 
@@ -163,7 +94,7 @@ def ks_at_least(distance: float, n: float, m: float = math.inf) -> float:
     (√n_e + 0.12 + 0.11/√n_e) · distance. For binned values it is less than that: ties bring distributions together.
     """
     effective = math.sqrt(n if math.isinf(m) else n * m / (n + m))
-    return kolmogorov_at_least((effective + 0.12 + 0.11 / effective) * distance)
+    return float(special_functions().kolmogorov((effective + 0.12 + 0.11 / effective) * distance))
 
 
 def binned_quantiles(counts: npt.NDArray[np.integer], width: float, fractions: npt.ArrayLike) -> Floats:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from astropix_runtime.command_line.program import ProgramParser
 from astropix_runtime.storage.recordings import recordings_in
-from monitor.program import ProgramParser
 from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.checks.findings import Place
 from monitor.sanity.checks.limits import Limits

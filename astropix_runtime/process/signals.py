@@ -1,4 +1,4 @@
-"""What programs are told by signals: all of them to end, once and for all, the daemon also to rotate."""
+"""Signals: they ask every program to end, once and for all, and the daemon also to rotate."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ def noted_signals(note: Callable[[signal.Signals], None], numbers: Iterable[sign
     Afterwards the handlers are put back, where none has come. Where one has, the process is on its way out, and others
     are ignored up to the last instruction: what ended in good order has not failed because the end was asked for twice.
     """
-    told = False
+    received = False
 
     def take(number: int, _: object) -> None:
-        nonlocal told
-        told = True
+        nonlocal received
+        received = True
         note(signal.Signals(number))
 
     before = {number: signal.signal(number, take) for number in numbers}
@@ -30,7 +30,26 @@ def noted_signals(note: Callable[[signal.Signals], None], numbers: Iterable[sign
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if told else handler)
+            signal.signal(number, signal.SIG_IGN if received else handler)
+
+
+@contextlib.contextmanager
+def ended_by_signals(end: Callable[[], None], within_s: int = 0) -> Iterator[None]:
+    """SIGINT and SIGTERM call `end`, which lets the program end in good order. For the main thread.
+
+    Where that takes longer than `within_s` (0: no limit), SIGALRM ends the program.
+    """
+    set_alarm = getattr(signal, "alarm", lambda _: None)  # Windows has none
+
+    def note(_: signal.Signals) -> None:
+        set_alarm(within_s)
+        end()
+
+    with noted_signals(note):
+        try:
+            yield
+        finally:
+            set_alarm(0)
 
 
 class ProcessSignals:

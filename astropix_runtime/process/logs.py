@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from daqd.configuration.config_sections import LogSection
+from astropix_runtime.configuration.config_section import LogSection
 from protocol.text import printable
 from protocol.wire.messages import LogLine
 

@@ -1,0 +1,1 @@
+"""A program as a process: its log and its signals."""
