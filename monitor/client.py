@@ -240,7 +240,10 @@ class StreamClient:
 
     def _look_after_history(self) -> bool:
         """Ask for what is missing, take what has been answered; whether there was something."""
-        join, now = self._join, time.monotonic()
+        join = self._join
+        if not join.announced and not join.fetching:
+            return False
+        now = time.monotonic()
         if join.announced:
             self._link.connect(self._catch_up or catch_up_endpoint(self.endpoint, join.announced))
         reply = self._link.receive()

@@ -105,6 +105,9 @@ class HistoryJoin:
             self._publisher = publisher
             self._down_until = -math.inf
         if isinstance(received, ReceivedHits | ReceivedRun):
+            if self._fixed and not self.announced:
+                self._ready.append(self._runs.event(received))  # nothing can be asked for
+                return
             self._waiting.append(received)
             self._waiting_bytes += received.size_bytes
             if self._waiting_bytes > self._limit or len(self._waiting) > _MAX_WAITING:
