@@ -1,7 +1,7 @@
 """The programs of astropix-daq, from their first instruction on.
 
-They import much, which takes a while. A signal that comes meanwhile ends them at once and without a word, as it ends
-any program that has nothing to lose yet; what the programs make of signals themselves begins afterwards.
+Their imports take a while. A signal that comes meanwhile ends them at once and silently, as it ends any program that
+has nothing to lose yet. The programs handle signals themselves only afterwards.
 """
 
 import signal
@@ -50,7 +50,7 @@ def _ended_at_once() -> Iterator[None]:
     """Python's own handler of SIGINT would show a trace of the imports. Where SIGINT is ignored, it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield  # `_run` puts it back, and knows what to make of it
+    yield  # `_run` puts it back and handles it
 
 
 def _run(name: str, main: Callable[[], int]) -> int:
@@ -67,7 +67,7 @@ def _run(name: str, main: Callable[[], int]) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read our output had seen enough
+    except BrokenPipeError:  # nobody reads our output any more
         drop_output()
     except OSError as error:
         if not is_of_output(error):

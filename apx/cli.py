@@ -5,11 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from apx import convert, dump, from_log, info, repair, verify
-from apx.errors import MisuseError, ToolError
-from apx.options import indented
+from apx.subcommand import MisuseError, ToolError, indented
+from apx.terminal import complain
 from astropix_runtime.command_line.output import drop_output, is_of_output
 from astropix_runtime.command_line.program import FAILED, INTERRUPTED, MISUSE, ProgramParser
-from astropix_runtime.command_line.terminal import complain
 from protocol.errors import ProtocolError
 from protocol.text import reason_of
 from protocol.version import __version__

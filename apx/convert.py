@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from apx.errors import MisuseError
 from apx.export import EXPORT_FORMATS, ExportFormat
 from apx.new_file import new_file, output_paths
-from apx.options import (
+from apx.recording import chosen_columns, open_recording
+from apx.subcommand import (
+    MisuseError,
     add_chips,
     add_output,
     add_parser,
     add_recordings,
     add_timestamp_order,
+    for_each,
     recordings_of,
 )
-from apx.recording import chosen_columns, for_each, open_recording
-from astropix_runtime.command_line.terminal import say
+from apx.terminal import say
 from protocol.text import counted
 
 _STDOUT = Path("-")

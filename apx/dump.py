@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from apx.errors import MisuseError
 from apx.hex_view import HexView
-from apx.options import (
+from apx.recording import Recording, chosen_columns, open_recording
+from apx.subcommand import (
+    MisuseError,
     add_chips,
     add_parser,
     add_recordings,
     add_timestamp_order,
+    for_each,
     recordings_of,
 )
-from apx.recording import Recording, chosen_columns, for_each, open_recording
+from apx.terminal import COLOUR_CHOICES, say, wants_colour
 from astropix_runtime.command_line.arguments import whole_number
-from astropix_runtime.command_line.terminal import COLOUR_CHOICES, say, wants_colour
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable
 from protocol.readout_decoder import ReadoutDecoder

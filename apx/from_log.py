@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from apx.errors import MisuseError, ToolError
 from apx.new_file import new_file, output_paths
-from apx.options import add_files, add_output, add_parser
-from apx.recording import for_each
-from astropix_runtime.command_line.terminal import complain, progress, say
+from apx.subcommand import MisuseError, ToolError, add_files, add_output, add_parser, for_each
+from apx.terminal import complain, progress, say
 from protocol.apx import FileHeader
-from protocol.astropix3_readout import AstroPix3Readout
+from protocol.chips.chip_type import chip_types
 from protocol.errors import TextLogError
-from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.readout import AbstractAstroPixReadout
 from protocol.text import counted
 from protocol.textlog import OPTIONS_KEY, TextLog
 
 _XZ_MAGIC = b"\xfd7zXZ\x00"
-_READOUT_CLASSES: dict[object, type[AbstractAstroPixReadout]] = {3: AstroPix3Readout, 4: AstroPix4Readout}
 _SHOWN = 10
 
 
@@ -117,10 +114,12 @@ def _readout_class(path: Path, log: TextLog) -> type[AbstractAstroPixReadout]:
     options = log.header.get(OPTIONS_KEY)
     version = options.get("chipVer", 4) if isinstance(options, dict) else 4
     # not by look-up: a version may be anything that a literal can be
-    for known, readout_class in _READOUT_CLASSES.items():
-        if version == known:
+    classes = {chip.number: chip.readout_classes["gecco"] for chip in chip_types() if "gecco" in chip.readout_classes}
+    for number, readout_class in classes.items():
+        if version == number:
             return readout_class
-    raise ToolError(f"{path}: recorded with chip version {version!r}: only versions 3 and 4 can be converted")
+    known = " and ".join(map(str, classes))
+    raise ToolError(f"{path}: recorded with chip version {version!r}: only versions {known} can be converted")
 
 
 def _say_half_byte(path: Path, count: int, line_number: int, readout_id: int) -> None:

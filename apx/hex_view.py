@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from astropix_runtime.command_line.terminal import moment, styled
+from apx.terminal import moment, styled
 from protocol.block import ReadoutBlock
 from protocol.ledger import ByteClass
 from protocol.readout_decoder import ReadoutDecoder

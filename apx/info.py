@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from apx.options import add_chips, add_parser, add_recordings, recordings_of
-from apx.recording import for_each, open_recording
-from astropix_runtime.command_line.terminal import moment, say
+from apx.recording import open_recording
+from apx.subcommand import add_chips, add_parser, add_recordings, for_each, recordings_of
+from apx.terminal import moment, say
 from protocol.block import ReadoutBlock
 from protocol.ledger import BYTE_COUNTS, Ledger
 from protocol.text import counted, printable
@@ -167,7 +167,7 @@ def _header_lines(summary: Summary, full: bool) -> list[tuple[str, str]]:
 
 
 def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
-    """What is said, and the value, a line each."""
+    """A name and a value for each line."""
     ledger = summary.ledger
     mean = f"{summary.data_bytes / summary.readouts:.1f}" if summary.readouts else "-"
     lines = [

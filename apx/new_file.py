@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from apx.errors import MisuseError, ToolError
+from apx.subcommand import MisuseError, ToolError
 from astropix_runtime.storage.durable import O_BINARY, sync_directory
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apx.errors import ToolError
-from astropix_runtime.storage import file_lock
+from apx.subcommand import ToolError
+from astropix_runtime.storage import process_lock
 from astropix_runtime.storage.run_directory import run_directory_of, run_name_of, run_number
 
 _LOCK = ".lock"
@@ -46,7 +46,7 @@ def may_be_taken(directory: Path) -> bool:
     last = max((run_number(each) or 0 for each in data_dir.iterdir()), default=0)
     if not lock.exists() or run_number(directory.absolute()) != last:
         return False
-    return not os.access(lock, os.R_OK | os.W_OK) or bool(file_lock.holder(lock))
+    return not os.access(lock, os.R_OK | os.W_OK) or bool(process_lock.holder(lock))
 
 
 @contextmanager
@@ -61,10 +61,10 @@ def held(directory: Path | None) -> Iterator[None]:
         return
     file = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
     try:
-        if not file_lock.try_lock(file):
-            who = file_lock.holder(path) or "another process"
+        if not process_lock.try_lock(file):
+            who = process_lock.holder(path) or "another process"
             raise ToolError(f"{path.parent} is in use by {who}: end that daemon first (daqctl shutdown)")
-        file_lock.sign(file)
+        process_lock.sign(file)
         yield
     finally:
         os.close(file)

@@ -1,19 +1,16 @@
-"""Files as every subcommand takes them: read in blocks with a progress bar, one failing without the others."""
+"""Recordings as the subcommands read them: in blocks, with a progress bar."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apx.errors import MisuseError, ToolError
-from astropix_runtime.command_line.output import is_of_output
-from astropix_runtime.command_line.terminal import complain, is_file, progress
+from apx.subcommand import MisuseError, ToolError
+from apx.terminal import complain, is_file, progress
 from protocol.apx import ApxReader, FileHeader
 from protocol.block import ReadoutBlock
-from protocol.errors import ProtocolError
 from protocol.hit import AbstractAstroPixHit
 from protocol.readout_description import TimestampOrder
-from protocol.text import reason_of
 
 
 class Recording:
@@ -80,30 +77,6 @@ def open_recording(
         size_bytes = path.stat().st_size
         with progress(path, size_bytes if not prints or is_file(sys.stdout) else 0) as advance:
             yield Recording(reader, size_bytes, advance, timestamp_order)
-
-
-def for_each(paths: Iterable[Path], work: Callable[[Path], bool]) -> int:
-    """Do `work` on each file and return the exit code: 0, or 1 if one failed or `work` was not content (False).
-
-    A failure is one line on stderr, and the next file gets its turn; `MisuseError` ends it all.
-    """
-    code = 0
-    for path in paths:
-        try:
-            content = work(path)
-        except (MisuseError, BrokenPipeError):
-            raise
-        except (ProtocolError, ToolError) as error:
-            complain(str(error))
-            content = False
-        except OSError as error:
-            if is_of_output(error):
-                raise
-            complain(f"{error.filename or path}: {reason_of(error)}")
-            content = False
-        if not content:
-            code = 1
-    return code
 
 
 def chosen_columns(text: str | None, hit_class: type[AbstractAstroPixHit]) -> tuple[str, ...]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apx.options import add_parser
 from apx.places import held, places_of, run_directory
-from apx.recording import for_each
-from astropix_runtime.command_line.terminal import progress, say
+from apx.subcommand import add_parser, for_each
+from apx.terminal import progress, say
 from astropix_runtime.storage.file_repair import FileRepair, plan_file_repair
 from astropix_runtime.storage.run_repair import plan_run_repair
 
@@ -41,7 +40,7 @@ def add_to(programs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(arguments: argparse.Namespace) -> int:
     """Repair each path; returns the exit code."""
 
-    def mend(place: Path) -> bool:
+    def repair(place: Path) -> bool:
         outcome = _repair(place, dry_run=arguments.dry_run)
         if arguments.json:
             print(json.dumps(outcome.to_dict()))
@@ -49,17 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
             say(outcome.line())
         return not outcome.remarks
 
-    def mend_all(path: Path) -> bool:
+    def repair_all(path: Path) -> bool:
         places = places_of(path)
         with held(run_directory(places[0])):  # they are all in one data directory
-            return for_each(places, mend) == 0
+            return for_each(places, repair) == 0
 
-    return for_each(arguments.paths, mend_all)
+    return for_each(arguments.paths, repair_all)
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What was done, or would be. `done`: in words, empty for nothing; `remarks`: what could not be mended."""
+    """What was done, or would be. `done`: in words, empty for nothing; `remarks`: what could not be repaired."""
 
     path: Path
     done: str

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from apx.options import add_parser
 from apx.places import may_be_taken, places_of, run_directory
-from apx.recording import for_each
-from astropix_runtime.command_line.terminal import progress, styled, wants_colour
-from astropix_runtime.storage.run_verdict import RunJudge
-from astropix_runtime.storage.verdict import Verdict, judge_file
+from apx.subcommand import add_parser, for_each
+from apx.terminal import progress, styled, wants_colour
+from astropix_runtime.storage.verdict import RunJudge, Verdict, judge_file
 from protocol.text import printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "bad": "bold red"}

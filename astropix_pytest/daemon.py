@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from astropix_pytest.recording import Recording
 from astropix_pytest.settings import write_config
 from astropix_pytest.source import DEADLINE_S, Source
-from astropix_runtime.sockets.socket_directories import directory_for_sockets
+from astropix_runtime.sockets.endpoints import directory_for_sockets
 from daqd.control import ControlClient
 from protocol.run_record import RunRecord, run_name
 from protocol.wire.messages import Stat

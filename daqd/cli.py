@@ -7,15 +7,16 @@ import faulthandler
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from astropix_runtime.command_line.arguments import chips, seconds, whole_number
 from astropix_runtime.command_line.program import MISUSE, OK, ProgramParser
+from astropix_runtime.errors import RequestError
 from astropix_runtime.process.logs import set_up_logging
 from astropix_runtime.process.signals import ProcessSignals
-from astropix_runtime.sockets.allowed_clients import ServerKeys
 from astropix_runtime.sockets.endpoints import check_stream_endpoint
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.commands.configure import CONFIGURE_EXAMPLES, add_configure_arguments, configure_main
 from daqd.commands.demo import add_demo_arguments, demo_main
 from daqd.commands.emulate import EXAMPLES as EMULATE_EXAMPLES
@@ -27,8 +28,8 @@ from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, LogSection, SecuritySection, load_config
 from daqd.errors import ConfigError, DaqError, code_of
 from daqd.process.systemd import ServiceManager
+from daqd.server_keys import load_server_keys
 from daqd.service import Service
-from daqd.sockets.curve import load_server_keys
 from protocol.version import __version__
 
 try:
@@ -73,24 +74,30 @@ def build_parser() -> ProgramParser:
     parser.add_argument("--version", action="version", version=f"daqd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser(
+    def add(name: str, purpose: str, epilog: str, main: Callable[[argparse.Namespace], int]) -> ProgramParser:
+        command = commands.add_parser(name, help=purpose, epilog=epilog)
+        command.set_defaults(main=main)
+        return command
+
+    run = add(
         "run",
-        help="serve: take runs as commanded, write files, publish hits",
-        epilog="examples:\n  daqd run -c config/emulated.toml\n"
+        "serve: take runs as commanded, write files, publish hits",
+        "examples:\n  daqd run -c config/emulated.toml\n"
         '  daqd run -c config/emulated.toml --autostart --comment "Cd-109, 40 mV" --duration 600\n',
+        _run,
     )
     run.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
     run.add_argument("--autostart", action="store_true", help="configure the board and start a run at once")
     run.add_argument("--comment", default="", help="comment of the run that --autostart starts")
     run.add_argument("--duration", type=seconds, metavar="S", help="end that run after so many seconds")
-    run.set_defaults(main=_run)
 
-    replay = commands.add_parser(
+    replay = add(
         "replay",
-        help="publish recorded .apx files",
-        epilog="examples:\n  daqd replay data/run_000001\n  daqd replay old.apx --speed 10 --loop\n"
+        "publish recorded .apx files",
+        "examples:\n  daqd replay data/run_000001\n  daqd replay old.apx --speed 10 --loop\n"
         "  daqd replay old.apx --speed max --wait-for 2\n"
         "  daqd replay old.apx --bind tcp://0.0.0.0:5556 --server-key daq-pc.key_secret --client-keys clients\n",
+        _replay,
     )
     replay.add_argument(
         "files", type=Path, nargs="+", metavar="FILE", help=".apx files in order, or directories of runs"
@@ -120,48 +127,24 @@ def build_parser() -> ProgramParser:
     replay.add_argument("--chips", type=chips, metavar="N", help="chips in the chain, where the files do not say")
     replay.add_argument("--raw", action="store_true", help="publish the readout records, too")
     replay.add_argument("--name", default="replay", help="name of the stream (default %(default)s)")
-    replay.set_defaults(main=_replay)
 
-    check = commands.add_parser(
+    check = add(
         "check-config",
-        help="check a configuration, touch nothing",
-        epilog="examples:\n  daqd check-config -c config/emulated.toml\n  daqd check-config -c daqd.toml --json\n",
+        "check a configuration, touch nothing",
+        "examples:\n  daqd check-config -c config/emulated.toml\n  daqd check-config -c daqd.toml --json\n",
+        _check_config,
     )
     check.add_argument("-c", "--config", type=Path, required=True, help="configuration (TOML)")
     check.add_argument("--json", action="store_true", help="print the configuration with all defaults, or the mistakes")
-    check.set_defaults(main=_check_config)
 
-    probe = commands.add_parser(
-        "probe",
-        help="what is connected, what answers, what is in use",
-        epilog=PROBE_EXAMPLES,
+    add_probe_arguments(add("probe", "what is connected, what answers, what is in use", PROBE_EXAMPLES, probe_main))
+    add_emulate_arguments(
+        add("emulate", "an emulated board on a serial or TCP port, for other programs", EMULATE_EXAMPLES, emulate_main)
     )
-    add_probe_arguments(probe)
-    probe.set_defaults(main=probe_main)
-
-    emulate = commands.add_parser(
-        "emulate",
-        help="an emulated board on a serial or TCP port, for other programs",
-        epilog=EMULATE_EXAMPLES,
-    )
-    add_emulate_arguments(emulate)
-    emulate.set_defaults(main=emulate_main)
-
-    configure = commands.add_parser(
-        "configure",
-        help="bring a board from power-up to data, trace what was said to it",
-        epilog=CONFIGURE_EXAMPLES,
-    )
-    add_configure_arguments(configure)
-    configure.set_defaults(main=configure_main)
-
-    demo = commands.add_parser(
-        "demo",
-        help="emulated board, daemon, sanity checker, page and terminal monitor at once",
-        epilog="examples:\n  daqd demo\n  daqd demo --rate 20000 --chips 4\n",
-    )
-    add_demo_arguments(demo)
-    demo.set_defaults(main=demo_main)
+    purpose = "bring a board from power-up to data, trace what was said to it"
+    add_configure_arguments(add("configure", purpose, CONFIGURE_EXAMPLES, configure_main))
+    purpose = "emulated board, daemon, sanity checker, page and terminal monitor at once"
+    add_demo_arguments(add("demo", purpose, "examples:\n  daqd demo\n  daqd demo --rate 20000 --chips 4\n", demo_main))
     return parser
 
 
@@ -170,7 +153,7 @@ def _run(args: argparse.Namespace) -> int:
         print("daqd run: --comment and --duration say how --autostart starts a run; add it", file=sys.stderr)
         return MISUSE
     config = load_config(args.config)
-    load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is told before anything starts
+    load_chip_setup(config.chip, config.board)  # a mistake in the chips' file is reported before anything starts
     _server_keys(config)
     take_all_descriptors()
     autostart = {"comment": args.comment, "duration_s": args.duration or 0.0} if args.autostart else None
@@ -208,19 +191,16 @@ def _server_keys(config: Config) -> ServerKeys | None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    if (args.server_key is None) != (args.client_keys is None):
-        print("daqd replay: --server-key and --client-keys go together", file=sys.stderr)
-        return MISUSE
     keyed = args.server_key is not None
-    if keyed and args.insecure:
-        print("daqd replay: --insecure and --server-key contradict each other: take one of them out", file=sys.stderr)
-        return MISUSE
-    if args.loop and args.stay:
-        print("daqd replay: --loop has no end after which to --stay: take one of them out", file=sys.stderr)
-        return MISUSE
-    if args.stay and args.catch_up == "":
-        print("daqd replay: --stay is for those who come late: take --catch-up '' out", file=sys.stderr)
-        return MISUSE
+    for wrong, text in (
+        (keyed != (args.client_keys is not None), "--server-key and --client-keys go together"),
+        (keyed and args.insecure, "--insecure and --server-key contradict each other: take one of them out"),
+        (args.loop and args.stay, "--loop has no end after which to --stay: take one of them out"),
+        (args.stay and args.catch_up == "", "--stay is for those who come late: take --catch-up '' out"),
+    ):
+        if wrong:
+            print(f"daqd replay: {text}", file=sys.stderr)
+            return MISUSE
     for option, endpoint in (("--bind", args.bind), ("--catch-up", args.catch_up)):
         if not endpoint and option == "--catch-up":
             continue
@@ -275,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqd`."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return parser.run(lambda: args.main(args), DaqError, code_of, interrupted=OK)
+    return parser.run(lambda: args.main(args), (DaqError, RequestError), code_of, interrupted=OK)
 
 
 if __name__ == "__main__":

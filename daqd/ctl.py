@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from astropix_runtime.command_line.arguments import seconds, whole_number
 from astropix_runtime.command_line.program import FAILED, MISUSE, OK, ProgramParser
-from astropix_runtime.sockets.endpoints import connectable, is_tcp
+from astropix_runtime.errors import KeyFileError, RequestError
+from astropix_runtime.sockets.endpoints import connectable, default_runtime_dir, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, read_client_keys
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
-from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.commands.keygen import EXAMPLES as KEYGEN_EXAMPLES
 from daqd.commands.keygen import add_keygen_arguments, keygen_main
 from daqd.configuration.config import load_config
 from daqd.control import ControlClient
+from daqd.control_commands import COMMANDS
 from daqd.errors import ConfigError, DaqError
-from protocol.errors import KeyFileError
-from protocol.text import counted
+from protocol.text import counted, printable
 from protocol.version import __version__
 from protocol.wire.messages import Stat
 
@@ -40,61 +38,6 @@ exit codes:
   2  the command, or the configuration, cannot be meant so
 """
 
-COMMANDS = {
-    "status": (
-        "state, run, rates, ledger, queue, disk, board",
-        """\
-  daqctl status
-  daqctl status --json | jq .status.rates
-""",
-    ),
-    "configure": (
-        "connect and configure the board",
-        """\
-  daqctl configure         as the configuration says; again, if it was
-""",
-    ),
-    "start": (
-        "start a run",
-        """\
-  daqctl start --comment "Cd-109, 40 mV"                until it is stopped
-  daqctl start --duration 600                           ten minutes
-  daqctl start --readouts 100000 --run 42               so many readouts, as run 42
-  daqctl start --threshold 40 --inject 1,9 --vinj 300   with the chips set otherwise than usual, for this run
-""",
-    ),
-    "stop": (
-        "end the run",
-        """\
-  daqctl stop
-  daqctl stop --json | jq .record.counts
-""",
-    ),
-    "rotate": (
-        "finish the current file, go on in the next",
-        """\
-  daqctl rotate            the finished file can be copied away while the run goes on
-""",
-    ),
-    "reset": (
-        "leave the error state, close the board",
-        """\
-  daqctl reset             when the reason of the error is mended; then: daqctl start
-""",
-    ),
-    "shutdown": (
-        "end the daemon",
-        """\
-  daqctl shutdown                           of the daemon called bench
-  daqctl -c config/emulated.toml shutdown   of the one that uses this configuration
-""",
-    ),
-}
-"""What each command is for, and examples."""
-
-_STOP_TIMEOUT_S = 65.0
-_TIMEOUT_S = 15.0
-
 
 def build_parser() -> ProgramParser:
     """The command line of `daqctl`."""
@@ -108,22 +51,12 @@ def build_parser() -> ProgramParser:
     keys.add_argument("--server-key", type=Path, metavar="FILE", help="public key of the daemon (NAME.key)")
     keys.add_argument("--key", type=Path, metavar="FILE", help="secret key of yours (NAME.key_secret)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (text, examples) in COMMANDS.items():
+    for each in COMMANDS.values():
         command = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"examples:\n{examples}",
+            each.name, help=each.summary, description=each.summary, epilog=f"examples:\n{each.examples}"
         )
         command.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
-        if name == "start":
-            command.add_argument("--run", type=whole_number(1), help="run number (default: the next one)")
-            command.add_argument("--comment", help="what this run is about")
-            command.add_argument(
-                "--duration", dest="duration_s", type=seconds, metavar="S", help="end it after so long"
-            )
-            command.add_argument("--readouts", type=whole_number(1), metavar="N", help="end it after so many readouts")
-            add_chip_arguments(command)
+        each.add_options(command)
     keygen = commands.add_parser(
         "keygen",
         help="make a pair of keys, for the daemon or for a client",
@@ -166,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `daqctl`."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return parser.run(lambda: _command(args), DaqError, _code_of, interrupted=FAILED)
+    return parser.run(lambda: _command(args), (DaqError, RequestError), _code_of, interrupted=FAILED)
 
 
 def _command(args: argparse.Namespace) -> int:
@@ -174,7 +107,7 @@ def _command(args: argparse.Namespace) -> int:
         if args.command == "keygen":
             return keygen_main(args)
         result = _ask(args)
-    except DaqError as error:
+    except (DaqError, RequestError) as error:
         if args.json:
             code = getattr(error, "code", "unreachable")
             print(json.dumps({"ok": False, "error": {"code": code, "message": str(error)}}))
@@ -183,49 +116,51 @@ def _command(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
         return OK
     try:
-        _tell(args.command, result)
+        _print_result(args.command, result)
     except (KeyError, TypeError, ValueError):
         raise DaqError("the daemon answers as another version does: --json prints what it said") from None
     return OK
 
 
-def _code_of(error: DaqError) -> int:
+def _code_of(error: Exception) -> int:
     return MISUSE if isinstance(error, ValueError) or getattr(error, "code", "") == "bad_arguments" else FAILED
 
 
 def _ask(args: argparse.Namespace) -> dict[str, Any]:
-    keys = ("run", "comment", "duration_s", "readouts")
-    wishes = {key: getattr(args, key) for key in keys if getattr(args, key, None) is not None}
-    if args.command == "start":
-        wishes["chip"] = chip_overrides(args)
-    timeout_s = _STOP_TIMEOUT_S if args.command == "stop" else _TIMEOUT_S
-    endpoint = endpoint_of(args)
-    with ControlClient(endpoint, timeout_s, client_keys_of(args, endpoint)) as client:
-        return client.call(args.command, **wishes)
+    command, endpoint = COMMANDS[args.command], endpoint_of(args)
+    with ControlClient(endpoint, command.answer_s, client_keys_of(args, endpoint)) as client:
+        return client.call(command.name, **command.given(args))
 
 
-def _tell(command: str, result: dict[str, Any]) -> None:
-    if command == "status":
-        _tell_status(Stat.model_validate(result["status"]))
-    elif command == "start":
-        print(f"run {result['run']} is being taken, files in {result['directory']}")
-    elif command == "stop":
-        record = result.get("record")
-        if record is None:
-            print("no run is being taken")
-        else:
-            counts = record["counts"]
-            print(
-                f"run {record['run']} {record['state']} ({record['end_reason']}): {counts['readouts']} readouts, "
-                f"{counts['file_bytes']} bytes in {counted(len(record['files']), 'file')}"
-            )
-    elif command == "rotate":
-        print(f"run {result['run']} goes on in its next file")
-    else:
-        print(f"state {result['state']}")
+def _print_result(command: str, result: dict[str, Any]) -> None:
+    match command:
+        case "status":
+            _print_status(Stat.model_validate(result["status"]))
+        case "start":
+            print(f"run {result['run']} is being taken, files in {result['directory']}")
+        case "stop":
+            _print_end(result.get("record"))
+        case "rotate":
+            print(f"run {result['run']} goes on in its next file")
+        case "configure" | "reset" | "shutdown":
+            print(f"state {result['state']}")
+        case _:
+            for key, value in result.items():
+                print(printable(f"{key} {value}"))
 
 
-def _tell_status(stat: Stat) -> None:
+def _print_end(record: dict[str, Any] | None) -> None:
+    if record is None:
+        print("no run is being taken")
+        return
+    counts = record["counts"]
+    print(
+        f"run {record['run']} {record['state']} ({record['end_reason']}): {counts['readouts']} readouts, "
+        f"{counts['file_bytes']} bytes in {counted(len(record['files']), 'file')}"
+    )
+
+
+def _print_status(stat: Stat) -> None:
     run = "no run yet" if stat.run is None else f"run {stat.run}, {stat.elapsed_s:.0f} s"
     print(f"state      {stat.state}{': ' + stat.reason if stat.reason else ''} ({run})")
     if stat.file:

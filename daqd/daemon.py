@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from astropix_runtime.process.logs import OperatorLog
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.request_server import RequestServer
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.children.programs import Publisher, history_server
 from daqd.configuration.config import Config
-from daqd.control import ControlServer
+from daqd.control_commands import execute
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import DaqError
 from daqd.run_control import RunControl
@@ -33,11 +33,12 @@ _STAT_INTERVAL_S = 1.0
 class Daemon:
     """Run control with its board, its two children, the control socket, and who looks after the disk and the state.
 
-    `start`, `watch`, then `stop`: in the running event loop. `on_stat` is given the state each time it is published.
+    `start`, `watch`, then `stop`: in the running event loop. `server`: has the control socket, and answers nobody
+    yet. `on_stat` is given the state each time it is published.
     """
 
     def __init__(
-        self, config: Config, store: RunStore, board: Board, keys: ServerKeys | None, on_stat: Callable[[Stat], None]
+        self, config: Config, store: RunStore, board: Board, server: RequestServer, on_stat: Callable[[Stat], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._config = config
@@ -72,23 +73,22 @@ class Daemon:
             config.security,
         )
         self.control = RunControl(config, board, store, self._publisher, self.state, self.status, software())
-        self._server = ControlServer(config.control_endpoint, self.control.obey, keys)
+        self._server = server
         self._operator_log = OperatorLog(partial(self._in_the_loop, self._publisher.send_log))
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self, lock: ProcessLock, give_up: Callable[[], bool]) -> None:
-        """Take the names and places that only one can have, repair what was left open, start the children, listen.
+        """Take the lock that only one can have, repair what was left open, start the children, listen.
 
         Where one of them cannot be had, `DaqError`, and none is left behind. `give_up`: asked within long repairs.
         """
         try:
-            self._server.open()
             lock.acquire()
             await asyncio.to_thread(repair_runs, self._store, give_up)
             await _all(self._publisher.start(), self._history.start())
-            await self._server.start()
+            self._server.start(partial(execute, self.control))
         except DaqError:
-            await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.close())
+            await asyncio.gather(self._publisher.stop(), self._history.stop(), self._server.stop())
             raise
 
     async def watch(self) -> None:
@@ -115,7 +115,7 @@ class Daemon:
         logging.getLogger("daqd").removeHandler(self._operator_log)
         await asyncio.gather(self._publisher.stop(), self._history.stop())
         settled = ended and await self.control.settle()
-        await self._server.close()
+        await self._server.stop()
         return settled
 
     async def _tick(self) -> None:

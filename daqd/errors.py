@@ -1,4 +1,4 @@
-"""What can go wrong in the daemon, said to the person at the terminal.
+"""What can go wrong in the daemon, in words for the person at the terminal.
 
 ::
 
@@ -9,29 +9,21 @@
     │   ├── LinkTimeout      the link is there and has not delivered in time (also a TimeoutError)
     │   ├── BoardAnswerError the board answers wrongly, in part, or not at all
     │   └── BoardSettingError the board cannot be set so, and nothing was sent
-    ├── RunControlError      a command that cannot be obeyed now
+    ├── RunControlError      a command that cannot be obeyed now (also a RefusedError)
     └── DiskError            files of a run cannot be written (also an OSError)
 """
 
-from collections.abc import Sequence
-
 from astropix_runtime.command_line.program import FAILED, MISUSE
+from astropix_runtime.configuration import ConfigurationError
+from astropix_runtime.errors import RefusedError
 
 
 class DaqError(Exception):
     """Root of the errors of `daqd`."""
 
 
-class ConfigError(DaqError, ValueError):
-    """The configuration cannot be used.
-
-    `mistakes` has one line for each mistake found, beginning with its path in the file (`board.chips: …`).
-    """
-
-    def __init__(self, mistakes: Sequence[str], path: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        self.path = path
-        super().__init__("\n".join(f"{path}: {mistake}" if path else mistake for mistake in self.mistakes))
+class ConfigError(DaqError, ConfigurationError):
+    """The configuration, or the command, cannot be used; `mistakes` has one line for each mistake."""
 
 
 class BoardError(DaqError, OSError):
@@ -68,19 +60,15 @@ class BoardSettingError(BoardError):
     """The board that answers cannot be set to what is wanted. Nothing was sent: it is set as it was before."""
 
 
-class RunControlError(DaqError):
+class RunControlError(DaqError, RefusedError):
     """A command that cannot be obeyed in the present state; `code` is the error code of the control reply."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 class DiskError(DaqError, OSError):
     """The files of a run cannot be written."""
 
 
-def code_of(error: DaqError) -> int:
+def code_of(error: Exception) -> int:
     """Exit code of a program that ends for this error.
 
     `MISUSE` for an invalid command or configuration: trying again, as a service manager does, does not help then.

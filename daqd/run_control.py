@@ -1,41 +1,40 @@
-"""Run control: the states of the daemon and the commands that lead from one to another.
+"""Run control: what the daemon's commands do to the board and to its runs.
 
-`idle → configured → running → configured`, and `error`, which `reset` leaves. Every command is idempotent, or refused
-with a code and the reason (docs/wire.md, "Control").
+Every method is idempotent, or refuses with a code and the reason (docs/wire.md, "Control"). The states that follow are
+in `daemon_state`.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
-from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
 from daqd.board_setup import BoardSetup
 from daqd.boards.board import Board
 from daqd.children.messages import FromChild, PublisherState, RunDecoded
 from daqd.children.programs import Publisher
-from daqd.command_arguments import NoArgs, StartArgs
 from daqd.configuration.config import Config
 from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.ending import STOP_S, Background, wait_for_end
 from daqd.errors import DaqError, RunControlError
 from daqd.runs.run_store import RunStore
 from daqd.status import StatusBoard
-from protocol.chips.chip_setup import ChipSetup
 from protocol.ledger import LedgerCounts
 from protocol.run_record import Gap, RunRecord
-from protocol.text import counted, validation_summary
-from protocol.wire.messages import DaemonState
+from protocol.text import counted
+from protocol.wire.messages import DaemonState, Stat
 
 log = logging.getLogger(__name__)
 
 
 class RunControl:
-    """Obeys commands, one at a time; lives in the event loop, the board's work is done in threads."""
+    """Starts and ends runs. Lives in the event loop; the board's work is done in threads.
+
+    `control_commands.execute` calls one method after the other.
+    """
 
     def __init__(
         self,
@@ -54,7 +53,8 @@ class RunControl:
         self._state = state
         self._status = status
         self._software = software
-        self._one_at_a_time = asyncio.Lock()
+        self.one_at_a_time = asyncio.Lock()
+        """Held by the command that is being executed."""
         self._active: ActiveRun | None = None
         self._background = Background()
         self._one_ledger_at_a_time = asyncio.Lock()
@@ -63,16 +63,7 @@ class RunControl:
         self._timer: asyncio.TimerHandle | None = None
         self._last: ActiveRun | None = None
         self._closing = False
-        self.shutdown_asked = asyncio.Event()
-        self._commands: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
-            "configure": self._configure,
-            "start": self._start,
-            "stop": self._stop,
-            "rotate": self._rotate,
-            "status": self._tell,
-            "reset": self._reset,
-            "shutdown": self._shutdown,
-        }
+        self.shutdown_requested = asyncio.Event()
 
     @property
     def state(self) -> DaemonState:
@@ -89,59 +80,52 @@ class RunControl:
         """As `ActiveRun.progress`, of the run that is being taken; empty where none is."""
         return {} if self._active is None else self._active.progress
 
-    async def obey(self, command: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Result of a command; `RunControlError` with its code where it is refused or fails."""
-        method = self._commands.get(command)
-        if method is None:
-            raise RunControlError("unknown_command", f"{command!r} is none of {', '.join(sorted(self._commands))}")
-        try:
-            parsed = (StartArgs if command == "start" else NoArgs).model_validate(args)
-        except ValidationError as error:
-            raise RunControlError("bad_arguments", f"{command}: {validation_summary(error)}") from None
-        if command in ("status", "shutdown"):  # wait for nothing and nobody
-            return await method(parsed)
-        async with self._one_at_a_time:
-            if command != "stop":
-                self._refuse_while_ending(command)
-            return await method(parsed)
+    def stat(self) -> Stat:
+        """State, counts and rates now."""
+        return self._status.stat()
 
     def _refuse_in_a_run(self) -> None:
         if self._active is not None:
             raise RunControlError("running", f"run {self._active.run} is being taken: stop it first")
 
-    def _refuse_while_ending(self, command: str) -> None:
-        if self._closing or self.shutdown_asked.is_set():
+    def refuse_while_ending(self, command: str) -> None:
+        """Raise `RunControlError` where the daemon has begun to end."""
+        if self._closing or self.shutdown_requested.is_set():
             raise RunControlError("stopping", f"{command}: the daemon is ending; start it again first")
 
-    async def _tell(self, _: NoArgs) -> dict[str, Any]:
-        return {"status": self._status.stat().model_dump(mode="json", by_alias=True)}
-
-    async def _configure(self, _: NoArgs) -> dict[str, Any]:
+    async def configure(self) -> None:
+        """Open the board and configure its chips, as the configuration says."""
         self._refuse_in_a_run()
         await self._board_setup.do(await self._board_setup.wanted({}))
-        return {"state": self.state}
 
-    async def _start(self, args: StartArgs) -> dict[str, Any]:
+    async def start(
+        self, run: int | None, comment: str, duration_s: float, readouts: int, chip: dict[str, Any]
+    ) -> ActiveRun:
+        """Start a run, which is returned. `run`, `comment` and limits: as in `RunRequest`.
+
+        `chip`: the settings that are different from those of the configuration for this run.
+        """
         self._refuse_in_a_run()
         if self.state is DaemonState.ERROR:
             raise RunControlError("error", f"the daemon is in error ({self._state.reason}): mend it, then reset")
         disk = await asyncio.to_thread(self._status.disk.look)
         if disk.level == "critical":
             raise RunControlError("disk", f"too little room at {disk.path}: {disk.reason}; make room first")
-        setup = await self._board_setup.wanted(args.chip)
+        setup = await self._board_setup.wanted(chip)
         if self.state is DaemonState.IDLE or not self._board_setup.is_done(setup):
             await self._board_setup.do(setup)
-            self._refuse_while_ending("start")
-        wish = RunWish(args.run, args.comment, args.duration_s, args.readouts)
+            self.refuse_while_ending("start")
+        request = RunRequest(run, comment, duration_s, readouts)
+        new_run = partial(ActiveRun, self._config, self._board, self._store, request, self._software, self._hooks())
         try:
-            active = await asyncio.to_thread(self._prepare_run, wish, self._hooks(), self._board_setup.applied)
+            active = await asyncio.to_thread(new_run, setup=self._board_setup.applied)
         except ValueError as error:
             raise RunControlError("run_number", str(error)) from error
         except OSError as error:
             self._state.change(Cause.DISK_FAILED, str(error))
             raise RunControlError("disk", str(error)) from error
         self._begin(active)
-        return {"state": self.state, "run": active.run, "directory": str(active.files.directory)}
+        return active
 
     def _hooks(self) -> RunHooks:
         """What the threads of a run tell the event loop."""
@@ -158,15 +142,9 @@ class RunControl:
             on_end=partial(tell, self._run_ended),
         )
 
-    def _prepare_run(self, wish: RunWish, hooks: RunHooks, setup: ChipSetup | None) -> ActiveRun:
-        """In a thread: the disk may be slow."""
-        active = ActiveRun(self._config, self._board, self._store, wish, self._software, hooks, setup=setup)
-        active.prepare()
-        return active
-
     def _begin(self, active: ActiveRun) -> None:
-        """Take the run that is prepared."""
-        comment, duration_s = active.wish.comment, active.wish.duration_s
+        """Take data for the run that was prepared."""
+        comment, duration_s = active.request.comment, active.request.duration_s
         self._active = active
         self._ended.clear()
         self._status.run_began(active)
@@ -178,10 +156,11 @@ class RunControl:
             reason = f"{duration_s:g} s taken, as asked"
             self._timer = asyncio.get_running_loop().call_later(duration_s, active.stop, reason)
 
-    async def _stop(self, _: NoArgs) -> dict[str, Any]:
-        if self._active is None:
-            return {"state": self.state, "run": None}
+    async def stop(self) -> ActiveRun | None:
+        """End the run, and return it when it is written; None where no run is being taken."""
         active = self._active
+        if active is None:
+            return None
         active.stop("stopped by command")
         try:
             await asyncio.wait_for(self._ended.wait(), STOP_S)
@@ -189,23 +168,20 @@ class RunControl:
             raise RunControlError(
                 "timeout", f"run {active.run} is still writing after {STOP_S:g} s; status tells how it goes"
             ) from None
-        return {"state": self.state, "run": active.run, "record": active.record.model_dump(mode="json")}
+        return active
 
-    async def _rotate(self, _: NoArgs) -> dict[str, Any]:
+    def rotate(self) -> int:
+        """Finish the current file of the run; returns the number of the run."""
         if self._active is None:
             raise RunControlError("not_running", "no run is being taken, so there is no file to rotate")
         self._active.rotate()
-        return {"state": self.state, "run": self._active.run}
+        return self._active.run
 
-    async def _reset(self, _: NoArgs) -> dict[str, Any]:
+    async def reset(self) -> None:
+        """Close the board, and leave the error."""
         self._refuse_in_a_run()
         await self._board_setup.disconnect()
         self._state.change(Cause.RESET)
-        return {"state": self.state}
-
-    async def _shutdown(self, _: NoArgs) -> dict[str, Any]:
-        self.shutdown_asked.set()
-        return {"state": DaemonState.STOPPING}
 
     def end_for_disk(self, reason: str) -> None:
         """So little room is left that the run has to end while all of it can be written."""
@@ -290,7 +266,7 @@ class RunControl:
         return not why
 
     async def _end(self) -> None:
-        async with self._one_at_a_time:  # a command that is being obeyed has the board
+        async with self.one_at_a_time:  # a command that is being executed has the board
             if self._active is not None:
                 self._active.stop("the daemon was ended")
                 await self._ended.wait()

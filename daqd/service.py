@@ -10,6 +10,8 @@ from astropix_runtime.process.signals import ProcessSignals
 from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.boards.factory import open_board
 from daqd.configuration.config import Config
+from daqd.control import control_server
+from daqd.control_commands import execute
 from daqd.daemon import Daemon
 from daqd.daemon_state import Cause
 from daqd.errors import DaqError, RunControlError, code_of
@@ -17,7 +19,7 @@ from daqd.process.supervision import Supervision
 from daqd.process.systemd import ServiceManager
 from daqd.run_control import RunControl
 from daqd.runs.run_store import RunStore
-from daqd.sockets.curve import load_server_keys
+from daqd.server_keys import load_server_keys
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,12 @@ class Service:
             store.prepare()
             board = open_board(config)
             keys = load_server_keys(security.server_key, security.client_keys) if security.keys else None
+            server = control_server(config.control_endpoint, keys)
         except DaqError as error:
             log.error("%s", error)
             return code_of(error)
         supervision = Supervision(manager, lambda: daemon.control.progress)
-        daemon = self._daemon = Daemon(config, store, board, keys, supervision.tell)
+        daemon = self._daemon = Daemon(config, store, board, server, supervision.tell)
         lock = store.lock()
         with self._signals.heard_by(self._stop_asked.set, lambda: self._rotate_soon(daemon.control, supervision)):
             try:
@@ -108,7 +111,7 @@ class Service:
     @staticmethod
     async def _try_to_start(control: RunControl, args: dict[str, object]) -> int:
         try:
-            await control.obey("start", dict(args))
+            await execute(control, "start", dict(args))
         except RunControlError as error:
             log.error("cannot start a run: %s", error)
             return FAILED
@@ -117,7 +120,7 @@ class Service:
     async def _wait(self, control: RunControl) -> None:
         """Until a signal or a command ends the daemon."""
         signalled = asyncio.create_task(self._stop_asked.wait())
-        commanded = asyncio.create_task(control.shutdown_asked.wait())
+        commanded = asyncio.create_task(control.shutdown_requested.wait())
         await asyncio.wait({signalled, commanded}, return_when=asyncio.FIRST_COMPLETED)
         for task in (signalled, commanded):
             task.cancel()
@@ -132,7 +135,7 @@ class Service:
         """What SIGHUP asks for."""
         with supervision.reloading():
             try:
-                run = (await control.obey("rotate", {}))["run"]
+                run = (await execute(control, "rotate", {}))["run"]
             except RunControlError as error:
                 log.info("SIGHUP: %s", error)
             else:

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from astropix_runtime.command_line.arguments import seconds_or_inf, whole_number
 from astropix_runtime.command_line.program import FAILED, MISUSE, OneLineParser
 from astropix_runtime.process.signals import ended_by_signals
-from monitor.alarm_client import default_control_endpoint
-from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT, StreamClient
+from monitor.control import AlarmActions, default_control_endpoint
 from monitor.detector import Geometry
 from monitor.errors import EndpointError, KeysError, MisuseError, MonitorError, NothingReceivedError
 from monitor.events import StatMessage
-from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments, daemon_keys
+from monitor.keys import add_alarm_key_argument, add_key_arguments, daemon_keys
 from monitor.state.detector_state import DetectorState
 from monitor.terminal.alarms import summary as alarm_summary
 from monitor.terminal.status_lines import one_line
@@ -138,14 +137,14 @@ def run_watch(arguments: argparse.Namespace) -> int:
     endpoint = arguments.alarms or DEFAULT_ALARM_ENDPOINT
     control = arguments.alarm_control or default_control_endpoint("bench")
     try:
-        desk = alarm_desk(control, "a terminal", arguments.alarms_server_key, arguments.key)
+        actions = AlarmActions(control, "a terminal", arguments.alarms_server_key, arguments.key)
         alarms = AlarmReceiver(alarm_client(endpoint, arguments.alarms_server_key, arguments.key))
     except (EndpointError, KeysError):
         client.close()
         raise
     with alarms:
         if sys.stdout.isatty() and sys.stdin.isatty():
-            return show_screen(client, geometry, alarms, desk, arguments.page)
+            return show_screen(client, geometry, alarms, actions, arguments.page)
         with client:
             print_lines(client, geometry, alarms)
     return 0
@@ -200,7 +199,7 @@ def print_lines(client: StreamClient, geometry: Geometry, alarms: AlarmReceiver)
 
 
 def show_screen(
-    client: StreamClient, geometry: Geometry, alarms: AlarmReceiver, desk: AlarmDesk, page: str = ""
+    client: StreamClient, geometry: Geometry, alarms: AlarmReceiver, actions: AlarmActions, page: str = ""
 ) -> int:
     """Draw on the terminal until q, Ctrl-C or a signal."""
     # Textual takes a quarter of a second to import: not for --once.
@@ -208,7 +207,7 @@ def show_screen(
     from monitor.terminal.app import WatchApp
 
     with Receiver(client, geometry) as receiver:
-        app = WatchApp(receiver, alarms, desk, page)
+        app = WatchApp(receiver, alarms, actions, page)
         with ended_by_signals(app.end, within_s=_END_WITHIN_S):
             app.run()
     return app.return_code or 0

@@ -12,11 +12,13 @@ from typing import Self
 
 import zmq
 
+from astropix_runtime.sockets.handshake import HandshakeWatch
 from astropix_runtime.sockets.key_files import ClientKeys, KeyPair, PublicKey
+from astropix_runtime.sockets.request_client import secure_client
 from monitor.continuity import HitArray
 from monitor.errors import EndpointError
 from monitor.events import Event, HitBatch
-from monitor.receiving.curve import HandshakeWatch, client_keys, secure_client
+from monitor.keys import client_keys
 from monitor.receiving.history import run_hits
 from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
 from monitor.receiving.joining import HistoryJoin
@@ -83,7 +85,7 @@ class StreamClient:
         server_key: Path | str | PublicKey | None = None,
         key: Path | str | KeyPair | None = None,
     ) -> None:
-        self._keys = keys = client_keys(server_key, key)
+        self._keys = keys = client_keys(server_key, key, endpoint)
         self.endpoint = endpoint
         self._topics = frozenset(map(Topic, topics))
         self._obstacle_logged = ""
@@ -138,7 +140,7 @@ class StreamClient:
             self._socket.setsockopt(option, value)
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.value.encode())
-        secure_client(self._socket, endpoint, keys)
+        secure_client(self._socket, keys)
         self._socket.connect(endpoint)
 
     @property
@@ -275,7 +277,7 @@ class StreamClient:
         elif self._try_again_at == math.inf:
             self._try_again_at = now + _TRY_AGAIN_S
         elif now >= self._try_again_at:
-            self._handshakes.try_again()
+            self._handshakes.given_up = False
             self._try_again_at = math.inf
             with contextlib.suppress(zmq.ZMQError):  # it may be as good as disconnected
                 self._socket.disconnect(self.endpoint)

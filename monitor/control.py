@@ -1,75 +1,69 @@
-"""Commands to a daemon (docs/wire.md, "Control"), for who was allowed to give them."""
+"""Commands to a daemon and to a sanity checker, for whoever may give them (docs/wire.md, "Control")."""
 
-import asyncio
-import contextlib
-import uuid
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, Literal
 
-import zmq
-import zmq.asyncio
-
-from astropix_runtime.sockets.endpoints import forbidden, is_absent
+from astropix_runtime.sockets.endpoints import default_runtime_dir, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys
-from monitor.errors import MonitorError
-from monitor.receiving.curve import secure_client
-from protocol.errors import MessageError
-from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, encode_request
+from astropix_runtime.sockets.request_client import RequestClient, Service
+from monitor.keys import client_keys
 
-_TIMEOUT_S = 65.0
+_DAEMON = Service(name="daemon", what="a daqd", if_absent="is daqd running?")
+_CHECKER = Service(name="apx-sanity", what="an apx-sanity", if_absent="is it running, with that configuration?")
+
+_STOP_TIMEOUT_S = 65.0
 """`stop` takes as long as what was read needs to reach the disk."""
 
-
-class ControlRefusal(MonitorError):  # noqa: N818 - it is an answer
-    """The daemon refuses a command, or does not answer."""
+AlarmCommand = Literal["ack", "silence", "unsilence"]
+SILENCE_S: Final = 3600.0
+"""Long enough to repair something, and too short to be forgotten."""
 
 
 class Controller:
     """Asks the daemon at `endpoint`, `ipc://PATH` or `tcp://HOST:PORT` with `keys`. A connection for each command."""
 
-    def __init__(self, endpoint: str, keys: ClientKeys | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         self.endpoint = endpoint
         self._keys = keys
         self._timeout_s = timeout_s
 
     async def call(self, command: str, **args: Any) -> dict[str, Any]:
-        """Result of a command; `ControlRefusal`."""
-        if why := forbidden(self.endpoint):
-            raise ControlRefusal(why)
-        if is_absent(self.endpoint):
-            raise ControlRefusal(f"no daemon is at {self.endpoint}; is daqd running?")
-        request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
-        try:
-            frame = encode_request(request)
-        except (ValueError, OverflowError) as error:  # halves of characters, as JSON can carry them
-            raise ControlRefusal(f"{command}: cannot be sent: {error}") from None
-        context = zmq.asyncio.Context()
-        socket = context.socket(zmq.DEALER)
-        try:
-            socket.set(zmq.LINGER, 0)
-            socket.set(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
-            secure_client(socket, self.endpoint, self._keys)
-            socket.connect(self.endpoint)
-            await socket.send(frame)
-            async with asyncio.timeout(self._timeout_s):
-                return await _result(socket, request)
-        except TimeoutError:
-            raise ControlRefusal(f"no daemon answers at {self.endpoint} within {self._timeout_s:g} s") from None
-        except zmq.ZMQError as error:
-            raise ControlRefusal(f"cannot ask {self.endpoint}: {zmq.strerror(error.errno or 0)}") from None
-        finally:
-            socket.close()
-            with contextlib.suppress(zmq.ZMQError):
-                context.term()
+        """Result of a command; `RequestError` where it is refused, or nobody answers."""
+        with RequestClient(self.endpoint, _DAEMON, self._timeout_s, self._keys) as client:
+            return await client.call_async(command, **args)
 
 
-async def _result(socket: zmq.asyncio.Socket, request: Request) -> dict[str, Any]:
-    while True:
-        try:
-            reply = decode_reply((await socket.recv_multipart())[-1])
-        except MessageError as error:
-            raise ControlRefusal(f"the daemon answers nonsense: {error}") from None
-        if not reply.answers(request):
-            continue
-        if reply.error is not None:
-            raise ControlRefusal(reply.error.message)
-        return reply.result or {}
+def default_control_endpoint(name: str) -> str:
+    """`ipc://<runtime directory>/<name>.sanity.ipc`; the directory is that of the daemon of this user."""
+    return f"ipc://{default_runtime_dir() / name}.sanity.ipc"
+
+
+class CheckerClient(RequestClient):
+    """Asks the `apx-sanity` at `endpoint`; `keys`: for TCP, where it takes only keys."""
+
+    def __init__(self, endpoint: str, timeout_s: float = 10.0, keys: ClientKeys | None = None) -> None:
+        super().__init__(endpoint, _CHECKER, timeout_s, keys)
+
+
+class AlarmActions:
+    """Acknowledges and silences alarms at the sanity checker that is commanded at `endpoint`, one at a time.
+
+    It makes a connection for each command. `where`: what the list of silences says about where they come from.
+    `server_key`, `key`: the files of the checker's public key and one's own, which are read where it is TCP.
+    """
+
+    def __init__(self, endpoint: str, where: str, server_key: Path | None = None, key: Path | None = None) -> None:
+        self.endpoint = endpoint
+        self._where = where
+        self._keys = client_keys(server_key, key) if is_tcp(endpoint) and server_key is not None else None
+
+    async def act(self, command: AlarmCommand, alarm: str) -> None:
+        """Acknowledge the alarm of that id, call nobody for it for `SILENCE_S`, or call again.
+
+        `RequestError` where that is refused, or nobody answers.
+        """
+        args: dict[str, Any] = {"ids": [alarm]} if command == "ack" else {"pattern": alarm}
+        if command == "silence":
+            args |= {"for_s": SILENCE_S, "reason": f"from {self._where}"}
+        with CheckerClient(self.endpoint, keys=self._keys) as client:
+            await client.call_async(command, **args)

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from monitor.continuity import HitArray
-from protocol.astropix3_hit import AstroPix3Hit
-from protocol.chips.chip_kind import ASTROPIX3, ASTROPIX4
-from protocol.hit import AstroPix4Hit
+from protocol.chips.astropix_chips import ASTROPIX4
+from protocol.chips.chip_type import ChipType, chip_type_of_columns
+from protocol.hit import AbstractAstroPixHit
 from protocol.layer_scan import MAX_LAYER_ID
 from protocol.ledger import CHIP_SLOTS
 
@@ -22,40 +23,35 @@ _MOST_PIXELS = 64
 
 @dataclass(frozen=True, slots=True)
 class HitKind:
-    """What the columns of hits say.
+    """What the columns of hits say: which `chip` sends them, and whether each names its layer (`layered`)."""
 
-    `apart`: hits of rows and of columns, as AstroPix 3 sends them (`is_column`, `location`), and not of pixels (`row`,
-    `column`). `layered`: each names its `layer`.
-    """
-
-    apart: bool = False
+    chip: ChipType = ASTROPIX4
     layered: bool = False
 
-    @classmethod
-    def of(cls, hits: HitArray) -> Self:
+    @staticmethod
+    def of(hits: HitArray) -> "HitKind":
         """The kind of `hits`."""
-        names = hits.dtype.names or ()
-        return cls("is_column" in names, "layer" in names)
+        return _kind_of(hits.dtype.names or ())
 
     @property
-    def rows(self) -> int:
-        """Rows of a chip."""
-        return (ASTROPIX3 if self.apart else ASTROPIX4).rows
+    def names_pixels(self) -> bool:
+        """Whether a hit names a row and a column (`row`, `column`), or one of the two (`is_column`, `location`)."""
+        return self.chip.hits_name_pixels
 
     @property
-    def columns(self) -> int:
-        """Columns of a chip."""
-        return (ASTROPIX3 if self.apart else ASTROPIX4).columns
-
-    @property
-    def payload(self) -> int:
-        """What the first byte of a hit says of its length."""
-        return (AstroPix3Hit if self.apart else AstroPix4Hit).PAYLOAD
+    def hit_class(self) -> type[AbstractAstroPixHit]:
+        """The class of hits."""
+        return self.chip.hit_class(layered=self.layered)
 
     @property
     def layers(self) -> int:
         """How many numbers of layers there are; 1 where hits name none."""
         return MAX_LAYER_ID + 1 if self.layered else 1
+
+
+@lru_cache(64)
+def _kind_of(names: tuple[str, ...]) -> HitKind:
+    return HitKind(chip_type_of_columns(names), "layer" in names)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,17 +85,17 @@ class Geometry:
 
     def pixels(self, kind: HitKind) -> tuple[int, int]:
         """Rows and columns of a chip whose hits are of `kind`."""
-        return self.rows or kind.rows, self.columns or kind.columns
+        return self.rows or kind.chip.rows, self.columns or kind.chip.columns
 
     def outside(self, hits: HitArray) -> npt.NDArray[np.bool_]:
         """For each hit (n,): does it name a layer, chip, row or column that does not exist? Shape (n,), bool."""
         kind = HitKind.of(hits)
         rows, columns = self.pixels(kind)
         outside: npt.NDArray[np.bool_] = hits["chip_id"] >= self.chips
-        if kind.apart:
-            outside |= hits["location"] >= np.where(hits["is_column"] != 0, columns, rows)
-        else:
+        if kind.names_pixels:
             outside |= (hits["row"] >= rows) | (hits["column"] >= columns)
+        else:
+            outside |= hits["location"] >= np.where(hits["is_column"] != 0, columns, rows)
         if kind.layered:
             outside |= hits["layer"] >= kind.layers
         return outside

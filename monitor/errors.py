@@ -14,7 +14,7 @@
     └── MissingPackageError    a package of an optional extra is not installed (also an ImportError)
 """
 
-from collections.abc import Sequence
+from astropix_runtime.configuration import ConfigurationError
 
 
 class MonitorError(Exception):
@@ -45,12 +45,8 @@ class NothingReceivedError(MonitorError, TimeoutError):
     """Nothing came from the stream in the time it was given."""
 
 
-class ConfigError(MonitorError, ValueError):
+class ConfigError(MonitorError, ConfigurationError):
     """The configuration file cannot be used; `mistakes` has one line for each, the text all of them."""
-
-    def __init__(self, mistakes: Sequence[str], where: str) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{where}: {mistake}" for mistake in self.mistakes))
 
 
 class CheckModuleError(MonitorError, ValueError):

@@ -83,6 +83,7 @@ class AstroPix3Hit(AstroPix3Content):
     """
 
     COUNTS_PER_US = 200
+    MAX_TOT_US = 20.475
     DTYPE = ASTROPIX3_HIT_DTYPE
 
     @classmethod
@@ -121,6 +122,7 @@ class AstroPix3LayerHit(AstroPix3Content, AbstractLayerHit):
     """
 
     COUNTS_PER_US = 100
+    MAX_TOT_US = 40.95
     DTYPE = ASTROPIX3_LAYER_HIT_DTYPE
 
     @classmethod

@@ -8,7 +8,6 @@
     ├── MessageError     a wire message or control request (also a ValueError)
     ├── GeccoError       a register access that cannot be encoded (also a ValueError)
     ├── AstepError       the same for the A-STEP firmware (also a ValueError)
-    ├── KeyFileError     a file of keys, or a key (also a ValueError)
     ├── TextLogError     an older text recording (also a ValueError)
     └── NoRecordingsError   a directory in which there are none (also a ValueError)
 """
@@ -51,10 +50,6 @@ class GeccoError(ProtocolError, ValueError):
 
 class AstepError(ProtocolError, ValueError):
     """A register access that the register protocol of the A-STEP firmware cannot express."""
-
-
-class KeyFileError(ProtocolError, ValueError):
-    """A file of keys cannot be used, or a text is no key. The message never has a secret key in it."""
 
 
 class TextLogError(ProtocolError, ValueError):

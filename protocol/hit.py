@@ -63,6 +63,8 @@ class AbstractAstroPixHit(ABC):
     LAYOUT: ClassVar[HitLayout]
     PAYLOAD: ClassVar[int]
     DTYPE: ClassVar[np.dtype[np.void]]
+    MAX_TOT_US: ClassVar[float] = float("inf")
+    """The longest time over threshold that the chip's counter can give, where it is known."""
     ATTRIBUTE_NAMES: ClassVar[tuple[str, ...]] = ()
 
     readout_id: int
@@ -188,6 +190,7 @@ class AstroPix4Content(AbstractAstroPixHit):
     """The 8 bytes of a hit of AstroPix 4, in whatever order of bits they come, and in whatever counts time is told."""
 
     PAYLOAD = 7
+    MAX_TOT_US = 6553.575
 
     LAYOUT = HitLayout(
         8,

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, ClassVar, Self
 from protocol.block import ReadoutBlock
 from protocol.decode import StreamDecoder
 from protocol.decoding import Decoding, DecodingStatus
+from protocol.entry_points import CHIPS, loaded
 from protocol.errors import ApxFormatError
 from protocol.hit import AbstractAstroPixHit, AstroPix4Hit
 from protocol.ledger import ByteClass
@@ -39,6 +40,8 @@ _readout_classes: dict[int, type["AbstractAstroPixReadout"]] = {}
 def uid_to_readout_class(uid: int) -> type["AbstractAstroPixReadout"]:
     """The readout class whose records a file with `readout_uid` = `uid` holds; `ValueError` if there is none."""
     try:
+        if uid not in _readout_classes:
+            loaded(CHIPS)  # which registers their classes
         return _readout_classes[uid]
     except (KeyError, TypeError):
         known = ", ".join(f"{number} ({each.__name__})" for number, each in sorted(_readout_classes.items()))

@@ -3,11 +3,15 @@
 import shutil
 from pathlib import Path
 
-import zmq
-
-from astropix_runtime.sockets.allowed_clients import ServerKeys
-from astropix_runtime.sockets.key_files import ClientKeys, KeyPair, format_key_pair, format_public_key, read_client_keys
-from daqd.sockets.curve import load_server_keys
+from astropix_runtime.sockets.key_files import (
+    ClientKeys,
+    ServerKeys,
+    format_key_pair,
+    format_public_key,
+    new_key_pair,
+    read_client_keys,
+)
+from daqd.server_keys import load_server_keys
 
 
 class KeyRing:
@@ -24,8 +28,7 @@ class KeyRing:
 
     def make(self, name: str) -> None:
         """A new pair."""
-        public, secret = zmq.curve_keypair()
-        keys = KeyPair(public.decode(), secret.decode())
+        keys = new_key_pair()
         self.public(name).write_text(format_public_key(keys, name))
         self.public(name).chmod(0o644)
         self.secret(name).touch(mode=0o600)

@@ -11,10 +11,11 @@ import pytest
 
 from apx import cli as apx
 from astropix_runtime.command_line import program
+from astropix_runtime.errors import UnreachableError
 from daqd import cli as daqd
 from daqd import ctl as daqctl
 from monitor import cli as monitor
-from monitor.control import Controller, ControlRefusal
+from monitor.control import Controller
 from monitor.sanity import cli as sanity
 from protocol import AstroPix4Readout, FileHeader, apx_open
 
@@ -219,7 +220,7 @@ def test_the_socket_of_another_user(
         patch.setattr(os, "access", lambda *_: False)
         if directory:
             patch.setattr(Path, "stat", refuse)
-        with pytest.raises(ControlRefusal, match="is for the user who started it"):
+        with pytest.raises(UnreachableError, match="is for the user who started it"):
             asyncio.run(Controller("ipc://locked").call("status"))
         for command in ("daqctl --endpoint ipc://locked status", "apx-sanity alarms --control ipc://locked"):
             program, *arguments = command.split()

@@ -10,7 +10,7 @@ _NAME = "standard output"
 
 
 class NamedOutput(io.TextIOWrapper):
-    """Standard output whose errors say that they are its own, so that nobody takes them for those of a file."""
+    """Standard output whose errors carry its name, so that nobody takes them for those of a file."""
 
     def write(self, text: str) -> int:
         """As of any text file; `OSError` with the name of standard output, but `BrokenPipeError` as it is."""
@@ -37,9 +37,9 @@ def is_of_output(error: OSError) -> bool:
 
 
 def prepare_streams() -> None:
-    """Name the errors of standard output; where standard streams are closed, let them go nowhere.
+    """Name the errors of standard output; closed standard streams lead to the null device.
 
-    (Else the next file or socket that is opened has their number, and what is printed goes there.)
+    (Otherwise the next file or socket that is opened gets their number, and what is printed goes there.)
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -50,7 +50,7 @@ def prepare_streams() -> None:
         old = sys.stdout
         options = {name: getattr(old, name) for name in ("encoding", "errors", "line_buffering", "write_through")}
         sys.stdout = NamedOutput(old.detach(), **options)
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # the old one is of no use to anybody any more
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # nobody can use the old one any more
 
 
 def _nowhere(descriptor: int) -> TextIO:
@@ -58,7 +58,7 @@ def _nowhere(descriptor: int) -> TextIO:
 
 
 def drop_output() -> None:
-    """Send what is still in the buffer of standard output nowhere, so that the interpreter's end does not complain."""
+    """Discard what is still in the buffer of standard output, so that the interpreter does not complain at its end."""
     with suppress(OSError, ValueError):
         stdout = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,7 +1,7 @@
-"""What the daemon says: to standard error, and what the operator should read also to the stream.
+"""The log of a daemon: it goes to standard error, and what the operator should read also to the stream.
 
-Whatever is said, also in the words of others (comments, boards, clients), stays where it belongs: a line break in it
-does not begin a new entry, and nothing in it reaches a terminal as a command.
+Entries may quote others (comments, boards, clients). A line break in a quotation does not begin a new entry, and
+nothing in it reaches a terminal as a command.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from astropix_runtime.configuration.config_section import LogSection
+from astropix_runtime.configuration import LogSection
 from protocol.text import printable
 from protocol.wire.messages import LogLine
 
@@ -28,7 +28,7 @@ Format = Literal["text", "journal", "json"]
 
 
 def set_up_logging(section: LogSection, run: Callable[[], int | None] = lambda: None) -> None:
-    """Log to standard error, UTC times. `run()`: the run that is being taken, for the formats that say it."""
+    """Log to standard error, UTC times. `run()`: the run that is being taken, for the formats that show it."""
     handler = logging.StreamHandler(sys.stderr)
     chosen = chosen_format() if section.format == "auto" else section.format
     handler.setFormatter(make_formatter(chosen, run))
@@ -38,7 +38,7 @@ def set_up_logging(section: LogSection, run: Callable[[], int | None] = lambda: 
 
 
 def chosen_format(environment: Mapping[str, str] = os.environ, descriptor: int = 2) -> Format:
-    """`journal` where `descriptor` is the pipe into the journal that the service manager has told of, else `text`."""
+    """`journal` where `descriptor` is the pipe into the journal that the service manager names, else `text`."""
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -48,7 +48,7 @@ def chosen_format(environment: Mapping[str, str] = os.environ, descriptor: int =
 
 
 def make_formatter(chosen: Format, run: Callable[[], int | None] = lambda: None) -> logging.Formatter:
-    """What makes lines out of what is said."""
+    """What makes lines out of entries."""
     match chosen:
         case "text":
             formatter: logging.Formatter = TextFormatter(_TEXT, "%Y-%m-%dT%H:%M:%SZ")
@@ -108,7 +108,7 @@ def _safe_line(line: str) -> str:
 
 
 class OperatorLog(logging.Handler):
-    """Hands what the operator should read (information and worse) to `send`, which may be called from any thread."""
+    """Gives what the operator should read (information and worse) to `send`, which may be called from any thread."""
 
     def __init__(self, send: Callable[[LogLine], None]) -> None:
         super().__init__(logging.INFO)
@@ -118,5 +118,5 @@ class OperatorLog(logging.Handler):
         """Called by `logging`."""
         try:
             self._send(LogLine.model_validate({"level": record.levelname.lower(), "text": record.getMessage()}))
-        except Exception:  # saying something must never be what stops the daemon
+        except Exception:  # a log must never stop the daemon
             self.handleError(record)

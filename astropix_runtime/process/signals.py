@@ -78,7 +78,7 @@ class ProcessSignals:
 
     @contextlib.contextmanager
     def heard_by(self, on_end: Callable[[], None], on_hangup: Callable[[], None]) -> Iterator[None]:
-        """Call these in the running event loop. An end that was asked for before is told at once."""
+        """Call these in the running event loop. An end that was asked for before calls at once."""
         with _waking(asyncio.get_running_loop()):
             self._on_end, self._on_hangup = on_end, on_hangup
             if self.end_asked:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from protocol.errors import KeyFileError
+import zmq
+
+from astropix_runtime.errors import KeyFileError
 from protocol.text import printable, reason_of
 
 MAX_KEY_FILE_BYTES = 16384
+MAX_CLIENT_KEYS = 10_000
 KEY_CHARACTERS = 40
 """A key is 32 bytes, which are 40 characters in Z85."""
 
@@ -78,6 +81,27 @@ class ClientKeys:
 
     server: PublicKey
     own: KeyPair
+
+
+@dataclass(frozen=True)
+class ServerKeys:
+    """Who the server is, and where the public keys of the clients lie that may connect."""
+
+    own: KeyPair
+    client_keys: Path
+
+
+def new_key_pair() -> KeyPair:
+    """A pair that nobody else has."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public.decode(), secret.decode())
+
+
+def checked_pair(keys: KeyPair, where: str = "") -> KeyPair:
+    """`keys`, if the public one is that of the secret one; else `KeyFileError`."""
+    if zmq.curve_public(keys.secret.encode()) != keys.public.encode():
+        raise KeyFileError(f"{where}the secret key does not belong to the public key {keys.public}")
+    return keys
 
 
 def format_public_key(key: PublicKey | KeyPair, name: str) -> str:
@@ -151,6 +175,32 @@ def read_client_keys(server_key: Path | str | PublicKey, key: Path | str | KeyPa
         server_key if isinstance(server_key, PublicKey) else read_public_key(server_key),
         key if isinstance(key, KeyPair) else read_key_pair(key),
     )
+
+
+def read_server_keys(server_key: Path | str, client_keys: Path | str) -> tuple[ServerKeys | None, list[str]]:
+    """The keys in these places, all of them looked at; None where there are mistakes, which are one line each."""
+    mistakes: list[str] = []
+    own: KeyPair | None = None
+    try:
+        own = checked_pair(read_key_pair(server_key), f"{server_key}: ")
+    except KeyFileError as error:
+        mistakes.append(f"server_key: {error}")
+    try:
+        files = public_key_files(client_keys)
+    except KeyFileError as error:
+        mistakes.append(f"client_keys: {error}")
+        files = []
+    if len(files) > MAX_CLIENT_KEYS:
+        mistakes.append(f"client_keys: {client_keys}: has {len(files)} keys, at most {MAX_CLIENT_KEYS} are taken")
+        files = []
+    for path in files:
+        try:
+            read_public_key(path)
+        except KeyFileError as error:
+            mistakes.append(f"client_keys: {error}")
+    if own is None or mistakes:
+        return None, mistakes
+    return ServerKeys(own, Path(client_keys).expanduser()), []
 
 
 def public_key_files(directory: Path | str) -> list[Path]:

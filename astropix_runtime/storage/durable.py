@@ -38,15 +38,15 @@ def replace_text(path: Path, text: str) -> None:
     sync_directory(path.parent)
 
 
-def replace_copy(source: BinaryIO, stretches: Iterable[tuple[int, int]], path: Path, sha256: str | None = None) -> None:
-    """Make `path` of stretches of `source` (start, stop), one after the other; it is there in full or not at all.
+def replace_copy(source: BinaryIO, ranges: Iterable[tuple[int, int]], path: Path, sha256: str | None = None) -> None:
+    """Make `path` of ranges of `source` (start, stop), one after the other; it is there in full or not at all.
 
     `OSError` where `source` is not as it was when somebody looked: it ends before, or gives bytes of another `sha256`.
     """
     digest = hashlib.sha256()
     draft = path.with_name(path.name + DRAFT_SUFFIX)
     with draft.open("wb") as file:
-        for start, stop in stretches:
+        for start, stop in ranges:
             source.seek(start)
             left = stop - start
             while left:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astropix_runtime.storage import durable
-from astropix_runtime.storage.survey import Advance, Stretch, Survey, survey_path
+from astropix_runtime.storage.survey import Advance, ByteRange, Survey, survey_path
 from protocol.errors import ApxFormatError
 from protocol.run_record import CUT_SUFFIX, PART_SUFFIX, Cut
 from protocol.text import counted
@@ -131,12 +131,12 @@ def _free_name(path: Path, final: Path, found: Survey) -> str:
     raise AssertionError("there are more numbers than files")
 
 
-def _holds(copy: Path, path: Path, stretches: tuple[Stretch, ...]) -> bool:
-    """Whether `copy` is made of these stretches of `path`."""
-    if copy.stat().st_size != sum(stretch.size_bytes for stretch in stretches):
+def _holds(copy: Path, path: Path, ranges: tuple[ByteRange, ...]) -> bool:
+    """Whether `copy` is made of these ranges of `path`."""
+    if copy.stat().st_size != sum(each.size_bytes for each in ranges):
         return False
     with copy.open("rb") as copied, path.open("rb") as source:
-        for start, stop in stretches:
+        for start, stop in ranges:
             source.seek(start)
             for position in range(start, stop, _CHUNK_BYTES):
                 size = min(_CHUNK_BYTES, stop - position)

@@ -1,13 +1,54 @@
 """One process for each directory, device and socket: locks that end with the process that holds them."""
 
+import contextlib
 import os
-import stat
+import sys
 from pathlib import Path
 
-from astropix_runtime.storage import file_lock
+from astropix_runtime.storage import process_lock
 from protocol.text import reason_of
 
-_MOST_LOOKERS = 10
+if sys.platform == "win32":
+
+    def try_lock(_: int) -> bool:
+        """Where the system knows no such locks, they are always free."""
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(file: int) -> bool:
+        """Whether the lock on an open file could be had; it lasts as long as the file is open."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def sign(file: int) -> None:
+    """Write into a locked file whose it is, as far as the disk takes it: on a full one, nobody can read who has it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
+
+
+def holder(path: Path) -> str:
+    """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
+    try:
+        file = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return ""
+    try:
+        if try_lock(file):
+            return ""
+        pid = os.read(file, 32).decode(errors="replace").strip()
+    finally:
+        os.close(file)
+    return f"process {pid}" if pid.isdigit() else "another process"
+
+
+_MAX_ATTEMPTS = 10
 """Who looks whose a lock is has it for that moment: so often, nobody is found to have it, and it is tried again."""
 
 
@@ -49,10 +90,10 @@ class ProcessLock:
 
     def _take(self, file: int) -> None:
         holder = ""
-        for _ in range(_MOST_LOOKERS):
+        for _ in range(_MAX_ATTEMPTS):
             try:
-                if file_lock.try_lock(file):
-                    file_lock.sign(file)
+                if process_lock.try_lock(file):
+                    process_lock.sign(file)
                     return
             except OSError as error:
                 raise self._unusable(error) from error
@@ -71,29 +112,4 @@ class ProcessLock:
 
     def holder(self) -> str:
         """`process 1234`, if any process (this one included) has the lock; else an empty text. Changes nothing."""
-        return file_lock.holder(self.path)
-
-
-def lock_socket(path: Path, what: str, failure: type[Exception], harm: str, way_out: str) -> ProcessLock:
-    """The lock beside the ipc socket at `path`, taken; its directory is made for this user only, if it is not there.
-
-    So nobody takes the socket from another process that is using it, and nobody else can be in its place. `what` is the
-    socket to people, `harm`: what others could do who could write to its directory, `way_out`: what to do where another
-    process has it. Raises `failure`.
-    """
-    folder = path.parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except OSError as error:
-        raise failure(f"cannot use the runtime directory {folder}: {reason_of(error)}") from error
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
-        raise failure(
-            f"{folder} belongs to somebody else or others may write to it, so others could {harm}: chmod 700 it, or "
-            "choose another directory for the socket"
-        )
-    if path.exists() and not path.is_socket():  # ZeroMQ would delete it without a word
-        raise failure(f"{what} has the name of a file, which is kept: choose another path for the socket")
-    lock = ProcessLock(path.with_suffix(".lock"), what, failure, "choose a local directory for the socket", way_out)
-    lock.acquire()
-    return lock
+        return process_lock.holder(self.path)

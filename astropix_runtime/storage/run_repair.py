@@ -4,17 +4,194 @@ A plan is made by reading alone. Carrying it out changes the disk in steps, any 
 after that, the rest leads to the same end (docs/formats.md, "Repair").
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from astropix_runtime.storage import durable
 from astropix_runtime.storage.file_repair import FileRepair, Watch, plan_file_repair, unwatched
-from astropix_runtime.storage.run_completion import Completion, record_from_header
 from astropix_runtime.storage.run_directory import RunDirectory
-from protocol.readout import uid_to_readout_class
-from protocol.run_record import RunRecord
+from protocol.apx import HEADER_HEAD_BYTES, FileHeader, header_size_bytes
+from protocol.errors import ApxFormatError
+from protocol.readout import RECORD_HEAD, uid_to_readout_class
+from protocol.run_record import Counts, Cut, FileRecord, RunRecord
 from protocol.text import counted
+
+_CHUNK_BYTES = 1 << 20
+
+
+def record_from_header(header: FileHeader, run: int) -> RunRecord | None:
+    """A record of `run` as it was at the beginning; None where the header does not say enough, or is of another run."""
+    said = {name: header[name] for name in RunRecord.model_fields if name in header}
+    try:
+        record = RunRecord.model_validate({**said, "state": "running"})
+    except ValidationError:
+        return None
+    return record if record.run == run else None
+
+
+class Completion:
+    """What the files of a run say for its record.
+
+    `record`: the one that is there. `looked_at`: files that were read; `repairs`: those of them that are repaired. The
+    other files are taken for what the record says.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, record: RunRecord, looked_at: Iterable[FileRepair], repairs: Iterable[FileRepair]
+    ) -> None:
+        self._directory = directory
+        self._record = record
+        self._known = {file.name: file for file in record.files}
+        self._looked_at = {each.final.name: each for each in looked_at if each.opens}
+        self._repairs = tuple(repairs)
+        self._is_open = record.state == "running"
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are files that the record does not know, or knows as they were before a repair."""
+        return any(name not in self._known or self._is_half_repaired(name) for name in self._looked_at)
+
+    def complete(self, remarks: list[str]) -> RunRecord:
+        """The record as it should be; adds to `remarks` what is wrong with the files."""
+        cuts = self._cuts()
+        files: list[FileRecord] = []
+        readout_bytes = 0
+        for name in sorted({*self._known, *self._looked_at}, key=lambda name: (len(name), name)):
+            file, file_readout_bytes = self._file(name, remarks)
+            files.append(file)
+            readout_bytes += file_readout_bytes
+        remarks += _id_jumps(files, self._looked_at)
+        ledger = self._record.ledger
+        return self._record.model_copy(
+            update={
+                "state": "interrupted" if self._is_open else self._record.state,
+                "end_ns": self._end_ns(files),
+                "end_reason": self._reason(files, cuts, remarks),
+                "counts": self._counts(files, readout_bytes),
+                "ledger": ledger if ledger is not None and ledger.get("bytes_read") == readout_bytes else None,
+                "files": tuple(files),
+                "cuts": cuts,
+            }
+        )
+
+    def _cuts(self) -> tuple[Cut, ...]:
+        """What was put aside before, and what is now; what is done again after a crash counts once."""
+        new = [cut for repair in self._repairs for cut in repair.cuts]
+        again = {cut.kept_as for cut in new}
+        return (*(cut for cut in self._record.cuts if cut.kept_as not in again), *new)
+
+    def _is_half_repaired(self, name: str) -> bool:
+        """Whether the file was cut, and the record says how, but still has the file as it was before."""
+        cuts = [cut for cut in self._record.cuts if cut.file == name]
+        cut_bytes = sum(cut.size_bytes for cut in cuts if cut.kept_as == cuts[-1].kept_as)
+        return name in self._known and 0 < cut_bytes == self._known[name].size_bytes - self._size_bytes(name)
+
+    def _size_bytes(self, name: str) -> int:
+        return self._looked_at[name].survey.size_bytes
+
+    def _file(self, name: str, remarks: list[str]) -> tuple[FileRecord, int]:
+        """The record of a file, and the bytes of its readouts."""
+        known, looked_at = self._known.get(name), self._looked_at.get(name)
+        if looked_at is None or not self._replaces(looked_at, known):
+            assert known is not None  # noqa: S101 - a name is known or looked at, and what is not known is taken in
+            path = self._directory.path / name
+            if not path.exists():
+                remarks.append(f"{name} is missing")
+                return known, 0
+            return known, known.size_bytes - _header_bytes(path) - RECORD_HEAD.size * known.readouts
+        found, tally = looked_at.survey, looked_at.survey.tally
+        size_bytes, sha256 = found.kept_bytes, found.sha256
+        if looked_at not in self._repairs and found.cuts:
+            size_bytes, sha256 = found.size_bytes, _sha256(looked_at.path)
+            remarks.append(f"{name} was finished and is damaged; apx repair mends it")
+        if known is not None and self._is_open and known.size_bytes != size_bytes and not self._is_half_repaired(name):
+            remarks.append(f"{name} had {known.size_bytes} bytes when it was finished and has {size_bytes}")
+        begin_ns = tally.first_ns or self._record.begin_ns
+        file = FileRecord(
+            name=name,
+            index=self._index(name),
+            size_bytes=size_bytes,
+            sha256=sha256,
+            readouts=tally.readouts,
+            first_readout=tally.first_readout,
+            last_readout=tally.last_readout,
+            begin_ns=begin_ns if known is None else known.begin_ns,
+            end_ns=(tally.last_ns or begin_ns) if known is None else known.end_ns,
+        )
+        return file, tally.readout_bytes
+
+    def _replaces(self, looked_at: FileRepair, known: FileRecord | None) -> bool:
+        """Whether what was found takes the place of what the record says."""
+        return known is None or self._is_open or looked_at in self._repairs or self._is_half_repaired(known.name)
+
+    def _index(self, name: str) -> int:
+        return int(name.removesuffix(".apx").rpartition("_")[2])
+
+    def _counts(self, files: list[FileRecord], readout_bytes: int) -> Counts:
+        """From the files; what they do not tell stays as it is where the rest agrees, else it is not known."""
+        before = self._record.counts
+        counts = Counts(
+            readouts=sum(file.readouts for file in files),
+            empty_readouts=None,
+            board_bytes=None,
+            readout_bytes=readout_bytes,
+            padding_bytes=None,
+            file_bytes=sum(file.size_bytes for file in files),
+        )
+        if self._is_open or (before.readouts, before.readout_bytes) != (counts.readouts, counts.readout_bytes):
+            return counts
+        return before.model_copy(update={"file_bytes": counts.file_bytes})
+
+    def _end_ns(self, files: list[FileRecord]) -> int | None:
+        """The last sign of life."""
+        if not self._is_open:
+            return self._record.end_ns
+        signs = [self._record.begin_ns, *(file.end_ns for file in files)]
+        signs += [time_ns for gap in self._record.gaps for time_ns in (gap.from_ns, gap.to_ns) if time_ns is not None]
+        return max(signs)
+
+    def _reason(self, files: list[FileRecord], cuts: tuple[Cut, ...], remarks: list[str]) -> str:
+        readouts = sum(file.readouts for file in files)
+        said = [f"the daemon did not live to close it: {counted(readouts, 'readout')} in {counted(len(files), 'file')}"]
+        if not self._is_open:
+            said = [self._record.end_reason, "repaired afterwards"]
+        if cuts:
+            said.append(f"{sum(cut.size_bytes for cut in cuts)} bytes that are no whole readout put aside")
+        return "; ".join([*said, *remarks])
+
+
+def _id_jumps(files: list[FileRecord], looked_at: dict[str, FileRepair]) -> list[str]:
+    """Where readout ids do not go up by one, from 0, over all files."""
+    said = []
+    following = 0
+    for file in files:
+        if file.first_readout is None or file.last_readout is None:
+            continue
+        if file.first_readout != following:
+            said.append(f"{file.name} begins with readout {file.first_readout}, not {following}")
+        if file.name in looked_at and (jump := looked_at[file.name].survey.tally.first_jump) is not None:
+            jumps = looked_at[file.name].survey.tally.id_jumps
+            said.append(f"readout ids jump {counted(jumps, 'time')} in {file.name}, first from {jump[0]} to {jump[1]}")
+        following = file.last_readout + 1
+    return said
+
+
+def _header_bytes(path: Path) -> int:
+    """Size of the header of a file, as it announces it; 0 for none."""
+    with path.open("rb") as file:
+        try:
+            return header_size_bytes(file.read(HEADER_HEAD_BYTES)) or 0
+        except ApxFormatError:
+            return 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from protocol.errors import ApxFormatError, UnknownReadoutError
 from protocol.readout import RECORD_HEAD
 from protocol.records import RecordScanner, find_record
 
-MOST_STRETCHES = 10_000
+MAX_DAMAGED_PLACES = 10_000
 """A file that is damaged in more places is not worth the name of a recording."""
 
 _FIRST_CHUNK_BYTES = 1 << 16
@@ -24,7 +24,7 @@ Advance = Callable[[int], None]
 """Is told how many bytes are done."""
 
 
-class Stretch(NamedTuple):
+class ByteRange(NamedTuple):
     """Bytes `start` to `stop` of a file, `stop` not included."""
 
     start: int
@@ -91,15 +91,15 @@ class Survey:
     header_bytes: int = 0
     foreign: bool = False
     fault: str = ""
-    kept: tuple[Stretch, ...] = ()
-    cuts: tuple[Stretch, ...] = ()
+    kept: tuple[ByteRange, ...] = ()
+    cuts: tuple[ByteRange, ...] = ()
     tally: Tally = field(default_factory=Tally)
     sha256: str = hashlib.sha256().hexdigest()
 
     @property
     def kept_bytes(self) -> int:
         """Size of header and whole records."""
-        return sum(stretch.size_bytes for stretch in self.kept)
+        return sum(piece.size_bytes for piece in self.kept)
 
     @property
     def cut_bytes(self) -> int:
@@ -124,33 +124,33 @@ def survey_path(path: Path, advance: Advance = lambda _: None) -> Survey:
 def survey(file: BinaryIO, size_bytes: int, advance: Advance = lambda _: None) -> Survey:
     """Look through the first `size_bytes` of a file.
 
-    Raises `ApxFormatError` only for a file that is damaged in more than `MOST_STRETCHES` places.
+    Raises `ApxFormatError` only for a file that is damaged in more than `MAX_DAMAGED_PLACES` places.
     """
     file.seek(0)
     try:
         header = FileHeader.from_file(file)
     except UnknownReadoutError as error:
-        return Survey(size_bytes, foreign=True, fault=error.reason, kept=(Stretch(0, size_bytes),))
+        return Survey(size_bytes, foreign=True, fault=error.reason, kept=(ByteRange(0, size_bytes),))
     except ApxFormatError as error:
-        whole = Stretch(0, size_bytes)
+        whole = ByteRange(0, size_bytes)
         return Survey(size_bytes, fault=str(error), cuts=(whole,) if size_bytes else ())
     header_bytes = file.tell()
-    kept = [Stretch(header_bytes, size_bytes)]
+    kept = [ByteRange(header_bytes, size_bytes)]
     found = _read(file, header_bytes, kept, advance)
     if found.end < size_bytes:
-        kept = list(_whole_stretches(file, header_bytes, found, size_bytes))
-        if kept != [Stretch(header_bytes, found.end)]:
+        kept = list(_whole_ranges(file, header_bytes, found, size_bytes))
+        if kept != [ByteRange(header_bytes, found.end)]:
             found = _read(file, header_bytes, kept, advance)
-    edges = [header_bytes, *(edge for stretch in kept for edge in stretch), size_bytes]
-    gaps = [Stretch(*pair) for pair in zip(edges[::2], edges[1::2], strict=True)]
-    stretches = [Stretch(0, header_bytes), *kept]
+    edges = [header_bytes, *(edge for piece in kept for edge in piece), size_bytes]
+    gaps = [ByteRange(*pair) for pair in zip(edges[::2], edges[1::2], strict=True)]
+    ranges = [ByteRange(0, header_bytes), *kept]
     if len(kept) and kept[0].start == header_bytes:
-        stretches = [Stretch(0, kept[0].stop), *kept[1:]]
+        ranges = [ByteRange(0, kept[0].stop), *kept[1:]]
     return Survey(
         size_bytes,
         header,
         header_bytes,
-        kept=tuple(stretches),
+        kept=tuple(ranges),
         cuts=tuple(gap for gap in gaps if gap.size_bytes),
         tally=found.tally,
         sha256=found.sha256,
@@ -158,16 +158,16 @@ def survey(file: BinaryIO, size_bytes: int, advance: Advance = lambda _: None) -
 
 
 class _Walk:
-    """The whole records of a stretch that begins with one, in blocks, each with the bytes that it stands in.
+    """The whole records of a range that begins with one, in blocks, each with the bytes that it stands in.
 
     `end`: behind the last whole record given; `last`: where that begins and the id that it should have, which is one
     more than that of the record before, if there is one; None before the first.
     """
 
-    def __init__(self, file: BinaryIO, stretch: Stretch) -> None:
+    def __init__(self, file: BinaryIO, bounds: ByteRange) -> None:
         self._file = file
-        self._stretch = stretch
-        self.end = stretch.start
+        self._bounds = bounds
+        self.end = bounds.start
         self.last: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[tuple[ReadoutBlock, memoryview]]:
@@ -176,7 +176,7 @@ class _Walk:
         before: list[int] = []
         chunk_bytes = _FIRST_CHUNK_BYTES  # small first: where much is damaged, little follows
         self._file.seek(position)
-        while chunk := self._file.read(min(chunk_bytes, self._stretch.stop - position)):
+        while chunk := self._file.read(min(chunk_bytes, self._bounds.stop - position)):
             position += len(chunk)
             chunk_bytes = min(2 * chunk_bytes, _CHUNK_BYTES)
             try:
@@ -201,14 +201,14 @@ class _Found(NamedTuple):
     last: tuple[int, int] | None
 
 
-def _read(file: BinaryIO, header_bytes: int, kept: list[Stretch], advance: Advance) -> _Found:
-    """Count and hash the header and what whole records there are in stretches that begin with one."""
+def _read(file: BinaryIO, header_bytes: int, kept: list[ByteRange], advance: Advance) -> _Found:
+    """Count and hash the header and what whole records there are in ranges that begin with one."""
     file.seek(0)
     digest = hashlib.sha256(file.read(header_bytes))
     tally = Tally()
     end, last = header_bytes, None
-    for stretch in kept:
-        walk = _Walk(file, stretch)
+    for piece in kept:
+        walk = _Walk(file, piece)
         for block, data in walk:
             tally.add(block)
             digest.update(data)
@@ -217,11 +217,11 @@ def _read(file: BinaryIO, header_bytes: int, kept: list[Stretch], advance: Advan
     return _Found(tally, digest.hexdigest(), end, last)
 
 
-def _whole_stretches(file: BinaryIO, start: int, found: _Found, size_bytes: int) -> Iterator[Stretch]:
-    """Stretches of whole records; the first begins at `start` and ends, as `found` says, before the file does."""
+def _whole_ranges(file: BinaryIO, start: int, found: _Found, size_bytes: int) -> Iterator[ByteRange]:
+    """ByteRangees of whole records; the first begins at `start` and ends, as `found` says, before the file does."""
     end, last = found.end, found.last
     after: int | None = None
-    for _place in range(MOST_STRETCHES):
+    for _place in range(MAX_DAMAGED_PLACES):
         stop, following = end, None
         if last is not None:
             last_start, after = last
@@ -232,14 +232,14 @@ def _whole_stretches(file: BinaryIO, start: int, found: _Found, size_bytes: int)
         if following is None:
             following = find_record(file, end + 1, size_bytes, size_bytes, damage=end, after=after)
         if stop > start:
-            yield Stretch(start, stop)
+            yield ByteRange(start, stop)
         if following is None:
             return
-        walk = _Walk(file, Stretch(following, size_bytes))
+        walk = _Walk(file, ByteRange(following, size_bytes))
         for _ in walk:
             pass
         start, end, last = following, walk.end, walk.last
         if end == size_bytes:
-            yield Stretch(start, end)
+            yield ByteRange(start, end)
             return
-    raise ApxFormatError(f"damaged in more than {MOST_STRETCHES} places; nothing was changed", start)
+    raise ApxFormatError(f"damaged in more than {MAX_DAMAGED_PLACES} places; nothing was changed", start)

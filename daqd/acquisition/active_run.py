@@ -6,16 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from daqd.acquisition.reader import Reader, ReaderEnd
+from daqd.acquisition.reader import Reader, ReaderEnd, Recovery
 from daqd.acquisition.readout_queue import ReadoutQueue
-from daqd.acquisition.recovery import Recovery
 from daqd.acquisition.writer import Writer, WriterEnd
 from daqd.boards.board import Board
 from daqd.configuration.config import Config
 from daqd.errors import DiskError
-from daqd.runs.record_keeper import RecordKeeper
 from daqd.runs.run_files import CreateFile, RunFiles, create_file
-from daqd.runs.run_store import RunStore
+from daqd.runs.run_store import RecordKeeper, RunStore
 from protocol.chips.chip_setup import ChipSetup
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord
 from protocol.text import reason_of
@@ -24,7 +22,7 @@ _MB = 1_000_000
 
 
 @dataclass(frozen=True)
-class RunWish:
+class RunRequest:
     """What the operator asked for. `run`: number, None for the next; limits: 0 for none."""
 
     run: int | None = None
@@ -47,10 +45,9 @@ class RunHooks:
 
 
 class ActiveRun:
-    """Takes one run: makes its directory; `prepare` its first file and record; `begin` starts, `stop` asks for the end.
+    """One run: its directory, first file and record are made here; `begin` starts it, and `stop` asks for its end.
 
-    `DiskError` where the disk refuses, from here or from `prepare`; nothing runs then. Both wait for the
-    disk, and so does `close_record`; nothing else does.
+    `DiskError` where the disk refuses. Making it waits for the disk, and so does `close_record`; nothing else does.
     """
 
     def __init__(
@@ -58,29 +55,28 @@ class ActiveRun:
         config: Config,
         board: Board,
         store: RunStore,
-        wish: RunWish,
+        request: RunRequest,
         software: dict[str, str],
         hooks: RunHooks,
         create: CreateFile = create_file,
         setup: ChipSetup | None = None,
     ) -> None:
-        self._store = store
         self._board = board
         self._setup = setup
         self._hooks = hooks
         self._lock = threading.Lock()
         self._reader_end: ReaderEnd | None = None
         self._writer_end: WriterEnd | None = None
-        self.run = store.claim(wish.run)
+        self.run = store.claim(request.run)
         self.began_at = time.monotonic()
-        self.wish = wish
+        self.request = request
         configuration: dict[str, Any] = config.model_dump(mode="json")
         chip_configuration = None if setup is None else setup.describe()
         record = RunRecord(
             daq=config.daq.name,
             run=self.run,
             state="running",
-            comment=wish.comment,
+            comment=request.comment,
             begin_ns=time.time_ns(),
             software=software,
             readout_uid=board.readout_class.uid(),
@@ -89,11 +85,10 @@ class ActiveRun:
             board=board.record(),
             **board.description.model_dump(),
         )
-        self._keeper = RecordKeeper(store, record, hooks.on_written)
         header = {
             "run": self.run,
             "daq": config.daq.name,
-            "comment": wish.comment,
+            "comment": request.comment,
             "begin_ns": record.begin_ns,
             **board.description.model_dump(exclude_none=True),
             "software": software,
@@ -110,9 +105,20 @@ class ActiveRun:
             max_time_s=config.files.max_time_s,
             create=create,
         )
+        try:
+            store.reserve(self.run)
+            self.files.open_next()
+            self._keeper = RecordKeeper(store, record, hooks.on_written)
+        except OSError as error:
+            self.files.abandon()
+            store.release(self.run)
+            if isinstance(error, DiskError):
+                raise
+            what = f"run {self.run} cannot begin in {self.files.directory}"
+            raise DiskError(f"{what}: {reason_of(error)}") from error
         self.queue = ReadoutQueue(int(config.acquisition.queue_mb * _MB))
         recovery = Recovery(self._bring_up, hooks.on_lost, hooks.on_gap)
-        self._reader = Reader(board, self.queue, self._reader_ended, wish.readouts, recovery)
+        self._reader = Reader(board, self.queue, self._reader_ended, request.readouts, recovery)
         self._writer = Writer(
             self.queue,
             self.files,
@@ -122,20 +128,6 @@ class ActiveRun:
             on_rotated=self._rotated,
             on_end=self._writer_ended,
         )
-
-    def prepare(self) -> None:
-        """Make all that has to be on disk before the first readout."""
-        try:
-            self._store.reserve(self.run)
-            self.files.open_next()
-            self._keeper.begin()
-        except OSError as error:
-            self.files.abandon()
-            self._store.release(self.run)
-            if isinstance(error, DiskError):
-                raise
-            what = f"run {self.run} cannot begin in {self.files.directory}"
-            raise DiskError(f"{what}: {reason_of(error)}") from error
 
     def begin(self) -> None:
         """Start to take data."""

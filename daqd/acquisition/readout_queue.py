@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 
 from daqd.boards.board import RawReadout
@@ -116,3 +117,28 @@ class ReadoutQueue:
         with self._lock:
             self._closed = True
             self._change.notify()
+
+
+class Worker(ABC):
+    """Does its work once, in a thread of its own, from `start` on."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """The work, in the thread."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False where it has not come in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._thread.is_alive()

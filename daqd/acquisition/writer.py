@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daqd.acquisition.readout_queue import ReadoutQueue
-from daqd.acquisition.worker import Worker
+from daqd.acquisition.readout_queue import ReadoutQueue, Worker
 from daqd.boards.board import RawReadout
 from daqd.errors import DiskError
 from daqd.runs.run_files import RunFiles

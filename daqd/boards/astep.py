@@ -42,7 +42,6 @@ from protocol.registers.astep_sequence import (
 )
 from protocol.registers.astep_setup import AstepSettings, check_settings, set_up
 from protocol.registers.steps import UnexpectedAnswerError
-from protocol.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +71,8 @@ class AstepBoard(LinkedBoard):
     their own.
     """
 
+    kind = "astep"
+
     def __init__(
         self,
         link: Link,
@@ -81,10 +82,9 @@ class AstepBoard(LinkedBoard):
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         board, astep = config.board, config.astep
-        self.readout_class = board.readout_class
-        super().__init__(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
+        self._line = AstepDialogue(link, f"A-STEP board ({link.name})", sleep, NEWEST_MAP)
+        super().__init__(self._line, board, clock, sleep)
         self.firmware: Firmware | None = None
-        self._registers = NEWEST_MAP
         self._settings = AstepSettings(
             board.layers,
             board.chips,
@@ -104,17 +104,11 @@ class AstepBoard(LinkedBoard):
         self._firmware_warnings: tuple[str, ...] = ()
         self._setup_warnings: tuple[str, ...] = ()
         self._read_back_results: dict[str, str] = {}
-        self._clock = clock
-        self._sleep = sleep
-        self._poll_interval_s = board.poll_interval_ms / 1000
-        self._line = AstepDialogue(link, self.name, sleep, NEWEST_MAP)
-        self._dialogue = self._line
         self._reader = FrameReader(
             self._line, board.readout_bytes, max_frame_bytes(self.readout_class.hit_class().LAYOUT.size_bytes), now_ns
         )
         self._housekeeping = Housekeeping(self._line, board.layers)
         self._housekeeping_due = 0.0
-        self._setup: ChipSetup | None = None
         self._damaged_settings = ""
 
     @property
@@ -122,23 +116,14 @@ class AstepBoard(LinkedBoard):
         """Chips, layers, and the time stamp in the frames, whose byte order is known once the board is open."""
         return self._description
 
-    def open(self) -> None:
-        """Connect, see which firmware answers, put the chips on hold."""
-        if self._opened:
-            return
-        self.link.open()
-        try:
-            # An earlier session may have ended in the middle of a request.
-            self._line.begin_session()
-            self._meet(self._find_firmware())
-            self._run(make_safe())
-        except BaseException:
-            self.link.close()
-            raise
+    def _begin(self) -> None:
+        # An earlier session may have ended in the middle of a request.
+        self._line.begin_session()
+        self._adapt_to(self._find_firmware())
+        self._run(make_safe())
         self._reader.forget()
         self._housekeeping.forget()
         self._housekeeping_due = 0.0
-        self._opened = True
         _log.info("%s answers: %s", self.name, self.firmware)
 
     def _find_firmware(self) -> Firmware:
@@ -153,7 +138,7 @@ class AstepBoard(LinkedBoard):
                 ) from error
             raise
 
-    def _meet(self, firmware: Firmware) -> None:
+    def _adapt_to(self, firmware: Firmware) -> None:
         """Adapt to `firmware`, without a word to it. `BoardError` where that cannot be."""
         try:
             registers = choose_register_map(firmware, self._astep.register_map)
@@ -161,7 +146,6 @@ class AstepBoard(LinkedBoard):
         except AstepError as error:
             raise BoardError(f"{self.name}: {error}") from error
         self.firmware = firmware
-        self._registers = registers
         self._line.know_firmware(firmware.id, registers)
         self._reader.by_size = self._astep.read == "size" or not self._gives_whole_frames(registers)
         wanted = self._astep.timestamp_order
@@ -203,33 +187,22 @@ class AstepBoard(LinkedBoard):
         except ChipConfigError as error:
             raise BoardSettingError(f"{self.name}, {self.firmware}: {'; '.join(error.mistakes)}") from error
 
-    def configure(self, setup: ChipSetup | None = None) -> None:
-        """Set up the firmware, reset the chips, bring chips and cards into the state of `setup`; None sets nothing.
-
-        Ends a running readout first.
-        """
-        self._require(self._opened, "open")
-        setup = None if setup is None else self.possible(setup)
-        self.stop()
-        self._configured = False
+    def _configure(self, setup: ChipSetup | None) -> None:
         self._read_back_results = {}
         self._run_again(lambda: self._configuration(setup))
-        self._setup = setup
-        self._configured = True
-        _log.info(
-            "%s: %s", self.name, "chips reset" if setup is None else f"{counted(len(setup.chips), 'chip')} configured"
-        )
 
     def _configuration(self, setup: ChipSetup | None) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
-        self._setup_warnings = yield from set_up(self._settings, self._registers)
+        self._setup_warnings = yield from set_up(self._settings, self._line.registers)
         for warning in self._setup_warnings:
             _log.warning("%s: %s", self.name, warning)
         if setup is None or self.firmware is None:
             finished = yield from reset_chips()
         else:
             finished = yield from configure_board(setup, self.firmware)
-            self._read_back_results = yield from read_back_layers(setup, self._registers, wanted=self._astep.read_back)
+            self._read_back_results = yield from read_back_layers(
+                setup, self._line.registers, wanted=self._astep.read_back
+            )
             for warning in read_back_warnings(self._read_back_results):
                 self._setup_warnings += (warning,)
                 _log.warning("%s: %s", self.name, warning)
@@ -241,11 +214,7 @@ class AstepBoard(LinkedBoard):
                 _log.warning("%s: the chips of layer %d still have data after flushing them", self.name, layer + 1)
         yield from discard_readout()
 
-    def start(self) -> None:
-        """Empty FIFO, layers sending, injection on where wanted."""
-        self._require(self._configured, "configured")
-        if self._running:
-            return
+    def _start(self) -> None:
         self._reader.forget()
         if not self._housekeeping.has_begun:
             # What was counted before the first run is in no run.
@@ -263,8 +232,6 @@ class AstepBoard(LinkedBoard):
             _log.warning("%s: configured again, after damage to %s", self.name, self._damaged_settings)
             self._run_again(lambda: self._configuration(self._setup))
         self._line.take_surplus()
-        self._running, self._stop_failed = True, False
-        _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Generator[Step, bytes, None]:
         layers = self._settings.layers
@@ -304,24 +271,14 @@ class AstepBoard(LinkedBoard):
         elif not self._housekeeping.is_under_way:
             self._housekeeping_due = self._clock() + HOUSEKEEPING_S
 
-    def stop(self) -> None:
-        """Injection off, chips on hold, not selected, not read; the readout FIFO keeps what it holds."""
-        if not self._running:
-            return
-        self._running = False
-        try:
-            self._reader.settle()
-            self._retry(end_data)
-            finished = self._finish_frames()
-            self._retry(stop_layers)
-            if not finished:
-                _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
-            self._count_the_rest()
-        except BoardError:
-            self._stop_failed = True
-            self._make_safe()
-            raise
-        _log.info("%s stopped", self.name)
+    def _stop(self) -> None:
+        self._reader.settle()
+        self._retry(end_data)
+        finished = self._finish_frames()
+        self._retry(stop_layers)
+        if not finished:
+            _log.warning("%s: a layer was stopped within a frame; the next run begins with a wrong one", self.name)
+        self._count_the_rest()
 
     def _finish_frames(self) -> bool:
         """Read on until no layer is within a frame; what comes is kept for `read_readout`."""
@@ -347,35 +304,30 @@ class AstepBoard(LinkedBoard):
                     return
                 self._housekeeping.begin()
 
+    @property
+    def _idle(self) -> bool:
+        return self._reader.idle
+
+    @property
+    def _counters(self) -> dict[str, int]:
+        return {**self._reader.counters, "resyncs": self._line.resyncs, **self._housekeeping.counters}
+
     def status(self) -> BoardStatus:
         """What has been counted so far, and what the FPGA measured last."""
-        reader, housekeeping = self._reader, self._housekeeping
-        return BoardStatus(
-            kind="astep",
-            transport=self.link.name,
-            connected=self._opened,
-            running=self._running,
-            exhausted=self.link.exhausted and reader.idle,
-            counters={
-                "polls": reader.polls,
-                "readouts": reader.readouts,
-                "read_bytes": reader.read_bytes,
-                "short_readouts": reader.short_readouts,
-                "resyncs": self._line.resyncs,
-                **housekeeping.counters,
-                **self.link.counters,
-            },
-            readings=housekeeping.readings,
-            warnings=(*self._firmware_warnings, *self._setup_warnings),
-        )
+        more = {"readings": self._housekeeping.readings, "warnings": self._warnings}
+        return super().status().model_copy(update=more)
+
+    @property
+    def _warnings(self) -> tuple[str, ...]:
+        return self._firmware_warnings + self._setup_warnings
 
     def record(self) -> dict[str, Any]:
         """Firmware, register map, what became of reading back the configuration of each layer, and warnings."""
         return {
             "firmware": None if self.firmware is None else str(self.firmware),
-            "register_map": str(self._registers.since),
+            "register_map": str(self._line.registers.since),
             "read_back": dict(self._read_back_results),
-            "warnings": list(self.status().warnings),
+            "warnings": list(self._warnings),
         }
 
     def _safe_steps(self) -> Generator[Step, bytes, None]:
@@ -390,7 +342,7 @@ class AstepBoard(LinkedBoard):
         return self._retry(reading)
 
     def _register_readings(self) -> dict[str, Reading]:
-        registers = self._registers
+        registers = self._line.registers
         return {
             register.name: partial(read_value, register, "report", registers.size(register))
             for register in registers.registers

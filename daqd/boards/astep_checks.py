@@ -5,8 +5,8 @@ from typing import Final
 
 from daqd.configuration.config import AstepSection
 from protocol.chips.chip_setup import ChipSetup
+from protocol.registers.astep_chip import VERIFIED, compare, read_back
 from protocol.registers.astep_firmware import Firmware
-from protocol.registers.astep_readback import VERIFIED, compare, read_back
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import ClockCtrl, Register
 from protocol.registers.astep_sequence import Step, read_value

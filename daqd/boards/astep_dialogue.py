@@ -4,16 +4,19 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from daqd.boards.dialogue import ANSWER_TIMEOUT_S, SLOWEST_BYTES_S, Dialogue, Request
+from daqd.boards.dialogue import (
+    ANSWER_TIMEOUT_S,
+    SILENCE_S,
+    SLOWEST_BYTES_S,
+    Dialogue,
+    Request,
+    read_until_silence,
+)
 from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import REQUEST_FILLER, SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
-from protocol.registers.steps import Pause
-
-SILENCE_S: Final = 0.1
-"""Silence of that length after some bytes of an answer: nothing of it will come any more."""
 
 SHORT_FILLER: Final = bytes(260)
 """Ends a request of `read_byte` or `fifo_length` of which one byte was lost."""
@@ -24,7 +27,6 @@ READ_TRIES: Final = 3
 """How often a read that survives the link is repeated by itself, where nothing was written since the last answer."""
 
 _FILLER_PIECE = 1024
-_MAX_LATE_BYTES = 1 << 24
 _SAME = SAFE_LENGTH * 7 // 8
 """Equal bytes that make an answer to `read_byte`, where some were lost."""
 
@@ -39,9 +41,10 @@ class AstepDialogue(Dialogue):
     `written` has the last value that was written to each register in one piece.
     """
 
+    registers: RegisterMap
+
     def __init__(self, link: Link, name: str, sleep: Callable[[float], object], registers: RegisterMap) -> None:
         super().__init__(link, name, sleep, registers)
-        self.map = registers
         self.in_step = True
         self.resyncs = 0
         self.written: dict[Register, bytes] = {}
@@ -52,26 +55,23 @@ class AstepDialogue(Dialogue):
 
     def know_firmware(self, firmware_id: int, registers: RegisterMap) -> None:
         """From now on, the board has these registers, and proves with this id that it is in step."""
-        self.registers = self.map = registers
+        self.registers = registers
         self._identity = firmware_id.to_bytes(4, "little")
 
-    def _carry_out(self, step: Request | Pause) -> bytes:
-        if isinstance(step, Pause):
-            self._sleep(step.seconds)
-            return b""
-        if isinstance(step, RegisterWrite) and isinstance(step.register, Register):
-            self.written[step.register] = step.data
-        if not isinstance(step, RegisterRead):
-            self.send(step)
+    def _exchange(self, request: Request) -> bytes:
+        if isinstance(request, RegisterWrite) and isinstance(request.register, Register):
+            self.written[request.register] = request.data
+        if not isinstance(request, RegisterRead):
+            self.send(request)
             self._has_answered = False
             return b""
         for left in reversed(range(READ_TRIES)):
-            answer = self.exchange(step)
-            if len(answer) == step.length or (step.copies and len(answer) >= _SAME):
+            answer = self.exchange(request)
+            if len(answer) == request.length or (request.copies and len(answer) >= _SAME):
                 break
             # Behind a write, it may be the write that was damaged.
-            if not (left and step.copies and self._has_answered):
-                raise self.silence(step, answer)
+            if not (left and request.copies and self._has_answered):
+                raise self.silence(request, answer)
             self.recover(silent=not answer)
         self.in_step = self._has_answered = True
         return answer
@@ -162,24 +162,13 @@ class AstepDialogue(Dialogue):
         self.link.why = "zeros, to end what may have been begun"
         for start in range(0, len(filler), _FILLER_PIECE):
             self.link.write(filler[start : start + _FILLER_PIECE])
-        return self._drain()
-
-    def _drain(self) -> bytes:
-        came = b""
-        while len(came) < _MAX_LATE_BYTES:
-            try:
-                came += self.link.read(1 << 16, SILENCE_S)
-            except LinkTimeout as error:
-                if not error.partial:
-                    break
-                came += error.partial
-        return came
+        return read_until_silence(self.link)
 
     def _identify(self) -> tuple[bytes, bool]:
         """Ask for the id; what else came, and whether it was right."""
         self.send(read_byte(Register.FIRMWARE_ID, 0, "firmware id: is the board in step"))
         self._on_their_way = 0
-        came = self._drain()
+        came = read_until_silence(self.link)
         value = self._identity[:1] or came[-1:]
         before = came.rstrip(value) if value else came
         copies = len(came) - len(before)

@@ -6,6 +6,7 @@ from typing import Final
 
 from daqd.boards.astep_dialogue import AstepDialogue
 from daqd.boards.board import RawReadout
+from daqd.boards.linked_board import ReadoutBuffer
 from daqd.errors import BoardAnswerError, BoardError
 from protocol.registers.astep import SAFE_LENGTH, RegisterRead, fifo_length, read_register
 from protocol.registers.astep_registers import Register
@@ -17,7 +18,7 @@ FIRST_BYTE_S: Final = 0.3
 _TRIES: Final = 3
 
 
-class FrameReader:
+class FrameReader(ReadoutBuffer):
     """Gives what the readout FIFO holds, `readout_bytes` at most at a time.
 
     By default it reads a fixed length, which is short while the FIFO is empty and doubles as long as answers come
@@ -39,19 +40,14 @@ class FrameReader:
         max_frame_bytes: int,
         now_ns: Callable[[], int],
     ) -> None:
+        super().__init__(now_ns)
         self._dialogue = dialogue
         self._cut_padding = bytes([PADDING_BYTE]) * (max_frame_bytes - 1)
         self._readout_bytes = readout_bytes
-        self._now_ns = now_ns
         self.by_size = False
-        self._ready: deque[RawReadout] = deque()
         self._broken: RegisterRead | None = None
         self._is_silent = False
         self.forget()
-        self.polls = 0
-        self.readouts = 0
-        self.read_bytes = 0
-        self.short_readouts = 0
 
     def forget(self) -> None:
         """Nothing that is known of the FIFO is true any more, and nothing is expected from the board."""
@@ -80,10 +76,6 @@ class FrameReader:
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now."""
         return self._ready.popleft() if self._ready else self._read()
-
-    def take_kept(self) -> RawReadout | None:
-        """One readout that was read already; the board is not asked."""
-        return self._ready.popleft() if self._ready else None
 
     def fetch(self) -> None:
         """Read once, to make room in the FIFO; what comes is kept for `poll`."""
@@ -116,11 +108,11 @@ class FrameReader:
 
     def _next_length(self) -> int:
         if not self.by_size:
-            return fifo_length(min(self._length, self._readout_bytes), self._dialogue.map)
+            return fifo_length(min(self._length, self._readout_bytes), self._dialogue.registers)
         if not self._waiting:
             answer = self._ask(read_register(Register.READOUT_SIZE, "how much is there"))
             self._waiting = int.from_bytes(answer, "little") if self._dialogue.in_step else 0
-        return fifo_length(min(self._waiting, self._readout_bytes), self._dialogue.map) if self._waiting else 0
+        return fifo_length(min(self._waiting, self._readout_bytes), self._dialogue.registers) if self._waiting else 0
 
     def _ask(self, request: RegisterRead) -> bytes:
         """What came of the answer; of data, only what is data."""
@@ -165,9 +157,3 @@ class FrameReader:
     def _keep(self, data: bytes) -> None:
         if data and not self._is_empty(data):
             self._ready.append(self._stamp(data))
-
-    def _stamp(self, data: bytes) -> RawReadout:
-        readout = RawReadout(data, self._now_ns())
-        self.readouts += 1
-        self.read_bytes += len(data)
-        return readout

@@ -15,6 +15,30 @@ SLOWEST_BYTES_S = 50_000
 """Half of what a UART at 921 600 baud carries: bytes on their way before a question take their time."""
 
 
+SILENCE_S = 0.1
+"""Silence of that length after some bytes of an answer: no more of it will come."""
+
+_PIECE_BYTES = 1 << 16
+MAX_LATE_BYTES = 1 << 24
+"""A board that sends without end what nobody has asked for is given up; it does not fill the memory."""
+
+
+def read_for(link: Link, seconds: float) -> bytes:
+    """What comes within that time."""
+    try:
+        return link.read(_PIECE_BYTES, seconds)
+    except LinkTimeout as error:
+        return error.partial
+
+
+def read_until_silence(link: Link) -> bytes:
+    """What comes until nothing has come for `SILENCE_S`; `MAX_LATE_BYTES` and a little more at most."""
+    came = bytearray()
+    while len(came) < MAX_LATE_BYTES and (piece := read_for(link, SILENCE_S)):
+        came += piece
+    return bytes(came)
+
+
 class Request(Protocol):
     """Something to say to a board, in its own register protocol."""
 
@@ -77,8 +101,12 @@ class Dialogue:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
             return b""
-        self.send(step)
-        return self.answer(step) if step.answer_bytes else b""
+        return self._exchange(step)
+
+    def _exchange(self, request: Request) -> bytes:
+        """Send `request`; its answer, empty where it has none."""
+        self.send(request)
+        return self.answer(request) if request.answer_bytes else b""
 
     def send(self, *requests: Request) -> None:
         """Send requests in one go, without waiting for their answers."""
@@ -88,14 +116,14 @@ class Dialogue:
         self.link.write(data)
         self._on_their_way += len(data)
 
-    def answer(self, request: Request, under_way: int = 0) -> bytes:
-        """The answer to the oldest question that has none; `under_way`: bytes that will come after it.
+    def answer(self, request: Request) -> bytes:
+        """The answer to the oldest question that has none.
 
         `BoardAnswerError` where not all of it comes; what did is in the partial of the `LinkTimeout` it comes from.
         """
         timeout_s = ANSWER_TIMEOUT_S + (self._on_their_way + request.answer_bytes) / SLOWEST_BYTES_S
         try:
-            answer = self.link.read(request.answer_bytes, timeout_s, under_way)
+            answer = self.link.read(request.answer_bytes, timeout_s)
         except LinkTimeout as error:
             raise self.silence(request, error.partial) from error
         self._on_their_way = 0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from daqd.boards.board import BoardStatus, RawReadout
-from daqd.boards.gecco_polling import ReadoutPoller
-from daqd.boards.gecco_resync import resynchronise
+from daqd.boards.board import RawReadout
+from daqd.boards.dialogue import Dialogue
+from daqd.boards.gecco_polling import ReadoutPoller, resynchronise
 from daqd.boards.linked_board import LinkedBoard, Reading
 from daqd.boards.which_firmware import astep_firmware
 from daqd.configuration.config import BoardSection
@@ -30,7 +30,6 @@ from protocol.registers.gecco_sequence import (
     reset_fifos,
     reset_read_fifo,
 )
-from protocol.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +50,8 @@ class GeccoBoard(LinkedBoard):
     own.
     """
 
+    kind = "gecco"
+
     def __init__(
         self,
         link: Link,
@@ -59,34 +60,20 @@ class GeccoBoard(LinkedBoard):
         sleep: Callable[[float], object] = time.sleep,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.readout_class = config.readout_class
-        super().__init__(link, f"GECCO board ({link.name})", sleep, Register)
+        super().__init__(Dialogue(link, f"GECCO board ({link.name})", sleep, Register), config, clock, sleep)
         self._config = config
-        self._clock = clock
-        self._sleep = sleep
-        self._poll_interval_s = config.poll_interval_ms / 1000
         self._poll_due = -math.inf
         self._poller = ReadoutPoller(self._dialogue, config.readout_bytes, now_ns, config.queue_ahead, self._is_set_up)
-        self._setup: ChipSetup | None = None
 
     @property
     def description(self) -> ReadoutDescription:
         """Chips in the chain, and how long a readout is with its padding."""
         return ReadoutDescription(chips=self._config.chips, full_readout_bytes=self._config.readout_bytes)
 
-    def open(self) -> None:
-        """Connect, check that the bench firmware answers, empty the FIFOs."""
-        if self._opened:
-            return
-        self.link.open()
-        try:
-            self._find_board()
-            self._run(reset_fifos())
-        except BaseException:
-            self.link.close()
-            raise
+    def _begin(self) -> None:
+        self._find_board()
+        self._run(reset_fifos())
         self._poller.forget_questions()
-        self._opened = True
         _log.info("%s answers", self.name)
 
     def _find_board(self) -> None:
@@ -119,33 +106,15 @@ class GeccoBoard(LinkedBoard):
             self._dialogue.run(check_running(self._config.gecco_spi_divider))
         return not (self._running and damaged)
 
-    def configure(self, setup: ChipSetup | None = None) -> None:
-        """Reset the chips, and bring chips and cards into the state of `setup`; None sets nothing.
-
-        Ends a running readout first.
-        """
-        self._require(self._opened, "open")
-        self.stop()
-        self._configured = False
+    def _configure(self, setup: ChipSetup | None) -> None:
         self._run(reset_chip() if setup is None else configure_board(setup))
         # A byte that the link lost or doubled shifts all behind it, so that this is not answered rightly.
         self._run(check_identity())
-        self._setup = setup
-        self._configured = True
-        _log.info(
-            "%s: %s", self.name, "chips reset" if setup is None else f"{counted(len(setup.chips), 'chip')} configured"
-        )
 
-    def start(self) -> None:
-        """Chips out of reset, SPI on from empty FIFOs, routing sent, chips configured, injection on where wanted."""
-        self._require(self._configured, "configured")
-        if self._running:
-            return
+    def _start(self) -> None:
         self._run(self._start_steps())
         self._run(check_identity())
         self._run(check_running(self._config.gecco_spi_divider))
-        self._running, self._stop_failed = True, False
-        _log.info("%s sends data", self.name)
 
     def _start_steps(self) -> Steps:
         if self._setup is not None:
@@ -176,20 +145,7 @@ class GeccoBoard(LinkedBoard):
             if self._clock() >= deadline:
                 return None
 
-    def stop(self) -> None:
-        """Injection off, SPI off, chips held in reset; the read FIFO keeps what it holds for `read_readout`."""
-        if not self._running:
-            return
-        self._running = False
-        try:
-            self._end_run()
-        except BoardError:
-            self._stop_failed = True
-            self._make_safe()
-            raise
-        _log.info("%s stopped", self.name)
-
-    def _end_run(self) -> None:
+    def _stop(self) -> None:
         """Stop and check it, again if need be: after a failure nobody would read what the FIFO holds."""
         for left in reversed(range(STOP_TRIES)):
             try:
@@ -206,26 +162,19 @@ class GeccoBoard(LinkedBoard):
             else:
                 return
 
-    def status(self) -> BoardStatus:
-        """What has been counted so far."""
+    @property
+    def _idle(self) -> bool:
+        return self._poller.idle
+
+    @property
+    def _counters(self) -> dict[str, int]:
         poller = self._poller
-        return BoardStatus(
-            kind="gecco",
-            transport=self.link.name,
-            connected=self._opened,
-            running=self._running,
-            exhausted=self.link.exhausted and poller.idle,
-            counters={
-                "polls": poller.polls,
-                "readouts": poller.readouts,
-                "read_bytes": poller.read_bytes,
-                "short_readouts": poller.short_readouts,
-                "vain_reads": poller.vain_reads,
-                "fifo_full": poller.fifo_full,
-                "resyncs": poller.resyncs,
-                **self.link.counters,
-            },
-        )
+        return {
+            **poller.counters,
+            "vain_reads": poller.vain_reads,
+            "fifo_full": poller.fifo_full,
+            "resyncs": poller.resyncs,
+        }
 
     def _safe_steps(self) -> Steps:
         return make_safe()

@@ -5,11 +5,47 @@ from collections import deque
 from collections.abc import Callable
 
 from daqd.boards.board import RawReadout
-from daqd.boards.dialogue import ANSWER_TIMEOUT_S, Dialogue
-from daqd.boards.gecco_resync import resynchronise, take_until_silence
+from daqd.boards.dialogue import ANSWER_TIMEOUT_S, SLOWEST_BYTES_S, Dialogue, read_for, read_until_silence
+from daqd.boards.linked_board import ReadoutBuffer
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
-from protocol.registers.gecco import FLAGS_ANSWER_BYTES, IDENTITY_VALUE, ReadRequest, Register, SpiConfig
+from protocol.registers.gecco import (
+    FLAGS_ANSWER_BYTES,
+    IDENTITY_VALUE,
+    RESYNC_ANSWER_BYTES,
+    RESYNC_QUESTION,
+    RESYNC_ZEROS,
+    ReadRequest,
+    Register,
+    SpiConfig,
+)
 from protocol.stream_bytes import PADDING_BYTE
+
+_MAX_QUESTIONS = 8
+"""Four are enough for any state of the parser; the rest is for a link that goes on losing bytes."""
+
+
+def resynchronise(dialogue: Dialogue) -> bytes:
+    """Bring the board's parser to the beginning of a request, from any state.
+
+    Zeros complete whatever was begun. Then the parser is 0 to 3 bytes into a header of zeros, and a short question is
+    asked until it is answered in full, one zero later each time. Returns what the board sent on account of requests
+    that were begun before, which may be data. Raises `BoardAnswerError` where the question is never answered,
+    `BoardError` where the link fails.
+    """
+    link = dialogue.link
+    link.why = "zeros, which complete a request that may have been begun"
+    link.write(RESYNC_ZEROS)
+    # The board may answer before it has taken all of the zeros, and say nothing more until then.
+    late = read_for(link, len(RESYNC_ZEROS) / SLOWEST_BYTES_S) + read_until_silence(link)
+    for _ in range(_MAX_QUESTIONS):
+        link.why = "question, to find the beginning of a request"
+        link.write(RESYNC_QUESTION)
+        if len(read_until_silence(link)) == RESYNC_ANSWER_BYTES:
+            return late
+        link.write(bytes(1))
+        read_until_silence(link)
+    raise dialogue.silence(ReadRequest(Register.CHIP, RESYNC_ANSWER_BYTES, "resynchronisation"), b"")
+
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +68,13 @@ _RAN_DRY = bytes((PADDING_BYTE,)) * 8
 """A readout that ends so was longer than what the FIFO held. A hit may end in a few such bytes, hardly in all."""
 
 
-class ReadoutPoller:
+class ReadoutPoller(ReadoutBuffer):
     """Is the FIFO empty, and if not, what does it hold.
 
     A board that had nothing is asked one question at a time; one that had something is asked both at once. Each readout
     without padding doubles the number of questions for data that are kept on their way to it, up to `queue_ahead`, so
-    that it never waits for the next one; the first with padding makes it one again. What was asked for in vain, padding
-    and nothing else, is no readout. With a `queue_ahead` of 0 it is one question at a time always.
+    that it never waits for the next one; the first with padding makes it one again. An answer of
+    padding and nothing else is no readout. With a `queue_ahead` of 0 it is one question at a time always.
 
     Where an answer comes in part, what comes late is taken and given, too, in readouts that begin where they should, so
     that groups of padding are found in them. Where bytes are missing then, the board's parser is brought to the
@@ -55,11 +91,11 @@ class ReadoutPoller:
         queue_ahead: int,
         is_set_up: Callable[[bool], bool],
     ) -> None:
+        super().__init__(now_ns)
         self._dialogue = dialogue
         self._link = dialogue.link
-        self._now_ns = now_ns
         self._is_set_up = is_set_up
-        self._most_ahead = max(1, queue_ahead)
+        self._max_ahead = max(1, queue_ahead)
         self._asks_at_once = queue_ahead > 0
         self._ahead = 1
         self._flowing = False
@@ -74,12 +110,7 @@ class ReadoutPoller:
         self._came = b""
         self._out_of_step = False
         self._damaged = False
-        self._ready: deque[RawReadout] = deque()
         self._flags = 0
-        self.polls = 0
-        self.readouts = 0
-        self.read_bytes = 0
-        self.short_readouts = 0
         self.vain_reads = 0
         self.fifo_full = 0
         self.resyncs = 0
@@ -128,10 +159,6 @@ class ReadoutPoller:
         if not set_up:
             raise self._broken_off
         self._broken_off, self._damaged = None, False
-
-    def take_kept(self) -> RawReadout | None:
-        """One readout that was read already; the board is not asked."""
-        return self._ready.popleft() if self._ready else None
 
     def poll(self) -> RawReadout | None:
         """One readout, or None if the board has nothing now. `BoardAnswerError` where it does not answer rightly."""
@@ -209,7 +236,7 @@ class ReadoutPoller:
 
     def _ask_ahead(self) -> None:
         """There is more to come than is asked for: ask for more, several at a time."""
-        self._ahead = min(2 * self._ahead, self._most_ahead)
+        self._ahead = min(2 * self._ahead, self._max_ahead)
         under_way = self._expected_bytes // self._data_request.length
         if self._ahead > 1 and under_way <= self._ahead // 2:
             self._ask(flags=1, readouts=self._ahead - under_way)
@@ -227,7 +254,7 @@ class ReadoutPoller:
         self._expected.clear()
         self._expected_bytes = 0
         try:
-            late += take_until_silence(self._link)
+            late += read_until_silence(self._link)
         except BoardError:
             self._keep(late)
             raise
@@ -259,9 +286,3 @@ class ReadoutPoller:
         length = self._data_request.length
         for start in range(0, len(late), length):
             self._ready.append(self._stamp(late[start : start + length]))
-
-    def _stamp(self, data: bytes) -> RawReadout:
-        readout = RawReadout(data, self._now_ns())
-        self.readouts += 1
-        self.read_bytes += len(data)
-        return readout

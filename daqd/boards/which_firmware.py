@@ -1,13 +1,39 @@
-"""Which firmware answers on a link, asked so that neither mistakes the question for anything but a read."""
+"""Which firmware answers on a link. Each firmware takes the questions for the other one for nothing but reads."""
 
-from daqd.boards.gecco_resync import take_until_silence
-from daqd.errors import LinkTimeout
+from contextlib import suppress
+
+from daqd.boards.dialogue import Dialogue, read_until_silence
+from daqd.boards.gecco_polling import resynchronise
+from daqd.errors import BoardAnswerError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.registers.astep import byte_of, read_byte
 from protocol.registers.astep_firmware import Firmware
 from protocol.registers.astep_register_map import NEWEST_MAP, SIZES
 from protocol.registers.astep_registers import Register as AstepRegister
 from protocol.registers.gecco import IDENTITY_BYTES, IDENTITY_VALUE, ReadRequest, Register
+
+
+def firmware_on(link: Link) -> str:
+    """Which firmware answers on the open `link`, in words; empty where none does. Raises `BoardError` where it fails.
+
+    The bench firmware is asked first, and nothing is written to any register. Where nothing answers, a request may have
+    been begun by an earlier program: zeros complete it, and both are asked once more.
+    """
+    if firmware := _ask(link):
+        return firmware
+    with suppress(BoardAnswerError):
+        resynchronise(Dialogue(link, link.name, lambda _: None, Register))
+    return _ask(link)
+
+
+def _ask(link: Link) -> str:
+    if is_gecco(link):
+        return "GECCO bench firmware"
+    firmware = astep_firmware(link)
+    if firmware is None:
+        return ""
+    return str(firmware) if firmware.register_map else f"{firmware}: its registers are not known"
+
 
 ANSWER_S = 0.3
 
@@ -31,7 +57,7 @@ def astep_firmware(link: Link) -> Firmware | None:
     if number is None or not Firmware(number, 0).is_known:
         return None
     version = _value(link, AstepRegister.FIRMWARE_VERSION)
-    return None if version is None or take_until_silence(link) else Firmware(number, version)
+    return None if version is None or read_until_silence(link) else Firmware(number, version)
 
 
 def _value(link: Link, register: AstepRegister) -> int | None:

@@ -18,7 +18,7 @@ import zmq
 from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.catching_up.archive import Archive, DataDirectory
 from daqd.catching_up.history_server import HistoryError, HistoryServer
-from daqd.catching_up.missing_ledgers import missing_ledgers
+from daqd.catching_up.past_run import missing_ledgers
 from daqd.catching_up.replay_archive import ReplayArchive
 from daqd.children.child_end import (
     DaemonPipe,

@@ -10,15 +10,14 @@ from typing import Any
 
 import zmq
 
-from astropix_runtime.sockets.allowed_clients import ServerKeys
-from astropix_runtime.sockets.endpoints import is_tcp
+from astropix_runtime.errors import RefusedError
+from astropix_runtime.sockets.key_files import ServerKeys
+from astropix_runtime.sockets.listening_socket import ListeningSocket, Purpose
 from daqd.catching_up.archive import Archive, ArchivedRun
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.children.child_end import log_to_daemon
 from daqd.errors import DaqError
-from daqd.sockets.curve import Gatekeeper, secure_server
-from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.errors import MessageError
 from protocol.text import reason_of
 from protocol.wire.catch_up import (
@@ -52,12 +51,12 @@ class HistoryError(DaqError, OSError):
     """The catch-up socket cannot be opened."""
 
 
-class RefusedError(DaqError):
-    """A request that gets no hits; `code` is the error code of the reply."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
+_PURPOSE = Purpose(
+    name="the past",
+    verb="answer",
+    way_out='end that, or choose another stream.catch_up (--catch-up of a replay), or "" for none',
+    failure=HistoryError,
+)
 
 
 @dataclass(eq=False)
@@ -86,25 +85,7 @@ class HistoryServer:
         self._waiting: deque[_Waiting] = deque()
         self._sessions: OrderedDict[tuple[bytes, Hashable, int], tuple[float, PastRun]] = OrderedDict()
         self._indices: OrderedDict[Hashable, RunIndex] = OrderedDict()
-        self._gatekeeper: Gatekeeper | None = None
-        self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.ROUTER)
-        try:
-            self._set_options()
-            if keys is not None and is_tcp(endpoint):
-                self._gatekeeper = secure_server(self.socket, keys, "the past", log_to_daemon)
-            bind_alone(self.socket, endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise HistoryError(
-                f"cannot answer at {endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(endpoint)}; end that, or "
-                'choose another stream.catch_up (--catch-up of a replay), or "" for none'
-            ) from error
-        self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-    def _set_options(self) -> None:
-        """All options of the socket but its keys, before it is bound."""
-        options = {
+        options: dict[int, int] = {
             zmq.LINGER: 0,
             zmq.SNDHWM: _MOST_OF_A_CLIENT,
             zmq.RCVHWM: _MOST_OF_A_CLIENT,
@@ -113,8 +94,9 @@ class HistoryServer:
             zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
             zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
         }
-        for option, value in options.items():
-            self.socket.setsockopt(option, value)
+        self._listening = ListeningSocket(zmq.ROUTER, endpoint, _PURPOSE, options, keys, log_to_daemon)
+        self.endpoint = self._listening.endpoint
+        self.socket = self._listening.socket
 
     @property
     def busy(self) -> bool:
@@ -221,21 +203,21 @@ class HistoryServer:
         self._send(waiting.envelope, encode_refusal(waiting.request_id, code, message))
 
     @staticmethod
-    def _reply(waiting: _Waiting, stretch: Stretch) -> list[bytes]:
+    def _reply(waiting: _Waiting, part: HitRange) -> list[bytes]:
         record = waiting.run.record
         header = HitsHeader(
             daq=record.daq,
             run=record.run,
             pass_=waiting.run.pass_,
             begin_ns=record.begin_ns,
-            readouts=(stretch.first, stretch.last) if stretch.last >= stretch.first else None,
-            more=stretch.more,
-            over=stretch.over,
-            n=len(stretch.hits),
-            dtype=describe(stretch.hits.dtype),
+            readouts=(part.first, part.last) if part.last >= part.first else None,
+            more=part.more,
+            over=part.over,
+            n=len(part.hits),
+            dtype=describe(part.hits.dtype),
             record=record if waiting.args.record else None,
         )
-        return encode_hits_reply(waiting.request_id, header, stretch.hits)
+        return encode_hits_reply(waiting.request_id, header, part.hits)
 
     def _keep(self, client: bytes, past: PastRun) -> None:
         """Remember where the client is, for its next request."""
@@ -269,7 +251,4 @@ class HistoryServer:
             past.close()
         self._waiting.clear()
         self._sessions.clear()
-        self.socket.close()
-        if self._gatekeeper is not None:
-            self._gatekeeper.close()
-        self._context.term()
+        self._listening.close()

@@ -1,18 +1,23 @@
 """Hits of a run from its files, from any readout on, exactly as the publisher has decoded them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-from daqd.catching_up.archive import ArchivedRun
+from daqd.catching_up.archive import ArchivedRun, StoredRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.following.feed import Feed, ReadoutsRead, RunEnded
 from daqd.following.follower import Position
+from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
 from protocol.hit import HitTable, join_tables
+from protocol.ledger import LedgerCounts
+from protocol.mid_run import decoder_within_run
 from protocol.readout_decoder import ReadoutDecoder
-from protocol.settling import settle
+from protocol.run_record import RunRecord
+from protocol.wire.catch_up import MAX_HITS
 
 _BACK_BYTES = 1 << 15
 _FURTHER_BACK = 8
@@ -23,7 +28,7 @@ _WAITING_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
-class Stretch:
+class HitRange:
     """The hits of readouts `first` to `last`, whole; `last` < `first` where none is covered.
 
     `more`: others follow in the files now. `over`: nothing of the run follows, ever.
@@ -98,7 +103,7 @@ class PastRun:
             return self._beyond > last  # else `last` may be the one to which the end of the run adds a hit
         return self._waiting_hits >= max_hits or self._waiting_hits * self._dtype.itemsize >= _WAITING_BYTES
 
-    def take(self, last: int | None, max_hits: int) -> Stretch:
+    def take(self, last: int | None, max_hits: int) -> HitRange:
         """What was decoded up to readout `last`: at most `max_hits` hits, but whole readouts, at least one."""
         hits = join_tables(self._waiting, self._dtype)
         ids = hits["readout_id"]
@@ -116,7 +121,7 @@ class PastRun:
             # The end of the run has settled one more hit, of a readout that was covered before.
             first = int(ids[0])
             covered = max(covered, first)
-        return Stretch(given, first, covered, rest and wanted, self._ended and not rest)
+        return HitRange(given, first, covered, rest and wanted, self._ended and not rest)
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -130,55 +135,54 @@ class PastRun:
             place = yield from self._index.place(self._first, back_bytes)
             if (place.file, place.offset) == (0, 0):
                 break
-            self._open(place)
-            if (yield from self._settle()):
+            if (yield from self._settle(self._open(place))):
                 return
             back_bytes *= _FURTHER_BACK
         self._decoder = self._record.decoder()
         self._open(Position(self._record.run, 0, 0))
         self._from_begin = True
 
-    def _open(self, place: Position) -> None:
+    def _open(self, place: Position) -> Feed:
         self.close()
-        self._follower = self.run.follow(place)
+        follower = self._follower = self.run.follow(place)
         self._ended = self._exhausted = False
         self._last_id = -1
+        return follower
 
-    def _settle(self) -> Generator[None, None, bool]:
+    def _settle(self, follower: Feed) -> Generator[None, None, bool]:
         """Read on until the state of the decoder is certain; false where that would be beyond the first readout."""
-        assert self._follower is not None  # noqa: S101 - it was just opened
         fresh = self._record.decoder()
         while True:
-            events = self._follower.poll()
+            events = follower.poll()
             for event in events:
                 if isinstance(event, RunEnded):
                     self._ended = True
                     return True  # before the readout that was asked for
                 if isinstance(event, ReadoutsRead):
                     before = int(np.searchsorted(event.block.readout_id, self._first))
-                    settled = settle(fresh, event.block[: min(before, _SETTLING_READOUTS)])
+                    settled = decoder_within_run(fresh, event.block[: min(before, _SETTLING_READOUTS)])
                     if settled is not None:
                         self._decoder, used = settled
                         self._decode(event.block[used:])
                         return True
                     if before < len(event.block):
                         return False
-            if not events and self._follower.wait_s() is None:
+            if not events and follower.wait_s() is None:
                 return False
             yield
 
     def _read(self) -> None:
-        assert self._follower is not None  # noqa: S101 - opened when the place was found
-        if self._ended:
+        follower = self._follower
+        if self._ended or follower is None:
             return
-        events = self._follower.poll()
+        events = follower.poll()
         for event in events:
             if isinstance(event, ReadoutsRead):
                 self._decode(event.block)
             elif isinstance(event, RunEnded):
                 self._keep(self._decoder.flush())
                 self._ended = True
-        self._exhausted = not events and self._follower.wait_s() is None
+        self._exhausted = not events and follower.wait_s() is None
 
     def _decode(self, block: ReadoutBlock) -> None:
         self._check_order(block)
@@ -207,3 +211,30 @@ class PastRun:
         if len(hits):
             self._waiting.append(hits)
             self._waiting_hits += len(hits)
+
+
+def missing_ledgers(store: RunStore, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
+    """Number and ledger of each run up to `settled_run` that has ended and has none, one after the other.
+
+    None comes after each bounded piece of work between. Runs that cannot be read are passed over.
+    """
+    for run in store.runs():
+        if run > settled_run:
+            return
+        try:
+            record = store.read_record(run)
+            if record is not None and record.state != "running" and record.ledger is None:
+                yield from _ledger(store, record, settled_run)
+        except (OSError, ValueError):
+            continue
+        yield None
+
+
+def _ledger(store: RunStore, record: RunRecord, settled_run: int) -> Iterator[tuple[int, LedgerCounts] | None]:
+    run = StoredRun(store, record, settled_run)
+    with closing(PastRun(run, RunIndex(run), 0)) as past:
+        while not past.over:
+            past.work()
+            past.take(None, MAX_HITS)
+            yield None
+        yield record.run, past.decoder.ledger.to_dict()

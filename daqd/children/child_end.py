@@ -9,9 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.children.messages import FromChild, ToChild, decode_to_child, encode_line
-from daqd.sockets.curve import load_server_keys
+from daqd.server_keys import load_server_keys
 
 _CHUNK_BYTES = 1 << 16
 

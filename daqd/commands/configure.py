@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 from astropix_runtime.command_line.program import OK
 from astropix_runtime.process.signals import END_SIGNALS, noted_signals
 from daqd.boards.factory import open_board
-from daqd.commands.chip_arguments import add_chip_arguments, chip_overrides
+from daqd.configuration.chip_arguments import add_chip_arguments, chip_overrides
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.emulator.factory import emulated_board
@@ -21,8 +21,8 @@ from daqd.transports.factory import make_link
 from daqd.transports.link import Link
 from daqd.transports.trace import Parser, TracingLink
 from protocol.chips.chip_setup import ChipSetup
+from protocol.chips.gecco_cards import shown_voltages
 from protocol.registers import astep, gecco
-from protocol.registers.gecco_cards import shown_voltages
 from protocol.text import counted, reason_of
 
 CONFIGURE_EXAMPLES: Final = """examples:

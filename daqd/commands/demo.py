@@ -18,11 +18,12 @@ from typing import IO, Any
 from astropix_runtime.command_line.arguments import chips, positive
 from astropix_runtime.command_line.output import drop_output
 from astropix_runtime.command_line.program import FAILED, OK
+from astropix_runtime.errors import UnreachableError
 from astropix_runtime.process.signals import END_SIGNALS, noted_signals
-from astropix_runtime.sockets.socket_directories import directory_for_sockets
+from astropix_runtime.sockets.endpoints import directory_for_sockets
 from daqd.commands.dependent import start_dependent
 from daqd.configuration.config import load_config
-from daqd.control import ControlClient, ControlError
+from daqd.control import ControlClient
 from daqd.errors import DaqError
 from protocol.text import reason_of
 from protocol.wire.messages import Stat
@@ -173,7 +174,7 @@ class _Demo:
         """Wait until the daemon says so; False where it does not."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and daemon.poll() is None and not self._ending():
-            with contextlib.suppress(ControlError), ControlClient(self._endpoint, timeout_s=1.0) as client:
+            with contextlib.suppress(UnreachableError), ControlClient(self._endpoint, timeout_s=1.0) as client:
                 if good(Stat.model_validate(client.call("status")["status"])):
                     return True
             time.sleep(_ASK_S)  # between two questions to another process

@@ -13,9 +13,7 @@ from astropix_runtime.command_line.arguments import port
 from astropix_runtime.process.signals import noted_signals
 from daqd.configuration.config import Config, load_config
 from daqd.emulator.factory import emulated_board, emulated_cable
-from daqd.emulator.pty_device import PtyDevice
-from daqd.emulator.stream_device import StreamDevice
-from daqd.emulator.tcp_device import TcpDevice
+from daqd.emulator.stream_device import PtyDevice, StreamDevice, TcpDevice
 from daqd.errors import BoardError
 
 EXAMPLES = """examples:

@@ -9,9 +9,14 @@ import re
 import sys
 from pathlib import Path
 
-import zmq
-
-from astropix_runtime.sockets.key_files import PUBLIC_SUFFIX, SECRET_SUFFIX, KeyPair, format_key_pair, format_public_key
+from astropix_runtime.sockets.key_files import (
+    PUBLIC_SUFFIX,
+    SECRET_SUFFIX,
+    KeyPair,
+    format_key_pair,
+    format_public_key,
+    new_key_pair,
+)
 from daqd.errors import DaqError
 from protocol.text import reason_of
 
@@ -57,8 +62,7 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path, KeyPair]:
     if not _NAME.fullmatch(name):
         raise KeyNameError(f"{name!r} is no name for keys: letters, digits, _ . @ - are, at most 64")
     public_path, secret_path = directory / f"{name}{PUBLIC_SUFFIX}", directory / f"{name}{SECRET_SUFFIX}"
-    public, secret = zmq.curve_keypair()
-    keys = KeyPair(public.decode(), secret.decode())
+    keys = new_key_pair()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _create(secret_path, format_key_pair(keys, name), 0o600)

@@ -12,9 +12,9 @@ from serial.tools import list_ports
 
 from astropix_runtime.command_line.arguments import seconds
 from astropix_runtime.command_line.program import FAILED, OK
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
+from astropix_runtime.sockets.endpoints import default_runtime_dir
+from daqd.boards.which_firmware import firmware_on
 from daqd.commands.board_report import write_board_report
-from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import FtdiSection, SerialSection, load_config
 from daqd.errors import BoardError, ConfigError
 from daqd.process.device_lock import DeviceLock

@@ -12,7 +12,7 @@ import zmq
 
 from astropix_runtime.command_line.program import FAILED, OK
 from astropix_runtime.process.signals import noted_signals
-from astropix_runtime.sockets.allowed_clients import ServerKeys
+from astropix_runtime.sockets.key_files import ServerKeys
 from daqd.commands.replay_history import ReplayHistory
 from daqd.configuration.config import SecuritySection
 from daqd.errors import DaqError

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import Section
-from daqd.configuration.config_sections import CONFIG_FOLDER, MAX_CHIP_COLUMN, MAX_CHIP_ROW
+from astropix_runtime.configuration import Section, describe_mistakes
+from daqd.configuration.config_sections import CONFIG_FOLDER, ChipColumn, ChipRow
 from daqd.errors import ConfigError
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
@@ -25,8 +24,8 @@ class PixelChoice(Section):
 
     layer: int | None = Field(None, ge=1, le=MAX_LAYERS)
     chip: int | None = Field(None, ge=0, lt=MAX_CHIPS)
-    row: int = Field(ge=0, le=MAX_CHIP_ROW)
-    column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
+    row: ChipRow
+    column: ChipColumn
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +76,7 @@ class ChipSettings(Section):
     inject_delay: int = Field(100, ge=0, le=0xFFFF)
     inject_cycle: int = Field(0, ge=0, le=0xFFFF)
     inject_pulses: int = Field(1, ge=0, le=0xFF)
-    analog_column: int | None = Field(None, ge=0, le=MAX_CHIP_COLUMN)
+    analog_column: ChipColumn | None = None
     vcal: float = Field(0.989, ge=0.9, le=1.1)
     vsupply: float = Field(2.7, ge=2.7, le=3.3)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from astropix_runtime.configuration import read_text
 from daqd.configuration.chip_settings import ChipSettings, PixelChoice
 from daqd.configuration.config_sections import BoardSection
 from daqd.errors import ConfigError
@@ -11,7 +12,6 @@ from protocol.chips.chip_config import ChipConfig, ChipConfigError
 from protocol.chips.chip_file import ChipFile, usual_chip_file
 from protocol.chips.chip_setup import ChipSetup, Injection, chip_name
 from protocol.chips.chip_yaml import parse_chip_yaml
-from protocol.text import reason_of
 
 
 def load_chip_setup(settings: ChipSettings, board: BoardSection) -> ChipSetup:
@@ -22,12 +22,7 @@ def load_chip_setup(settings: ChipSettings, board: BoardSection) -> ChipSetup:
     if not settings.file:
         return build_chip_setup(settings, usual_chip_file(board.chip_version), board)
     path = Path(settings.file)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([f"cannot be read: {reason_of(error)}"], str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"is not UTF-8 text: byte {error.start} is wrong"], str(path)) from error
+    text = read_text(path, ConfigError)
     try:
         chip_file = parse_chip_yaml(text)
     except ChipConfigError as error:
@@ -57,7 +52,7 @@ class _Builder:
 
     def setup(self) -> ChipSetup:
         settings = self._settings
-        if self._file.kind.version != self._board.chip_version:
+        if self._file.kind.number != self._board.chip_version:
             raise ConfigError(
                 [
                     f"chip.file: is for {self._file.kind}, but board.chip_version = {self._board.chip_version}: "

@@ -9,15 +9,13 @@ from typing import Self
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
-from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import LogSection, Section
-from astropix_runtime.configuration.toml_file import read_toml
+from astropix_runtime.configuration import LogSection, Section, describe_mistakes, read_toml
 from astropix_runtime.sockets.endpoints import (
     check_control_endpoint,
     check_endpoint,
     check_stream_endpoint,
+    default_runtime_dir,
 )
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.configuration.chip_settings import ChipSettings
 from daqd.configuration.config_sections import (
     CONFIG_FOLDER,
@@ -156,10 +154,7 @@ def load_config(path: Path | str) -> Config:
     key. A file that cannot be read, or is not TOML, is one mistake (with its line, for TOML).
     """
     path = Path(path)
-    try:
-        values = read_toml(path)
-    except ValueError as error:
-        raise ConfigError([str(error)], str(path)) from error
+    values = read_toml(path, ConfigError)
     try:
         return Config.model_validate(values, context={CONFIG_FOLDER: path.absolute().parent})
     except ValidationError as error:

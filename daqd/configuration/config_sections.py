@@ -3,32 +3,42 @@
 `config/emulated.toml` has every key with its meaning.
 """
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from astropix_runtime.configuration.config_section import KeysSection, Name, Section
+from astropix_runtime.configuration import KeysSection, Name, Section
 from astropix_runtime.sockets.endpoints import check_endpoint
-from protocol.astropix3_readout import AstroPix3LayerReadout, AstroPix3Readout
-from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
-from protocol.layer_readout import AstroPix4LayerReadout
-from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
+from protocol.chips.chip_type import ChipType, chip_type, chip_types
+from protocol.readout import AbstractAstroPixReadout
 from protocol.registers.astep_register_map import REGISTER_MAPS
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.registers.gecco import FLAGS_ANSWER_BYTES, SPI_WORD_BYTES, TRANSMIT_FIFO_BYTES
 from protocol.stream_bytes import MAX_CHIPS
 
-MAX_CHIP_ROW = max(kind.rows for kind in CHIP_KINDS.values()) - 1
-MAX_CHIP_COLUMN = max(kind.columns for kind in CHIP_KINDS.values()) - 1
-"""Of any version of the chip; what `board.chip_version` has is looked at where pixels meet it."""
+
+def _within(count_of: Callable[[ChipType], int], number: int) -> int:
+    """`number` where some type of chip has so many; what `board.chip_version` has is looked at where pixels meet it."""
+    for others in (False, True):
+        limit = max(map(count_of, chip_types(others=others))) - 1
+        if 0 <= number <= limit:
+            return number
+    raise ValueError(f"{number} is not allowed: it must be 0 to {limit}")
+
+
+ChipRow = Annotated[int, AfterValidator(lambda row: _within(lambda chip: chip.rows, row))]
+ChipColumn = Annotated[int, AfterValidator(lambda column: _within(lambda chip: chip.columns, column))]
 
 CONFIG_FOLDER = "config_folder"
 """Key of the validation context: the folder that relative paths of `emulator.file` and `chip.file` start from."""
@@ -59,16 +69,20 @@ class DaqSection(Section):
     runtime_dir: str = ""
 
 
-_USUAL_SPI_DIVIDERS = {3: 255, 4: 40}
 _USUAL_ASTEP_READOUT_BYTES = 8192
 _USUAL_READOUT_BYTES = 2048
 _MAX_USUAL_QUEUE = 15
-_READOUT_CLASSES: dict[tuple[str, int], type[AbstractAstroPixReadout]] = {
-    ("gecco", 3): AstroPix3Readout,
-    ("gecco", 4): AstroPix4Readout,
-    ("astep", 3): AstroPix3LayerReadout,
-    ("astep", 4): AstroPix4LayerReadout,
-}
+
+
+def _chip_number(value: Any) -> int:
+    try:
+        if type(value) not in (int, str):
+            raise ValueError(f"{value!r} is neither a number nor a name")
+        return chip_type(value).number
+    except ValueError:
+        numbers = [str(chip.number) for chip in chip_types()]
+        expected = f"{', '.join(numbers[:-1])} or {numbers[-1]}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected}) from None
 
 
 class BoardSection(Section):
@@ -81,7 +95,7 @@ class BoardSection(Section):
 
     kind: Literal["gecco", "astep"] = "gecco"
     transport: Literal["emulated", "ftdi", "serial", "emulated-usb", "emulated-pty"]
-    chip_version: Literal[3, 4] = 4
+    chip_version: Annotated[int, BeforeValidator(_chip_number)] = 4
     chips: int = Field(1, ge=1, le=MAX_CHIPS)
     layers: int = Field(1, ge=1, le=MAX_LAYERS)
     readout_bytes: int = Field(_USUAL_READOUT_BYTES, ge=64, le=0xFFFF)
@@ -154,19 +168,19 @@ class BoardSection(Section):
         return queue_ahead
 
     @property
-    def chip_kind(self) -> ChipKind:
+    def chip_kind(self) -> ChipType:
         """The chips of `chip_version`."""
-        return CHIP_KINDS[self.chip_version]
+        return chip_type(self.chip_version)
 
     @property
     def readout_class(self) -> type[AbstractAstroPixReadout]:
         """How the readouts of this board and these chips are written to files and decoded."""
-        return _READOUT_CLASSES[self.kind, self.chip_version]
+        return self.chip_kind.readout_classes[self.kind]
 
     @property
     def gecco_spi_divider(self) -> int:
         """`spi_divider`, or what is usual."""
-        return _USUAL_SPI_DIVIDERS[self.chip_version] if self.spi_divider is None else self.spi_divider
+        return self.chip_kind.spi_divider if self.spi_divider is None else self.spi_divider
 
 
 class FtdiSection(Section):
@@ -227,8 +241,8 @@ class AstepSection(Section):
 class _PixelEntry(Section):
     layer: int = Field(1, ge=1, le=MAX_LAYERS)
     chip: int = Field(ge=0, lt=MAX_CHIPS)
-    row: int = Field(ge=0, le=MAX_CHIP_ROW)
-    column: int = Field(ge=0, le=MAX_CHIP_COLUMN)
+    row: ChipRow
+    column: ChipColumn
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from daqd.emulator.byte_pump import BITS_PER_BYTE
+from daqd.emulator.stream_device import BITS_PER_BYTE
 
 CORE_BYTE_S: Final = 50e-9
 """How long the firmware takes to fetch one byte of an answer: four periods of its 80 MHz clock."""

@@ -5,15 +5,14 @@ from collections.abc import Callable
 from typing import Final
 
 from daqd.emulator.astep_host_port import HostPort, RegisterBus
-from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator
-from daqd.emulator.astep_readback import Readback
+from daqd.emulator.astep_ports import ChipPorts, MosiFifo, PatternGenerator, Readback
 from daqd.emulator.astep_readout import STALE_BYTES, AstepReadout, LayerInputs
 from daqd.emulator.astep_register_file import AstepRegisterFile
 from daqd.emulator.board_model import BoardModel
-from daqd.emulator.frame_source import FrameSource
 from daqd.emulator.gecco_ports import CardRegisters
-from daqd.emulator.read_fifo import ReadFifo
-from protocol.chips.chip_kind import CHIP_KINDS
+from daqd.emulator.hit_sources import FrameSource
+from daqd.emulator.read_fifos import ReadFifo
+from protocol.chips.chip_type import chip_type
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import TimestampBits
 from protocol.registers.astep import RegisterRead
@@ -77,7 +76,7 @@ class AstepModel(BoardModel, RegisterBus):
         self.answer_filter: AnswerFilter | None = None
         self.taken: list[tuple[int, int]] = []
         self.firmware = firmware
-        self._chain_bits = chips * CHIP_KINDS[source.chip_version].bits
+        self._chain_bits = chips * chip_type(source.chip_version).bits
         self._clock = clock
         self.power_up()
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from daqd.emulator.frame_source import FrameSource, SentFrames
-from daqd.emulator.read_fifo import ReadFifo
+from daqd.emulator.hit_sources import FrameSource, SentFrames
+from daqd.emulator.read_fifos import ReadFifo
 from protocol.layer_scan import FrameLayout
 from protocol.registers.astep_registers import MAX_LAYERS
 

@@ -1,19 +1,19 @@
 """What each version of the chip makes of a particle: its hits, as a decoder should find them, and their bytes."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from daqd.errors import ConfigError
 from protocol.astropix3_hit import AstroPix3Hit, AstroPix3LayerHit
-from protocol.chips.chip_kind import ASTROPIX3, ASTROPIX4, ChipKind
-from protocol.hit import AbstractAstroPixHit, AstroPix4Hit, HitTable
-from protocol.layer_hit import AbstractLayerHit, AstroPix4LayerHit, in_order
+from protocol.chips.chip_type import ChipType, chip_type
+from protocol.hit import AstroPix4Hit, HitTable
+from protocol.layer_hit import AstroPix4LayerHit, in_order
 
 Numbers = npt.NDArray[np.int64]
+
+_NOT_OF_THE_CHIP = ("readout_id", "timestamp", "decoding_order", "layer", "fpga_timestamp")
 
 
 @dataclass(frozen=True)
@@ -27,50 +27,76 @@ class Particles:
     tot_us: npt.NDArray[np.float64]
 
 
-class EmulatedChips(ABC):
-    """A version of the chip. `layered`: behind the A-STEP firmware, whose clocks are others.
+class EmulatedChips:
+    """Chips of a type, whose hits follow from their layout; subclasses know more about theirs.
 
-    `hits_each`: hits that a particle makes. `tot_us`: usual time over threshold, mean and standard deviation. `known`:
-    the columns of a hit that the emulated board knows.
+    `layered`: behind the A-STEP firmware, whose clocks may be others. `hits_each`: hits that a particle makes: its
+    pixel's, or its row's and then its column's. `known`: the columns of a hit that the emulated board knows.
     """
 
-    kind: ClassVar[ChipKind]
-    hit_class: ClassVar[type[AbstractAstroPixHit]]
-    layer_hit_class: ClassVar[type[AbstractLayerHit]]
-    hits_each: ClassVar[int]
-    tot_us: ClassVar[tuple[float, float]]
-    known: ClassVar[tuple[str, ...]]
+    known: tuple[str, ...] = ()
 
-    def __init__(self, layered: bool) -> None:
+    def __init__(self, kind: ChipType, layered: bool) -> None:
+        self.kind = kind
         self.layered = layered
+        self.hit_class = kind.hit_class(layered=False)
+        self.layer_hit_class = kind.hit_class(layered=True)
+        self.hits_each = 1 if kind.hits_name_pixels else 2
+        if not self.known:
+            self.known = tuple(name for name in self.hit_class.ATTRIBUTE_NAMES if name not in _NOT_OF_THE_CHIP)
 
     @property
     def hit_bytes(self) -> int:
         """Length of a hit."""
         return self.hit_class.LAYOUT.size_bytes
 
-    @abstractmethod
     def hits(self, particles: Particles, random: np.random.Generator) -> HitTable:
         """The hits of n particles, (n · `hits_each`,) in order, of `hit_class.DTYPE` with its `known` columns."""
+        layout, each = self.hit_class.LAYOUT, self.hits_each
+        n = len(particles.chip_id) * each
+        values: dict[str, npt.ArrayLike] = {
+            "chip_id": particles.chip_id.repeat(each),
+            "payload": self.hit_class.PAYLOAD,
+        }
+        if self.kind.hits_name_pixels:
+            values |= {"row": particles.row, "column": particles.column}
+        else:
+            location = np.stack([particles.row, particles.column], axis=1).ravel()
+            values |= {"is_column": np.arange(n) % 2, "location": location}
+        if self.kind.signals is not None:
+            values |= self.kind.signals(particles.arrival_ns.repeat(each), particles.tot_us.repeat(each), random)
+        else:
+            drawn = {each.name: random.integers(0, 1 << each.width, n) for each in layout.fields}
+            values = drawn | values
+        return self.hit_class.table(layout.words(layout.encode(values)))
 
-    @abstractmethod
     def end_at_once(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
-        """Give `which` of the `hits` no duration."""
+        """Give `which` of the `hits` no duration, where it is known how a hit gives its duration."""
+        if self.kind.signals is None:
+            return
+        changed, layout = hits[which], self.hit_class.LAYOUT
+        n = len(changed)
+        for name, value in self.kind.signals(np.zeros(n, np.int64), np.zeros(n), np.random.default_rng(0)).items():
+            changed[name] = value
+        hits[which] = self.hit_class.table(layout.words(self.wire(changed)))
 
-    @abstractmethod
     def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
-        """Move `which` of the `hits` to the first row that the chip does not have."""
+        """Move `which` of the `hits` to the first row that the chip does not have, as far as it can be named."""
+        name = "row" if self.kind.hits_name_pixels else "location"
+        beyond = self.kind.rows if self.kind.hits_name_pixels else max(self.kind.rows, self.kind.columns)
+        hits[name][which] = min(beyond, (1 << self.hit_class.LAYOUT[name].width) - 1)
 
-    @abstractmethod
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """Their bytes as the chips send them, shape (n, `hit_bytes`)."""
+        layout = self.hit_class.LAYOUT
+        return layout.encode({field.name: hits[field.name] for field in layout.fields})
 
-    @abstractmethod
     def in_frames(self, hits: HitTable) -> HitTable:
         """The same, of chips that are `layered`, as they should be found in frames: `layer_hit_class.DTYPE`.
 
         Layer and FPGA's time stamp are 0.
         """
+        return self.layer_hit_class.table(self.layer_hit_class.LAYOUT.words(self.wire(hits)))
 
     def frame_bytes(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """Bytes of hits as they stand in layer frames, shape (n, `hit_bytes`)."""
@@ -80,11 +106,6 @@ class EmulatedChips(ABC):
 class AstroPix4Chips(EmulatedChips):
     """One hit a particle, with row and column."""
 
-    kind = ASTROPIX4
-    hit_class = AstroPix4Hit
-    layer_hit_class = AstroPix4LayerHit
-    hits_each = 1
-    tot_us = (235.0, 20.0)
     known = ("chip_id", "payload", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us")
 
     def hits(self, particles: Particles, random: np.random.Generator) -> HitTable:
@@ -107,10 +128,6 @@ class AstroPix4Chips(EmulatedChips):
         for first, second in (("ts_dec1", "ts_dec2"), ("ts_neg1", "ts_neg2")):
             hits[second][which] = hits[first][which]
         hits["tot_us"][which] = 0.0
-
-    def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
-        """There are bits for 32 rows."""
-        hits["row"][which] = self.kind.rows
 
     def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
         """The lowest bit of an edge in 25 ns has its own field."""
@@ -138,11 +155,6 @@ class AstroPix3Chips(EmulatedChips):
     What sets the pace of the chip's time stamp is not known to us; here a tick has 400 ns.
     """
 
-    kind = ASTROPIX3
-    hit_class = AstroPix3Hit
-    layer_hit_class = AstroPix3LayerHit
-    hits_each = 2
-    tot_us = (10.0, 1.0)
     known = ("chip_id", "payload", "is_column", "location", "chip_timestamp", "tot_msb", "tot_lsb", "tot_dec", "tot_us")
 
     TICK_NS = 400
@@ -175,15 +187,6 @@ class AstroPix3Chips(EmulatedChips):
         for name in ("tot_dec", "tot_msb", "tot_lsb", "tot_us"):
             hits[name][which] = 0
 
-    def leave_chip(self, hits: HitTable, which: npt.NDArray[np.bool_]) -> None:
-        """Or column, as many as there are rows: there are bits for 64."""
-        hits["location"][which] = self.kind.rows
-
-    def wire(self, hits: HitTable) -> npt.NDArray[np.uint8]:
-        """Unused bits are 0."""
-        names = ("chip_id", "is_column", "location", "chip_timestamp", "tot_dec")
-        return AstroPix3Hit.encode(*(hits[name] for name in names))
-
     def in_frames(self, hits: HitTable) -> HitTable:
         """All columns are the same."""
         table = np.zeros(len(hits), AstroPix3LayerHit.DTYPE)
@@ -192,12 +195,13 @@ class AstroPix3Chips(EmulatedChips):
         return table
 
 
-_CHIPS = {chips.kind.version: chips for chips in (AstroPix3Chips, AstroPix4Chips)}
+_CHIPS: dict[int, type[EmulatedChips]] = {3: AstroPix3Chips, 4: AstroPix4Chips}
 
 
 def emulated_chips(version: int, layered: bool = False) -> EmulatedChips:
     """The chips of that version, `layered` behind the A-STEP firmware; `ConfigError` where there are none."""
     try:
-        return _CHIPS[version](layered)
-    except KeyError:
+        kind = chip_type(version)
+    except ValueError:
         raise ConfigError([f"board.chip_version: there are no emulated chips of version {version}"]) from None
+    return _CHIPS.get(version, EmulatedChips)(kind, layered)

@@ -7,13 +7,10 @@ from pathlib import Path
 from daqd.configuration.config import Config
 from daqd.emulator.astep_model import NEWEST_FIRMWARE, AstepModel
 from daqd.emulator.astep_register_file import map_in_firmware
-from daqd.emulator.board_model import BoardModel
-from daqd.emulator.byte_source import ByteSource
-from daqd.emulator.cable import Cable
-from daqd.emulator.frame_source import FrameSource
+from daqd.emulator.board_model import BoardModel, Cable
 from daqd.emulator.gecco_model import GeccoModel
-from daqd.emulator.recorded_frames import RecordedFrames
-from daqd.emulator.recorded_readouts import RecordedReadouts, recorded_order
+from daqd.emulator.hit_sources import ByteSource, FrameSource
+from daqd.emulator.recorded_readouts import RecordedFrames, RecordedReadouts, recorded_order
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
 from protocol.readout_description import ReadoutDescription

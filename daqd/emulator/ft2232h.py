@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import usb.core
 
-from daqd.emulator.board_model import BoardModel
-from daqd.emulator.cable import Cable
+from daqd.emulator.board_model import BoardModel, Cable
 
 PACKET_BYTES = 512
 STATUS = bytes((0x32, 0x60))

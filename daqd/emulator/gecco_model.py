@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 from daqd.emulator.board_model import BoardModel
-from daqd.emulator.byte_source import ByteSource
 from daqd.emulator.gecco_ports import CardRegisters, ChipRegisters, PatternGenerator
+from daqd.emulator.hit_sources import ByteSource
+from daqd.emulator.read_fifos import WordFifo
 from daqd.emulator.spi_readout import SpiReadout
-from daqd.emulator.word_fifo import WordFifo
 from protocol.hit import reverse_bit_order
 from protocol.registers.gecco import (
     IDENTITY_VALUE,

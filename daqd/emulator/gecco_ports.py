@@ -1,6 +1,6 @@
 """What hangs on the ports of the GECCO board: the chips' shift register, the cards, the injection's pattern generator.
 
-They take whatever is written, in any pieces, and can be asked what they have been told. Only what is loaded counts.
+They take whatever is written, in any pieces, and know what was written. Only what is loaded counts.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protocol.chips.chip_kind import CHIP_KINDS, ChipValue
+from protocol.chips.chip_type import ChipValue, chip_type
 from protocol.chips.chip_vector import Bits, read_configuration_bits, read_tdac_row_bits
 from protocol.registers.gecco import ChipPort, Register
 from protocol.registers.gecco_chip import CARD_CLOCK, CARD_DATA, CARD_LOAD
@@ -64,12 +64,12 @@ class ChipRegisters:
     def chips(self, chips: int = 1, version: int = 4) -> tuple[tuple[ChipValue, ...], ...]:
         """The values that each chip of a chain holds; `ChipConfigError` where too few bits were loaded."""
         bits = self.configuration if self.configuration is not None else self._shifted[:0]
-        return read_configuration_bits(bits, CHIP_KINDS[version], chips)
+        return read_configuration_bits(bits, chip_type(version), chips)
 
     def tdac_row(self, row: int = 0, chips: int = 1, version: int = 4) -> tuple[ChipValue, ...]:
         """The TDAC row that each chip of a chain holds; `ChipConfigError` where too few bits were loaded."""
         bits = self.tdacs if self.tdacs is not None else self._shifted[:0]
-        return read_tdac_row_bits(bits, CHIP_KINDS[version], row, chips)
+        return read_tdac_row_bits(bits, chip_type(version), row, chips)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class PatternGenerator:
 
     @property
     def running(self) -> bool:
-        """Whether it injects: it has been told how, and is neither suspended nor in reset."""
+        """Whether it injects: it is set up, and neither suspended nor in reset."""
         return self._running
 
 

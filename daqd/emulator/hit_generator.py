@@ -1,6 +1,8 @@
 """Hits out of a seed: when, in which pixel, how much charge."""
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,9 @@ class HitBatch:
         return len(self.arrival_ns)
 
     def first(self, hits: int) -> "HitBatch":
-        """The first `hits` of the batch, or all if it has fewer."""
+        """The first `hits` of the batch, or all if it has no more."""
+        if hits >= len(self):
+            return self
         return HitBatch(*(column[:hits] for column in vars(self).values()))
 
 
@@ -51,10 +55,13 @@ class HitGenerator:
         self.chips = emulated_chips(version, layered=bool(layers))
         rate_hz = SATURATED_RATE_HZ if settings.rate_hz == "max" else settings.rate_hz
         self._mean_pause_ns = 1e9 / rate_hz * self.chips.hits_each
-        mean, sigma = self.chips.tot_us
+        mean, sigma = self.chips.kind.usual_tot_us
         self._tot_mean = mean if settings.tot_mean_us is None else settings.tot_mean_us
         self._tot_sigma = sigma if settings.tot_sigma_us is None else settings.tot_sigma_us
         self._random = np.random.default_rng([settings.seed, 0])
+        self._fault_random = np.random.default_rng([settings.seed, 4])
+        self._misbehave = settings.misbehave
+        self._hits_limit = settings.hits_limit
         self._next_arrival_ns = int(self._random.exponential(self._mean_pause_ns))
 
         weights = np.ones((max(layers, 1), chips, self.chips.kind.rows, self.chips.kind.columns))
@@ -67,8 +74,25 @@ class HitGenerator:
             raise ConfigError(["emulator.dead_pixels: no pixel is left to fire"])
         self._pixels_below = pixels_below / pixels_below[-1]
 
-    def next_batch(self) -> HitBatch:
-        """The next `BATCH_HITS` hits."""
+    def batches(self) -> Iterator[HitBatch]:
+        """Batches of `BATCH_HITS` hits, up to the limit of the settings; only the last one may have fewer."""
+        left = self._hits_limit or sys.maxsize
+        while left > 0:
+            yield self._with_faults(self._next_batch()).first(left)
+            left -= BATCH_HITS
+
+    def _with_faults(self, batch: HitBatch) -> HitBatch:
+        """Some hits become such as no intact chip sends; they are drawn apart, and no other hit changes."""
+        chance = self._misbehave
+        if not (chance.tot_zero or chance.wrong_rows):
+            return batch
+        short, outside = (self._fault_random.random(len(batch)) < each for each in (chance.tot_zero, chance.wrong_rows))
+        hits = batch.hits.copy()
+        self.chips.end_at_once(hits, short)
+        self.chips.leave_chip(hits, outside)
+        return replace(batch, hits=hits, wire=self.chips.wire(hits))
+
+    def _next_batch(self) -> HitBatch:
         random, kind, each = self._random, self.chips.kind, self.chips.hits_each
         n = BATCH_HITS // each
         pause_ns = random.exponential(self._mean_pause_ns, n).astype(np.int64)

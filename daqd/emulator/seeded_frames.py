@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from daqd.configuration.config import EmulatorSection, MisbehaveSection
-from daqd.emulator.astep_timestamp import TIMESTAMP_START
+from daqd.configuration.config import EmulatorSection
+from daqd.emulator.astep_register_file import TIMESTAMP_START
 from daqd.emulator.emulated_chips import emulated_chips
-from daqd.emulator.frame_source import FrameSource, SentFrames
-from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
-from daqd.emulator.odd_hits import OddHits
+from daqd.emulator.hit_generator import HitBatch, HitGenerator
+from daqd.emulator.hit_sources import FrameSource, SentFrames
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
@@ -24,7 +23,7 @@ NS_PER_TICK = NS_PER_S // TIMESTAMP_HZ
 FIRST_LAYER_ID = 1
 """The firmware numbers its layers from 1 in frames."""
 
-_MOST_PADDING = 8
+_MAX_PADDING = 8
 
 
 class SeededFrames(FrameSource):
@@ -50,17 +49,8 @@ class SeededFrames(FrameSource):
         self._position = 0
         self.hits_sent = 0
 
-    def _generator(self) -> HitGenerator:
-        return HitGenerator(self._settings, self._chips, self.chip_version, self._layers)
-
     def _generate(self) -> Iterator[HitBatch]:
-        generator = self._generator()
-        odd = OddHits(self._settings.seed, self._settings.misbehave, generator.chips)
-        left = self._settings.hits_limit or sys.maxsize
-        while left > 0:
-            batch = odd.spoil(generator.next_batch())
-            yield batch if left > BATCH_HITS else batch.first(left)
-            left -= BATCH_HITS
+        return HitGenerator(self._settings, self._chips, self.chip_version, self._layers).batches()
 
     @property
     def exhausted(self) -> bool:
@@ -104,7 +94,9 @@ class SeededFrames(FrameSource):
         random, chance = self._random, self._settings.misbehave
         pieces, wrong = [], [0] * self._layers
         for frame, layer in zip(frames, layers.tolist(), strict=True):
-            cut, lost, garbage, padding = (random.random() < each for each in _chances(chance))
+            cut, lost, garbage, padding = (
+                random.random() < each for each in (chance.cut_hits, chance.lost_bytes, chance.garbage, chance.padding)
+            )
             data = frame.tobytes()
             if cut:
                 data = data[: int(random.integers(1, len(data)))]
@@ -115,7 +107,7 @@ class SeededFrames(FrameSource):
                 # The firmware takes it for a frame of a wrong length, drops it, and counts it.
                 wrong[layer] += 1
             if padding:
-                data = b"\xff" * int(random.integers(1, _MOST_PADDING + 1)) + data
+                data = b"\xff" * int(random.integers(1, _MAX_PADDING + 1)) + data
             pieces.append(data)
         ends = np.cumsum([len(piece) for piece in pieces])
         return SentFrames(b"".join(pieces), ends, layers, self._per_layer(layers), tuple(wrong))
@@ -144,7 +136,3 @@ class SeededFrames(FrameSource):
             if hits <= 0:
                 break
         return np.concatenate(tables)
-
-
-def _chances(misbehave: MisbehaveSection) -> tuple[float, float, float, float]:
-    return misbehave.cut_hits, misbehave.lost_bytes, misbehave.garbage, misbehave.padding

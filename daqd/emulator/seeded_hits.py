@@ -1,20 +1,135 @@
-"""The emulated board's own hits: a sequence that a seed fixes, sent at a rate or as fast as the board can."""
+"""The emulated GECCO board's own hits, fixed by a seed: idles around bursts, faults, and the pace of the hits."""
 
 import sys
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 import numpy.typing as npt
 
-from daqd.configuration.config import EmulatorSection
-from daqd.emulator.byte_source import ByteSource, Delivery
+from daqd.configuration.config import EmulatorSection, MisbehaveSection
 from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
-from daqd.emulator.hit_generator import BATCH_HITS, HitBatch, HitGenerator
-from daqd.emulator.hit_stream import HitStream, StreamPart
-from daqd.emulator.odd_hits import OddHits
+from daqd.emulator.hit_generator import HitBatch, HitGenerator
+from daqd.emulator.hit_sources import ByteSource, Delivery
 from protocol.registers.gecco import SPI_WORD_BYTES
+from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
+
+BURST_PAUSE_NS = 50_000
+"""Hits closer than that leave the chip in one burst: the SPI transfer of the one has not ended when the next comes."""
+
+IDLES_BEFORE, IDLES_AFTER = 2, 6
+MAX_IDLES_BETWEEN = 3
+MAX_GARBAGE_BYTES = 12
+MAX_PADDING_BYTES = 7
+"""Fewer than a group of padding of the firmware."""
+
+ByteCounts = npt.NDArray[np.int64]
+
+
+class HitFault(IntFlag):
+    """What was done to a hit on its way."""
+
+    CUT = 1
+    """Its last bytes were not sent."""
+    LOST_BYTE = 2
+    """One of its bytes was not sent."""
+    GARBAGE_BEFORE = 4
+    """Random bytes were sent right before it."""
+    PADDING_BEFORE = 8
+    """Padding was sent among the idles before it."""
+
+
+@dataclass(frozen=True)
+class StreamPart:
+    """The bytes of a batch of hits, `data`, and where in it things are: arrays of shape (n,).
+
+    `hit_start`, `hit_end`: the bytes of the hit that were sent. `segment_end`: where everything ends that is sent when
+    the hit arrives. `faults`: bits of `HitFault`. `garbage_bytes`, `padding_bytes`: sent before the hit.
+    """
+
+    data: npt.NDArray[np.uint8]
+    hit_start: ByteCounts
+    hit_end: ByteCounts
+    segment_end: ByteCounts
+    faults: npt.NDArray[np.uint8]
+    garbage_bytes: ByteCounts
+    padding_bytes: ByteCounts
+
+
+class HitStream:
+    """Puts hits into the stream as real boards do: 2 idles before a burst, 6 after, 0 to 3 between its hits.
+
+    Misbehaviour is drawn apart from everything else: it changes neither the hits nor the idles. Padding is put between
+    the two idles before a burst, so hits within one are spared.
+    """
+
+    def __init__(self, seed: int, misbehave: MisbehaveSection) -> None:
+        self._idle_random = np.random.default_rng([seed, 1])
+        self._fault_random = np.random.default_rng([seed, 2])
+        self._misbehave = misbehave
+        self._misbehaves = any(misbehave.model_dump().values())
+        self._burst_begins = True
+
+    def encode(self, batch: HitBatch) -> StreamPart:
+        """The bytes of `batch`, which follows the batch of the call before."""
+        n, hit_bytes = len(batch), batch.wire.shape[1]
+        ends = batch.pause_ns > BURST_PAUSE_NS
+        begins = np.concatenate(([self._burst_begins], ends[:-1]))
+        self._burst_begins = bool(ends[-1])
+        # Half of the hits of a burst follow each other without an idle.
+        between = np.maximum(self._idle_random.integers(0, 2 * MAX_IDLES_BETWEEN, n) - MAX_IDLES_BETWEEN + 1, 0)
+        before = np.where(begins, IDLES_BEFORE, 0)
+        after = np.where(ends, IDLES_AFTER, between)
+        if self._misbehaves:
+            return self._encode_misbehaving(batch, before, after)
+
+        segment_end = np.cumsum(before + after + hit_bytes)
+        hit_end = segment_end - after
+        hit_start = hit_end - hit_bytes
+        data = np.full(segment_end[-1], IDLE_BYTE, np.uint8)
+        data[hit_start[:, None] + np.arange(hit_bytes)] = batch.wire
+        none = np.zeros(n, np.int64)
+        return StreamPart(data, hit_start, hit_end, segment_end, none.astype(np.uint8), none, none)
+
+    def _encode_misbehaving(self, batch: HitBatch, before: ByteCounts, after: ByteCounts) -> StreamPart:
+        random, chance = self._fault_random, self._misbehave
+        n, hit_bytes = len(batch), batch.wire.shape[1]
+        cut, lost, garbage, padding = (
+            random.random(n) < probability
+            for probability in (chance.cut_hits, chance.lost_bytes, chance.garbage, chance.padding)
+        )
+        sent_of_cut = random.integers(1, hit_bytes, n)
+        position = np.arange(hit_bytes)
+        kept = ~(cut[:, None] & (position >= sent_of_cut[:, None]))
+        lost_position = random.integers(0, np.where(cut, sent_of_cut, hit_bytes))
+        kept &= ~(lost[:, None] & (position == lost_position[:, None]))
+        garbage_bytes = np.where(garbage, random.integers(1, MAX_GARBAGE_BYTES + 1, n), 0)
+        padding &= before > 0
+        padding_bytes = np.where(padding, random.integers(1, MAX_PADDING_BYTES + 1, n), 0)
+
+        sent = kept.sum(axis=1)
+        segment_end = np.cumsum(before + padding_bytes + garbage_bytes + sent + after)
+        hit_end = segment_end - after
+        hit_start = hit_end - sent
+        data = np.full(segment_end[-1], IDLE_BYTE, np.uint8)
+        data[(hit_start[:, None] + np.cumsum(kept, axis=1) - 1)[kept]] = batch.wire[kept]
+        for index in np.flatnonzero(padding):
+            stop = hit_start[index] - garbage_bytes[index] - before[index] // 2
+            data[stop - padding_bytes[index] : stop] = PADDING_BYTE
+        for index in np.flatnonzero(garbage):
+            stop = hit_start[index]
+            data[stop - garbage_bytes[index] : stop] = random.integers(0, 256, garbage_bytes[index], np.uint8)
+        faults = (
+            cut * HitFault.CUT
+            | lost * HitFault.LOST_BYTE
+            | garbage * HitFault.GARBAGE_BEFORE
+            | padding * HitFault.PADDING_BEFORE
+        )
+        return StreamPart(
+            data, hit_start, hit_end, segment_end, faults.astype(np.uint8), garbage_bytes, padding_bytes
+        )  # fmt: skip
 
 
 def emulated_hit_dtype(chips: EmulatedChips) -> np.dtype[np.void]:
@@ -149,15 +264,11 @@ class SeededHits(ByteSource):
 
 def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tuple[HitBatch, StreamPart]]:
     """Batches of hits and their bytes, up to the limit."""
-    generator, stream = HitGenerator(settings, chips, version), HitStream(settings.seed, settings.misbehave)
-    odd = OddHits(settings.seed, settings.misbehave, generator.chips)
+    stream = HitStream(settings.seed, settings.misbehave)
     left = settings.hits_limit or sys.maxsize
-    while left > 0:
-        batch = odd.spoil(generator.next_batch())
-        if left <= BATCH_HITS:
-            # Nothing follows the last hit: its burst ends with it.
-            pause_ns = batch.pause_ns.copy()
-            pause_ns[left - 1] = np.iinfo(np.int64).max
-            batch = replace(batch, pause_ns=pause_ns).first(left)
+    for batch in HitGenerator(settings, chips, version).batches():
         left -= len(batch)
+        if not left:
+            # Nothing follows the last hit: its burst ends with it.
+            batch.pause_ns[-1] = np.iinfo(np.int64).max
         yield batch, stream.encode(batch)

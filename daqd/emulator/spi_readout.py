@@ -3,8 +3,8 @@
 from math import ceil
 from typing import Final
 
-from daqd.emulator.byte_source import ByteSource, Delivery
-from daqd.emulator.word_fifo import WordFifo
+from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.read_fifos import WordFifo
 from protocol.registers.gecco import FPGA_CLOCK_HZ, SPI_LINES, SPI_WORD_BYTES, spi_clock_hz
 from protocol.stream_bytes import IDLE_BYTE
 

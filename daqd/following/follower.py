@@ -31,20 +31,15 @@ class Follower(Feed):
         self._last_run = after_run
         self._settled_run = settled_run
         self._resume = position
-        self._record: RunRecord | None = None
-        self._record_stamp: tuple[int, int] = (0, 0)
-        self._gaps_told = 0
-        self._index = 0
-        self._file = self._open(0, 0)
+        self._current: _FollowedRun | None = None
         self._more = True
         self._refusal = ""
 
     @property
     def position(self) -> Position | None:
         """Where it is: everything before was given out; None between runs."""
-        if self._record is None:
-            return None
-        return Position(self._record.run, self._index, self._file.offset)
+        run = self._current
+        return None if run is None else Position(run.record.run, run.index, run.file.offset)
 
     @property
     def last_run(self) -> int:
@@ -59,7 +54,7 @@ class Follower(Feed):
     @property
     def lag_bytes(self) -> int:
         """Bytes of the open file that were not given out."""
-        return self._file.lag_bytes
+        return 0 if self._current is None else self._current.file.lag_bytes
 
     def wait_s(self) -> float | None:
         """At once while there is more to read."""
@@ -80,35 +75,36 @@ class Follower(Feed):
         return events
 
     def _step(self) -> list[FeedEvent]:
-        if self._record is None:
+        run = self._current
+        if run is None:
             return self._begin()
-        events = self._read()
+        events = self._read(run.file)
         if events is not None:
             return events
         # Asked before the last read: what is written after that comes with the next call.
-        over, finished = self._is_over(), self._file.is_finished()
-        events = self._read()
+        over, finished = self._is_over(run), run.file.is_finished()
+        events = self._read(run.file)
         if events is not None:
             return events
-        if self._record is not None and len(self._record.gaps) > self._gaps_told:
-            self._gaps_told = len(self._record.gaps)
-            return [RunInterrupted(self._record)]
+        if len(run.record.gaps) > run.gaps_reported:
+            run.gaps_reported = len(run.record.gaps)
+            return [RunInterrupted(run.record)]
         if finished:
-            return self._next_file()
-        return self._end() if over else []
+            return self._next_file(run)
+        return self._end(run) if over else []
 
-    def _read(self) -> list[FeedEvent] | None:
+    def _read(self, file: FollowedFile) -> list[FeedEvent] | None:
         """What the open file has to give; None for nothing."""
         try:
-            block = self._file.read()
+            block = file.read()
         except ApxFormatError as error:
-            self._file.skip_rest()
+            file.skip_rest()
             self._more = True
             return [Complaint(f"{error}; the rest of this file is not on the stream")]
         if block is None:
             self._more = False
             return None
-        self._more = self._file.filled_chunk or not len(block)  # what brought nothing may have more behind it
+        self._more = file.filled_chunk or not len(block)  # what brought nothing may have more behind it
         return [ReadoutsRead(block)] if len(block) else []
 
     def _begin(self) -> list[FeedEvent]:
@@ -133,37 +129,27 @@ class Follower(Feed):
                 self._last_run = run  # whoever claimed the number did not live to begin the run
                 self._more = True
             return []
-        self._record = record
-        self._gaps_told = len(record.gaps)
         self._last_run = run
-        self._file = self._open(run, 0) if position is None else self._open(run, position.file, position.offset)
+        index, offset = (0, 0) if position is None else (position.file, position.offset)
+        self._current = _FollowedRun(record, index, self._file(run, index, offset), len(record.gaps))
         self._more = True
         return [RunBegan(record, resumed=position is not None)]
 
-    def _open(self, run: int, index: int, offset: int = 0) -> FollowedFile:
-        self._index = index
+    def _file(self, run: int, index: int, offset: int = 0) -> FollowedFile:
         return FollowedFile(self._store.file_path(run, index), self._store.part_path(run, index), offset)
 
-    def _next_file(self) -> list[FeedEvent]:
-        complaints = self._leave_file()
-        self._file = self._open(self._last_run, self._index + 1)
+    def _next_file(self, run: "_FollowedRun") -> list[FeedEvent]:
+        complaints = run.leave_file()
+        run.index += 1
+        run.file = self._file(run.record.run, run.index)
         self._more = True
         return complaints
 
-    def _leave_file(self) -> list[FeedEvent]:
-        left_over = self._file.leftover_bytes
-        self._file.close()
-        if not left_over:
-            return []
-        return [Complaint(f"{self._file.path.name}: {left_over} bytes after the last whole readout")]
-
-    def _end(self) -> list[FeedEvent]:
-        record = self._record
-        assert record is not None  # noqa: S101 - only called within a run
-        complaints = self._leave_file()
-        self._file = self._open(0, 0)
-        self._record = None
+    def _end(self, run: "_FollowedRun") -> list[FeedEvent]:
+        complaints = run.leave_file()
+        self._current = None
         self._more = True
+        record = run.record
         if record.state == "running":
             record = record.model_copy(
                 update={"state": "interrupted", "end_reason": "the daemon ended without closing it"}
@@ -172,19 +158,38 @@ class Follower(Feed):
 
     def close(self) -> None:
         """Close the file that is open."""
-        self._file.close()
+        if self._current is not None:
+            self._current.file.close()
 
-    def _is_over(self) -> bool:
+    def _is_over(self, run: "_FollowedRun") -> bool:
         """Whether the writer has left this run; reads the record again where it has changed."""
-        record = self._record
-        assert record is not None  # noqa: S101 - only called within a run
+        number = run.record.run
         try:
-            status = self._store.record_path(record.run).stat()
+            status = self._store.record_path(number).stat()
             stamp = (status.st_mtime_ns, status.st_ino)
-            if stamp != self._record_stamp:
-                self._record = record = self._store.read_record(record.run) or record
-                self._record_stamp = stamp
+            if stamp != run.record_stamp:
+                run.record = self._store.read_record(number) or run.record
+                run.record_stamp = stamp
         except (OSError, ValueError):
             # Perhaps it can be read the next time; the writer brings back what was removed or moved in its run.
-            return record.run <= self._settled_run or self._store.runs()[-1:] > [record.run]
-        return record.state != "running" or record.run <= self._settled_run
+            return number <= self._settled_run or self._store.runs()[-1:] > [number]
+        return run.record.state != "running" or number <= self._settled_run
+
+
+@dataclass
+class _FollowedRun:
+    """The run that the follower is in, and where in it: in file `index`. `record_stamp`: that of the record's file."""
+
+    record: RunRecord
+    index: int
+    file: FollowedFile
+    gaps_reported: int
+    record_stamp: tuple[int, int] = (0, 0)
+
+    def leave_file(self) -> list[FeedEvent]:
+        """Close the file; a complaint about bytes at its end that were not given out."""
+        left_over = self.file.leftover_bytes
+        self.file.close()
+        if not left_over:
+            return []
+        return [Complaint(f"{self.file.path.name}: {left_over} bytes after the last whole readout")]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from astropix_runtime.storage.recordings import recordings_in
+from astropix_runtime.storage.run_directory import recordings_in
 from daqd.errors import DaqError
 from protocol.apx import ApxReader, FileHeader
 from protocol.errors import ApxFormatError, NoRecordingsError

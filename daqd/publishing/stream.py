@@ -8,13 +8,11 @@ from typing import Any, Self
 
 import zmq
 
-from astropix_runtime.sockets.allowed_clients import ServerKeys
-from astropix_runtime.sockets.endpoints import is_tcp
+from astropix_runtime.sockets.key_files import ServerKeys
+from astropix_runtime.sockets.listening_socket import ListeningSocket, Purpose
 from daqd.errors import DaqError
 from daqd.publishing.send_budget import SendBudget
 from daqd.publishing.subscriptions import Subscriptions
-from daqd.sockets.curve import Gatekeeper, secure_server
-from daqd.sockets.endpoint_holder import bind_alone, in_the_way
 from protocol.wire.messages import Topic, encode_frames
 
 log = logging.getLogger(__name__)
@@ -35,6 +33,9 @@ def live_budget() -> SendBudget:
 
 class StreamError(DaqError, OSError):
     """The stream's socket cannot be opened."""
+
+
+_PURPOSE = Purpose("the stream", "publish", "end that, or choose another stream.bind", StreamError)
 
 
 class Stream:
@@ -69,28 +70,19 @@ class Stream:
         self.send_budget = send_budget or live_budget()
         self.messages = 0
         self.dropped = 0
-        self._gatekeeper: Gatekeeper | None = None
-        self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.XPUB)
-        try:
-            self.socket.set(zmq.SNDHWM, high_water)
-            self.socket.set(zmq.LINGER, 0)
-            self.socket.set(zmq.XPUB_VERBOSER, 1)
-            self.socket.set(zmq.XPUB_NODROP, 1)
-            self.socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-            self.socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
-            self.socket.set(zmq.MAXMSGSIZE, 1 << 16)  # subscribers have only subscriptions to say
-            if keys is not None and is_tcp(endpoint):
-                self._gatekeeper = secure_server(self.socket, keys, "the stream", say)
-            bind_alone(self.socket, endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise StreamError(
-                f"cannot publish at {endpoint}: {zmq.strerror(error.errno or 0)}{in_the_way(endpoint)}; end that, or "
-                "choose another stream.bind"
-            ) from error
+        options: dict[int, int] = {
+            zmq.SNDHWM: high_water,
+            zmq.LINGER: 0,
+            zmq.XPUB_VERBOSER: 1,
+            zmq.XPUB_NODROP: 1,
+            zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
+            zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
+            zmq.MAXMSGSIZE: 1 << 16,  # subscribers have only subscriptions to say
+        }
+        self._listening = ListeningSocket(zmq.XPUB, endpoint, _PURPOSE, options, keys, say)
+        self.endpoint = self._listening.endpoint
+        self.socket = self._listening.socket
         self.descriptor = int(self.socket.get(zmq.FD))
-        self.endpoint: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     @property
     def subscribers(self) -> int:
@@ -110,7 +102,7 @@ class Stream:
     @property
     def refused(self) -> int:
         """Connections that did not get in, without a key that is allowed."""
-        return 0 if self._gatekeeper is None else self._gatekeeper.refused
+        return self._listening.refused
 
     def send(self, topic: Topic, payload: bytes, **header: Any) -> None:
         """Publish one message; `header`: what the topic's header has beside what every header has."""
@@ -174,10 +166,7 @@ class Stream:
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close; what is not sent yet may take so long."""
-        self.socket.close(linger=int(linger_s * 1000))
-        if self._gatekeeper is not None:
-            self._gatekeeper.close()
-        self._context.term()
+        self._listening.close(int(linger_s * 1000))
 
     def __enter__(self) -> Self:
         return self

@@ -3,10 +3,9 @@
 from daqd.configuration.config import Config
 from daqd.emulator.factory import emulated_board, emulated_cable
 from daqd.emulator.ft2232h import EmulatedFt2232h
-from daqd.emulator.pty_device import PtyDevice
+from daqd.emulator.stream_device import PtyDevice
 from daqd.emulator.usb_bus import EmulatedUsbBus
-from daqd.transports.emulated import EmulatedLink
-from daqd.transports.emulated_device import EmulatedDeviceLink
+from daqd.transports.emulated import EmulatedDeviceLink, EmulatedLink
 from daqd.transports.ftdi import FtdiLink
 from daqd.transports.link import Link
 from daqd.transports.serial_link import SerialLink

@@ -16,8 +16,8 @@ from pyftdi.ftdi import Ftdi, FtdiError
 from daqd.configuration.config import FtdiSection
 from daqd.errors import BoardError, BoardLost
 from daqd.process.device_lock import DeviceLock
-from daqd.transports.buffered_link import BufferedLink
 from daqd.transports.ftdi_devices import PERMISSION_ADVICE, FtdiDevice, UsbBackend, find_ftdi, libusb
+from daqd.transports.link import BufferedLink
 from protocol.text import reason_of
 
 # pyftdi warns that a device may be gone while it is being closed because it is gone.

@@ -13,7 +13,7 @@ import serial
 from daqd.configuration.config import SerialSection
 from daqd.errors import BoardError, BoardLost
 from daqd.process.device_lock import DeviceLock
-from daqd.transports.buffered_link import BufferedLink
+from daqd.transports.link import BufferedLink
 from protocol.text import reason_of
 
 QUIET_S = 0.05

@@ -6,8 +6,8 @@ from typing import Any
 import zmq
 
 from astropix_runtime.sockets.key_files import ClientKeys
+from astropix_runtime.sockets.request_client import secure_client
 from monitor.errors import EndpointError
-from monitor.receiving.curve import secure_client
 from protocol.errors import MessageError
 from protocol.wire.catch_up import CatchUpReply, HitsArgs, RunsArgs, decode_catch_up_reply, hits_request, runs_request
 from protocol.wire.messages import encode_request
@@ -63,7 +63,7 @@ class HistoryLink:
         self.endpoint, self._connected = endpoint, False
         try:
             if endpoint.startswith("tcp://"):
-                secure_client(self.socket, endpoint, self._keys)
+                secure_client(self.socket, self._keys)
             self.socket.connect(endpoint)
         except zmq.ZMQError:
             return  # no address: nobody will answer

@@ -14,7 +14,7 @@ from astropix_runtime.process.signals import ended_by_signals
 from monitor.client import DEFAULT_ENDPOINT, StreamClient
 from monitor.detector import Geometry
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MissingPackageError
-from monitor.receiving.curve import add_key_arguments
+from monitor.keys import add_key_arguments
 from monitor.sanity.alarms.alarm_commands import COMMANDS, command_main
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.checks import catalogue

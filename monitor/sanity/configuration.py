@@ -14,14 +14,11 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
-from astropix_runtime.configuration.config_mistakes import describe_mistakes
-from astropix_runtime.configuration.config_section import KeysSection, Section
-from astropix_runtime.configuration.toml_file import read_toml
-from astropix_runtime.sockets.endpoints import check_endpoint
-from monitor.alarm_client import default_control_endpoint
+from astropix_runtime.configuration import KeysSection, Section, describe_mistakes, read_toml
+from astropix_runtime.sockets.endpoints import check_endpoint, only_this_machine
+from monitor.control import default_control_endpoint
 from monitor.detector import CHIPS, Geometry
 from monitor.errors import ConfigError
-from monitor.sanity.alarms.addresses import check_control_address, check_publish_address
 from monitor.sanity.alarms.engine import Rule
 from monitor.sanity.check import Check
 from monitor.sanity.checks.check_table import BUILT_IN, CheckEntry, entries, with_modules
@@ -63,15 +60,25 @@ class Configuration(Section):
         if security is None or not publish.bind:
             return publish
         security.refuse_insecure(publish.insecure)
-        check_publish_address(publish.bind, insecure=publish.insecure, keys=security.keys)
+        if not only_this_machine(publish.bind) and not security.keys and not publish.insecure:
+            raise ValueError(
+                f'"{publish.bind}" lets every machine on the network read the alarms: make keys (daqctl keygen) and '
+                "name them in [security], use tcp://127.0.0.1:PORT, or write insecure = true in [publish] if that is "
+                "meant"
+            )
         return publish
 
     @field_validator("control")
     @classmethod
     def _obeys_the_right_ones(cls, control: ControlSection, info: ValidationInfo) -> ControlSection:
         security: KeysSection | None = info.data.get("security")
-        if security is not None and control.endpoint:
-            check_control_address(control.endpoint, keys=security.keys)
+        if security is None or not control.endpoint:
+            return control
+        if not only_this_machine(control.endpoint) and not security.keys:
+            raise ValueError(
+                f'"{control.endpoint}" lets other machines silence alarms: use ipc://PATH or tcp://127.0.0.1:PORT, or '
+                "make keys (daqctl keygen) and name them in [security]"
+            )
         return control
 
     @model_validator(mode="after")
@@ -186,10 +193,7 @@ def load_configuration(path: Path | str) -> SanityConfiguration:
     one mistake.
     """
     path = Path(path)
-    try:
-        values = read_toml(path)
-    except ValueError as error:
-        raise ConfigError([str(error)], str(path)) from error
+    values = read_toml(path, ConfigError)
     folder = path.absolute().parent
     checks, module_mistakes = with_modules(_modules(values), folder)
     mistakes = [f"sanity.modules[{index}]: {text}" for index, text in module_mistakes.items()]

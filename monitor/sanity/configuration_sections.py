@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from astropix_runtime.configuration.config_section import Name, Section
+from astropix_runtime.configuration import Name, Section
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
 from monitor.detector import CHIPS
 from monitor.sanity.alarms.silence_list import Silenced

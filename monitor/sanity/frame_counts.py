@@ -9,6 +9,7 @@ import numpy.typing as npt
 from monitor.continuity import HitArray
 from monitor.detector import HitKind
 from protocol.readout_description import ReadoutDescription
+from protocol.stream_bytes import IDLE_BYTE
 
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -56,14 +57,16 @@ class FrameCounts:
 def ends_in_idles(hits: HitArray) -> Mask:
     """Which hits (n,) end in three or more idle bytes, `3d` with the bits in order (docs/formats.md, "Layer frames").
 
-    Version 3: the bytes are `chip_timestamp`, four unused bits and `tot_msb`, `tot_lsb`. Version 4: the lowest bit of
-    `ts_tdc1`, `ts_neg2` and the 14 bits of `ts_coarse2`, then `ts_fine2` and `ts_tdc2`.
+    Bits that belong to no field may be anything.
     """
-    if HitKind.of(hits).apart:
-        found: Mask = (hits["tot_lsb"] == 0x3D) & (hits["tot_msb"] == 0x0D) & (hits["chip_timestamp"] == 0x3D)
-        return found
-    found = (hits["ts_coarse2"] == 0x3D3D) & (hits["ts_tdc2"] == 0x1D) & (hits["ts_fine2"] == 1)
-    found &= (hits["ts_neg2"] == 0) & (hits["ts_tdc1"] & 1 == 0)
+    layout = HitKind.of(hits).hit_class.LAYOUT
+    idles = layout.words(np.full((1, layout.size_bytes), IDLE_BYTE, np.uint8))
+    found = np.ones(len(hits), np.bool_)
+    for each in layout.fields:
+        inside = min(each.first_bit + each.width - 8 * (layout.size_bytes - 3), each.width)
+        if inside > 0:
+            last_bits = (1 << inside) - 1
+            found &= (hits[each.name] & last_bits) == (int(each.extract(idles)[0]) & last_bits)
     return found
 
 

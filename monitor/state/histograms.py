@@ -186,7 +186,7 @@ class HitHistograms:
             self.tot_invalid += len(bins) - int(np.count_nonzero(valid))
             chips, pixels, bins = chips[valid], pixels[valid], bins[valid]
         count(self.tot, chips * self.tot.shape[1] + bins)
-        if hits.kind.apart:
+        if not hits.kind.names_pixels:
             of_pixel = pixels >= 0
             chips, pixels, bins = chips[of_pixel], pixels[of_pixel], bins[of_pixel]
         self._count_spectra(chips, pixels, bins)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from monitor.continuity import HitArray
 from monitor.detector import Geometry, HitKind
+from protocol.chips.astropix_chips import ASTROPIX4
 
 _EDGE = 1e-6
 """Of a bin: less than any clock of the chips can tell."""
@@ -21,8 +22,8 @@ class TotBinning:
     all of them, and 5 µs is what a spectrum of a few hundred µs can still be looked at in.
     """
 
-    width_us: float = 5.0
-    bins: int = 1320
+    width_us: float = ASTROPIX4.tot_bin_us
+    bins: int = ASTROPIX4.tot_bins
 
     def indices(self, tot_us: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
         """Bin of each value (n,): 0…bins-1, `bins` for too long, -1 for what is no time (negative, NaN)."""
@@ -38,8 +39,8 @@ class TotBinning:
 
     @classmethod
     def usual(cls, kind: HitKind) -> Self:
-        """Of a chip whose hits are of `kind`. AstroPix 3 counts to 4095 in steps of 5 or 10 ns: 40.95 µs at most."""
-        return cls(0.05, 820) if kind.apart else cls()
+        """Of a chip whose hits are of `kind`."""
+        return cls(kind.chip.tot_bin_us, kind.chip.tot_bins)
 
 
 def pixel_merging(kind: HitKind) -> tuple[int, int]:
@@ -47,7 +48,7 @@ def pixel_merging(kind: HitKind) -> tuple[int, int]:
 
     So pixels of AstroPix 4 have bins of 10 µs up to 1280 µs, and those of AstroPix 3 of 0.65 µs up to 40.95 µs.
     """
-    return (13, 63) if kind.apart else (2, 128)
+    return kind.chip.pixel_tot_merged, kind.chip.pixel_tot_bins
 
 
 MOST_TICKS_APART = 1
@@ -121,7 +122,7 @@ class SortedHits:
             positions = np.flatnonzero(~outside)
             hits = hits[positions]
         chips = geometry.slots(hits)
-        if kind.apart:
+        if not kind.names_pixels:
             row_hits, column_hits = pair_rows_with_columns(hits, chips)
             row, column = hits["location"][row_hits], hits["location"][column_hits]
             pixels = np.full(len(hits), -1, np.intp)
@@ -129,7 +130,7 @@ class SortedHits:
         else:
             pixels = (chips * rows + hits["row"]) * columns + hits["column"]
         bins = binning.indices(hits["tot_us"])
-        whole = not kind.apart and int(bins.min(initial=0)) >= 0
+        whole = kind.names_pixels and int(bins.min(initial=0)) >= 0
         return cls(kind, readout_ids, positions, chips, pixels, bins, whole)
 
     def __len__(self) -> int:
@@ -143,7 +144,7 @@ class SortedHits:
     @property
     def unpaired(self) -> int:
         """Rows and columns that were left over."""
-        return len(self.pixels) - 2 * int(np.count_nonzero(self.pixels >= 0)) if self.kind.apart else 0
+        return 0 if self.kind.names_pixels else len(self.pixels) - 2 * int(np.count_nonzero(self.pixels >= 0))
 
     def part(self, start: int, stop: int) -> Self:
         """The hits `start`…`stop`-1 of all n; no readout may be cut."""

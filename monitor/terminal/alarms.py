@@ -1,6 +1,5 @@
 """Alarms: the lines below the facts, and the screen on which each can be acknowledged or silenced."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -13,9 +12,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, OptionList
 from textual.widgets.option_list import Option
 
-from monitor.alarm_desk import AlarmCommand, AlarmDesk
+from astropix_runtime.errors import RequestError
 from monitor.alarm_receiver import AlarmReceiver
-from monitor.errors import AlarmServiceError
+from monitor.control import AlarmActions, AlarmCommand
 from monitor.terminal.line_widgets import TextLines
 from protocol.text import counted, printable
 from protocol.wire.alarms import Alarm, AlarmLevel
@@ -76,7 +75,7 @@ _DONE: dict[AlarmCommand, str] = {
 
 
 class AlarmScreen(ModalScreen[None]):
-    """Shows what `alarms` has, and does at `desk` what is asked for; with None, it only shows."""
+    """Shows what `alarms` has, and does with `actions` what is asked for; with None, it only shows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "back"),
@@ -85,10 +84,10 @@ class AlarmScreen(ModalScreen[None]):
         Binding("u", "act('unsilence')", "call again"),
     ]
 
-    def __init__(self, alarms: AlarmReceiver, desk: AlarmDesk | None) -> None:
+    def __init__(self, alarms: AlarmReceiver, actions: AlarmActions | None) -> None:
         super().__init__()
         self._alarms = alarms
-        self._desk = desk
+        self._actions = actions
         self._shown: tuple[Alarm, ...] | None = None
         self._list = OptionList(id="alarm-list", markup=False)
         self._box = Vertical(id="alarm-box")
@@ -134,16 +133,16 @@ class AlarmScreen(ModalScreen[None]):
         alarm = self._chosen
         if alarm is None:
             return
-        if self._desk is None:
+        if self._actions is None:
             self._say("nobody takes commands here")
             return
         self._say("…")
-        self.run_worker(self._act(self._desk, command, alarm), exclusive=True)
+        self.run_worker(self._act(self._actions, command, alarm), exclusive=True)
 
-    async def _act(self, desk: AlarmDesk, command: AlarmCommand, alarm: str) -> None:
+    async def _act(self, actions: AlarmActions, command: AlarmCommand, alarm: str) -> None:
         try:
-            await asyncio.to_thread(desk.act, command, alarm)
-        except AlarmServiceError as error:
+            await actions.act(command, alarm)
+        except RequestError as error:
             self._say(str(error))
         else:
             self._say(f"{alarm} {_DONE[command]}")

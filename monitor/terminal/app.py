@@ -9,8 +9,8 @@ from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.widgets import Footer
 
-from monitor.alarm_desk import AlarmDesk
 from monitor.alarm_receiver import AlarmReceiver
+from monitor.control import AlarmActions
 from monitor.detector import ChipPlace, HitKind
 from monitor.receiver import Receiver
 from monitor.state.time_series import SPANS, Span
@@ -35,7 +35,7 @@ _SPAN_NAMES: dict[Span, str] = {"10min": "10 min", "1h": "1 h", "12h": "12 h"}
 class WatchApp(App[None]):
     """Draws what `receiver` has, three times a second. Ends with q or Ctrl-C, exit code 0; or by `end`.
 
-    `alarms`: of a sanity checker; `desk`: where they can be acknowledged.
+    `alarms`: of a sanity checker; `actions`: where they can be acknowledged.
     """
 
     CSS_PATH = "watch.tcss"
@@ -58,14 +58,14 @@ class WatchApp(App[None]):
         self,
         receiver: Receiver,
         alarms: AlarmReceiver | None = None,
-        desk: AlarmDesk | None = None,
+        actions: AlarmActions | None = None,
         page: str = "",
     ) -> None:
         super().__init__()
         self._page = page
         self._receiver = receiver
         self._alarms = alarms
-        self._desk = desk
+        self._actions = actions
         self._chip: ChipPlace | None = None
         self._logarithmic = False
         self._recent = False
@@ -74,7 +74,7 @@ class WatchApp(App[None]):
         self._ending = False
         self._loop_to_wake: asyncio.AbstractEventLoop | None = None
         pixels = HitKind()
-        self._map = HitMap(pixels.rows, pixels.columns, name="map")
+        self._map = HitMap(pixels.chip.rows, pixels.chip.columns, name="map")
         self._spectrum = Spectrum("µs", name="spectrum")
         self._plots = Horizontal(id="plots")
         self._fitted_to = Size(0, 0)
@@ -216,7 +216,7 @@ class WatchApp(App[None]):
     def action_alarms(self) -> None:
         """Look at all alarms."""
         if self._alarms is not None:
-            self.push_screen(AlarmScreen(self._alarms, self._desk))
+            self.push_screen(AlarmScreen(self._alarms, self._actions))
 
     def action_reset(self) -> None:
         """Empty the histograms."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from astropix_runtime.command_line.arguments import port
 from astropix_runtime.command_line.program import ProgramParser
 from monitor.client import DEFAULT_ALARM_ENDPOINT, DEFAULT_ENDPOINT
-from monitor.receiving.curve import add_alarm_key_argument, add_key_arguments
+from monitor.keys import add_alarm_key_argument, add_key_arguments
 
 EXAMPLES = """\
 examples:

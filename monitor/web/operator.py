@@ -8,17 +8,18 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from monitor.alarm_desk import AlarmCommand, AlarmDesk
-from monitor.control import Controller, ControlRefusal
-from monitor.errors import AlarmServiceError
+from astropix_runtime.errors import RequestError
+from monitor.control import AlarmActions, AlarmCommand, Controller
 from monitor.web.access import Access
 from protocol.wire.alarms import MAX_ID_LETTERS
 
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header, no token
-_MOST_BYTES = 4096
-_MOST_COMMENT = 1000
+MAX_BODY_BYTES = 4096
+MAX_COMMENT_CHARACTERS = 1000
+RUN_COMMANDS = {"start": ("comment",), "stop": ()}
+"""Commands to the daemon for which the page has a button, and the arguments that it gives them."""
 
 
 class Operator:
@@ -27,10 +28,10 @@ class Operator:
     One command at a time to the daemon.
     """
 
-    def __init__(self, token: str, controller: Controller | None, desk: AlarmDesk | None = None) -> None:
+    def __init__(self, token: str, controller: Controller | None, actions: AlarmActions | None = None) -> None:
         self._token = token
         self._controller = controller
-        self._desk = desk
+        self._actions = actions
         self._busy = asyncio.Lock()
 
     @property
@@ -41,34 +42,34 @@ class Operator:
     @property
     def alarms(self) -> bool:
         """Whether alarms can be acknowledged and silenced."""
-        return self._desk is not None
+        return self._actions is not None
 
     def knows(self, token: str) -> bool:
         """Whether that is the operator's token."""
         return hmac.compare_digest(token.encode(), self._token.encode())
 
     async def command(self, name: str, **args: Any) -> dict[str, Any]:
-        """Result of a command to the daemon; `ControlRefusal` where it refuses, or is not there."""
+        """Result of a command to the daemon; `RequestError` where it refuses, or is not there."""
         if self._controller is None:
-            raise ControlRefusal("runs are not started and stopped from this page")
+            raise RequestError("runs are not started and stopped from this page")
         async with self._busy:
             return await self._controller.call(name, **args)
 
     async def alarm_command(self, command: AlarmCommand, alarm: str) -> None:
-        """Have the sanity checker do that; `AlarmServiceError` where it refuses, or is not there."""
-        if self._desk is None:
-            raise AlarmServiceError("alarms are not acknowledged from this page")
-        await asyncio.to_thread(self._desk.act, command, alarm)
+        """Have the sanity checker do that; `RequestError` where it refuses, or is not there."""
+        if self._actions is None:
+            raise RequestError("alarms are not acknowledged from this page")
+        await self._actions.act(command, alarm)
 
 
 def control_routes(operator: Operator, access: Access) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
-    """Where the page's commands go: only those that can be obeyed."""
-    handed = {"operator": operator, "access": access}
+    """Routes of the page's commands: only those that somebody can execute."""
+    options = {"operator": operator, "access": access}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = []
     if operator.runs:
-        routes.append((r"/control/(start|stop)", ControlHandler, handed))
+        routes.append((rf"/control/({'|'.join(RUN_COMMANDS)})", ControlHandler, options))
     if operator.alarms:
-        routes.append((r"/alarms/(ack|silence|unsilence)", AlarmHandler, handed))
+        routes.append((r"/alarms/(ack|silence|unsilence)", AlarmHandler, options))
     return routes
 
 
@@ -98,7 +99,7 @@ class OperatorHandler(RequestHandler):
 
     def body(self) -> dict[str, Any]:
         """What was sent with it."""
-        if len(self.request.body) > _MOST_BYTES:
+        if len(self.request.body) > MAX_BODY_BYTES:
             raise HTTPError(413)
         try:
             body = json.loads(self.request.body or b"{}")
@@ -122,19 +123,19 @@ class ControlHandler(OperatorHandler):
     """`POST /control/start` with `{"comment": …}`, `POST /control/stop`."""
 
     async def post(self, command: str) -> None:
-        """Obey."""
-        args = self._arguments() if command == "start" else {}
+        """Execute the command."""
+        args = self._arguments() if RUN_COMMANDS[command] else {}
         log.info("%s from %s", command, self.request.remote_ip)
         try:
             result = await self.operator.command(command, **args)
-        except ControlRefusal as refusal:
+        except RequestError as refusal:
             self.refuse(refusal)
             return
         self.finish({"ok": True, "run": result.get("run"), "state": result.get("state")})
 
     def _arguments(self) -> dict[str, Any]:
         comment = self.body().get("comment", "")
-        if not isinstance(comment, str) or len(comment) > _MOST_COMMENT:
+        if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARACTERS:
             raise HTTPError(400, reason="No comment that can be taken")
         return {"comment": comment} if comment else {}
 
@@ -143,14 +144,14 @@ class AlarmHandler(OperatorHandler):
     """`POST /alarms/ack`, `/alarms/silence` (for an hour) and `/alarms/unsilence` with `{"id": …}` of an alarm."""
 
     async def post(self, command: AlarmCommand) -> None:
-        """Obey."""
+        """Execute the command."""
         alarm = self.body().get("id")
         if not isinstance(alarm, str) or not 0 < len(alarm) <= MAX_ID_LETTERS or not alarm.isprintable():
             raise HTTPError(400, reason="No id of an alarm")
         log.info("%s %s from %s", command, alarm, self.request.remote_ip)
         try:
             await self.operator.alarm_command(command, alarm)
-        except AlarmServiceError as error:
+        except RequestError as error:
             self.refuse(error)
             return
         self.finish({"ok": True, "message": ""})

@@ -15,14 +15,13 @@ from tornado.httpserver import HTTPServer
 
 from astropix_runtime.process.signals import ended_by_signals
 from astropix_runtime.sockets.endpoints import is_loopback
-from monitor.alarm_desk import AlarmDesk, alarm_desk
 from monitor.alarm_receiver import AlarmReceiver, alarm_client
 from monitor.client import StreamClient
-from monitor.control import Controller
+from monitor.control import AlarmActions, Controller
 from monitor.detector import Geometry
 from monitor.errors import ListenError
+from monitor.keys import client_keys, daemon_keys
 from monitor.receiver import Receiver
-from monitor.receiving.curve import client_keys, daemon_keys
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
 from monitor.web.browsers import Gallery
 from monitor.web.metrics import Metrics
@@ -129,7 +128,7 @@ def _operator(arguments: argparse.Namespace) -> Operator | None:
         )
     if not commanded:
         return None
-    return Operator(read_token(arguments.operator_token_file), _controller(arguments), _alarm_desk(arguments))
+    return Operator(read_token(arguments.operator_token_file), _controller(arguments), _alarm_actions(arguments))
 
 
 def _controller(arguments: argparse.Namespace) -> Controller | None:
@@ -141,10 +140,10 @@ def _controller(arguments: argparse.Namespace) -> Controller | None:
     return Controller(arguments.control, keys)
 
 
-def _alarm_desk(arguments: argparse.Namespace) -> AlarmDesk | None:
+def _alarm_actions(arguments: argparse.Namespace) -> AlarmActions | None:
     if arguments.alarm_control is None:
         return None
-    return alarm_desk(arguments.alarm_control, "the page", arguments.alarms_server_key, arguments.key)
+    return AlarmActions(arguments.alarm_control, "the page", arguments.alarms_server_key, arguments.key)
 
 
 def own_plots(path: Path | None) -> tuple[Plot, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Self
 
-from protocol.chips.chip_kind import COMPARATORS, ChipKind, ChipValue
+from protocol.chips.chip_type import COMPARATORS, ChipType, ChipValue
 from protocol.errors import ProtocolError
 
 SUPPLY_MV: Final = 1800
@@ -55,7 +55,7 @@ class ChipConfig:
     those of the kind.
     """
 
-    kind: ChipKind
+    kind: ChipType
     values: tuple[ChipValue, ...]
     tdac_rows: tuple[ChipValue, ...]
 
@@ -68,7 +68,7 @@ class ChipConfig:
                 raise ChipConfigError(mistakes)
 
     @classmethod
-    def usual(cls, kind: ChipKind) -> Self:
+    def usual(cls, kind: ChipType) -> Self:
         """The usual configuration, all pixels off."""
         return cls(kind, kind.values, kind.tdac_rows)
 

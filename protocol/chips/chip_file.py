@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
-from protocol.chips.chip_kind import CHIP_KINDS, ChipKind
-from protocol.registers.gecco_cards import GeccoCards
+from protocol.chips.chip_type import ChipType, chip_type, chip_types
+from protocol.chips.gecco_cards import GeccoCards
 
 
 @dataclass(frozen=True)
@@ -21,24 +21,32 @@ class ChipFile:
     unused: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> ChipKind:
+    def kind(self) -> ChipType:
         """Which chips these are."""
         return self.chips[0].kind
 
 
 def usual_chip_file(version: int) -> ChipFile:
     """One chip with the usual values, all pixels off. Raises `ChipConfigError` for an unknown version."""
-    if version not in CHIP_KINDS:
+    kind = chip_of_version(version)
+    if kind is None:
         raise ChipConfigError([f"AstroPix {version} is not known: {known_versions()}"])
-    kind = CHIP_KINDS[version]
     return ChipFile((ChipConfig.usual(kind),), usual_cards(kind))
 
 
-def usual_cards(kind: ChipKind) -> GeccoCards:
+def chip_of_version(version: int) -> ChipType | None:
+    """The chip of that number; None where there is none."""
+    try:
+        return chip_type(version)
+    except ValueError:
+        return None
+
+
+def usual_cards(kind: ChipType) -> GeccoCards:
     """The cards of a GECCO carrier with chips of `kind`."""
     return GeccoCards(dacs_v=kind.card_dacs_v)
 
 
 def known_versions() -> str:
     """Of the chips that can be configured, for errors."""
-    return "known: " + ", ".join(f"astropix{version}" for version in CHIP_KINDS)
+    return "known: " + ", ".join(f"astropix{version}" for version in (chip.number for chip in chip_types()))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError, dac_mv
-from protocol.registers.gecco_cards import MAX_DAC_V, USUAL_CARDS, GeccoCards
+from protocol.chips.gecco_cards import MAX_DAC_V, USUAL_CARDS, GeccoCards
 
 Method = Literal["shift-register", "spi"]
 InjectionOutput = Literal["chip", "card"]
@@ -105,7 +105,7 @@ class ChipSetup:
     @property
     def version(self) -> int:
         """Version of the chips."""
-        return self.chips[0].kind.version
+        return self.chips[0].kind.number
 
     @property
     def chain_length(self) -> int:

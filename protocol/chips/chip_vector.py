@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
-from protocol.chips.chip_kind import ChipKind, ChipValue
+from protocol.chips.chip_type import ChipType, ChipValue
 
 Bits = npt.NDArray[np.uint8]
 """Bits, one in each element, in the order in which they are sent."""
@@ -30,7 +30,7 @@ def tdac_row_bits(chips: Sequence[ChipConfig], row: int) -> Bits:
     return _chain_bits([(chip.tdac_row(row),) for chip in chips])
 
 
-def read_configuration_bits(bits: Bits, kind: ChipKind, chips: int) -> tuple[tuple[ChipValue, ...], ...]:
+def read_configuration_bits(bits: Bits, kind: ChipType, chips: int) -> tuple[tuple[ChipValue, ...], ...]:
     """The values of each chip of a chain: inverse of `configuration_bits`.
 
     The last `chips * kind.bits` bits count: what was sent before them has left the chain at its end. Raises
@@ -44,7 +44,7 @@ def read_chain_bits(bits: Bits, chips: Sequence[ChipConfig]) -> tuple[tuple[Chip
     return _read_chain(bits, chips[0].values, len(chips))
 
 
-def read_tdac_row_bits(bits: Bits, kind: ChipKind, row: int, chips: int) -> tuple[ChipValue, ...]:
+def read_tdac_row_bits(bits: Bits, kind: ChipType, row: int, chips: int) -> tuple[ChipValue, ...]:
     """The TDAC row of each chip of a chain: inverse of `tdac_row_bits`; the last bits count, as above."""
     return tuple(values[0] for values in _read_chain(bits, (kind.tdac_rows[row],), chips))
 

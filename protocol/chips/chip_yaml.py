@@ -22,11 +22,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
-from protocol.chips.chip_file import ChipFile, known_versions, usual_cards
-from protocol.chips.chip_kind import CHIP_KINDS, ChipKind, ChipValue
+from protocol.chips.chip_file import ChipFile, chip_of_version, known_versions, usual_cards
+from protocol.chips.chip_type import ChipType, ChipValue
+from protocol.chips.gecco_cards import GeccoCards, shown_voltages
 from protocol.chips.yaml_text import load_yaml, shown
 from protocol.registers.astep_registers import MAX_LAYERS
-from protocol.registers.gecco_cards import GeccoCards, shown_voltages
 from protocol.stream_bytes import MAX_CHIPS
 
 _MOST_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
@@ -81,14 +81,14 @@ class _Reading:
             raise ChipConfigError(self._mistakes)
         return ChipFile(chips, cards, tuple(self._defaulted), tuple(self._unused))
 
-    def _version(self, tree: Any) -> tuple[ChipKind, str, Mapping[Any, Any]] | None:
+    def _version(self, tree: Any) -> tuple[ChipType, str, Mapping[Any, Any]] | None:
         roots = [key for key in tree if re.match(r"astropix[0-9]{1,4}\Z", str(key))] if isinstance(tree, dict) else []
         if len(roots) != 1:
             found = "several" if roots else "none"
             self._mistakes.append(f"file: should have one key astropixN at its top, with N the version: has {found}")
             return None
         root = str(roots[0])
-        kind = CHIP_KINDS.get(int(root.removeprefix("astropix")))
+        kind = chip_of_version(int(root.removeprefix("astropix")))
         if kind is None:
             self._mistakes.append(f"{root}: not known: {known_versions()}")
             return None
@@ -97,7 +97,7 @@ class _Reading:
             return None
         return kind, root, tree[root]
 
-    def _geometry(self, kind: ChipKind, root: str, sections: Mapping[Any, Any]) -> None:
+    def _geometry(self, kind: ChipType, root: str, sections: Mapping[Any, Any]) -> None:
         geometry = self._section(root, "geometry", sections)
         for name, least in (("cols", kind.columns), ("rows", kind.rows)):
             value = geometry.get(name, least)
@@ -113,7 +113,7 @@ class _Reading:
         self._mistakes.append(f"{root}.{name}: should have names with values below it, not {shown(section)}")
         return {}
 
-    def _chips(self, kind: ChipKind, root: str, sections: Mapping[Any, Any]) -> tuple[ChipConfig, ...]:
+    def _chips(self, kind: ChipType, root: str, sections: Mapping[Any, Any]) -> tuple[ChipConfig, ...]:
         count = self._chip_count(root, sections)
         suffixes = [f"_{chip}" for chip in range(count)] if count else [""]
         for name in sections:
@@ -149,7 +149,7 @@ class _Reading:
                 )
         return count
 
-    def _config(self, kind: ChipKind, path: str, config: Any) -> tuple[ChipValue, ...] | None:
+    def _config(self, kind: ChipType, path: str, config: Any) -> tuple[ChipValue, ...] | None:
         if not isinstance(config, dict):
             lack = "is missing" if config is None else f"should have groups below it, not {shown(config)}"
             self._mistakes.append(f"{path}: {lack}: groups {', '.join(kind.groups)}")
@@ -171,7 +171,7 @@ class _Reading:
         return tuple(values) if len(self._mistakes) == before else None
 
     def _group(
-        self, kind: ChipKind, path: str, usual: Mapping[str, ChipValue], group: Mapping[Any, Any]
+        self, kind: ChipType, path: str, usual: Mapping[str, ChipValue], group: Mapping[Any, Any]
     ) -> list[ChipValue]:
         extra = [str(name) for name in group if re.match(r"col[0-9]+\Z", str(name)) and name not in usual]
         if extra:
@@ -248,7 +248,7 @@ class _Reading:
                 )
                 return
 
-    def _tdacs(self, kind: ChipKind, path: str, section: Any) -> tuple[ChipValue, ...] | None:
+    def _tdacs(self, kind: ChipType, path: str, section: Any) -> tuple[ChipValue, ...] | None:
         before = len(self._mistakes)
         if not kind.tdac_rows:
             if section is not None:
@@ -274,7 +274,7 @@ class _Reading:
         self._unknown(path, (*known, *beyond), section, "row")
         return tuple(rows) if len(self._mistakes) == before else None
 
-    def _cards(self, kind: ChipKind, root: str, sections: Mapping[Any, Any]) -> GeccoCards | None:
+    def _cards(self, kind: ChipType, root: str, sections: Mapping[Any, Any]) -> GeccoCards | None:
         usual = usual_cards(kind)
         path = f"{root}.configcards"
         cards = self._section(root, "configcards", sections)

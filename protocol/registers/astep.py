@@ -29,7 +29,7 @@ from typing import Final
 from protocol.errors import AstepError
 from protocol.registers.astep_register_map import SIZES, RegisterMap
 from protocol.registers.astep_registers import Register
-from protocol.registers.request_buffer import RequestBuffer
+from protocol.registers.steps import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""

@@ -14,13 +14,12 @@ FIFOs and ports are filled. Nothing here does I/O; `protocol.registers.gecco_seq
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from functools import lru_cache
 from typing import Final
 
 from protocol.errors import GeccoError
-from protocol.registers.register_table import RegisterTable
-from protocol.registers.request_buffer import RequestBuffer
+from protocol.registers.steps import RequestBuffer
 
 MAX_LENGTH: Final = 0xFFFF
 """Most bytes that one request can write or read."""
@@ -73,8 +72,8 @@ FLAGS_ANSWER_BYTES: Final = 2
 _READ, _WRITE = 0x00, 0x01
 
 
-class Register(RegisterTable):
-    """Register addresses of the bench firmware."""
+class Register(IntEnum):
+    """Register addresses of the bench firmware, the same in all its versions."""
 
     CHIP = 0x00
     """Port of the chip's shift register, and the chip's reset: bits of `ChipPort`."""
@@ -100,6 +99,19 @@ class Register(RegisterTable):
     """The chip's interrupt line: 0 = the chip has data."""
     IDENTITY = 0x50
     """Reads `IDENTITY_VALUE`. Registers that do not exist repeat the byte that was read last."""
+
+    @classmethod
+    def encode(cls, request: "Request") -> bytes:
+        """The bytes of a request."""
+        return request.encode()
+
+    @classmethod
+    def describe(cls, address: int) -> str:
+        """`0x15 (SPI_CONFIG)`; a register without a name shows its number only."""
+        try:
+            return f"0x{address:02X} ({cls(address).name})"
+        except ValueError:
+            return f"0x{address:02X}"
 
 
 class ChipPort(IntFlag):

@@ -4,7 +4,7 @@ Sequences of steps, as in `steps`. Chips and cards hang on ports: registers whos
 byte written to a port is one state of its wires; what looks like repetition is time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,10 +12,30 @@ import numpy as np
 from protocol.chips.chip_config import ChipConfig
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import Bits, configuration_bits, tdac_row_bits
+from protocol.chips.gecco_cards import USUAL_CARDS, GeccoCards
 from protocol.registers.gecco import MAX_LENGTH, ChipPort, Register, SpiConfig, WriteRequest
-from protocol.registers.gecco_cards import USUAL_CARDS, GeccoCards
 from protocol.registers.gecco_sequence import Steps, clear_bits, enable_spi, reset_chip, reset_read_fifo
-from protocol.registers.pattern_generator import generator_settings
+
+_MODE: Final = 0x14
+_PATTERN: Final = (1, 3, 0, 0, 0, 0, 0, 0)
+"""Addresses 0 to 7; the last of them are the pulses per set, which are written in the end."""
+
+
+def generator_settings(injection: Injection) -> Iterator[tuple[int, int, str]]:
+    """Address, value (0…255 each) and what it is, in the order in which they are written."""
+    for address, value in enumerate(_PATTERN):
+        yield address, value, "injection pattern"
+    yield 8, injection.period, "injection period"
+    yield 9, _MODE, "injection mode"
+    for address, value, what in (
+        (10, injection.cycle, "cycle"),
+        (12, injection.delay, "delay"),
+        (14, injection.divider, "clock divider"),
+    ):
+        yield address, value >> 8, f"injection {what}, high byte"
+        yield address + 1, value & 0xFF, f"injection {what}, low byte"
+    yield 7, injection.pulses, "injection pulses per set"
+
 
 CLOCK_REPEAT: Final = 8
 """How often each state of a port is written while bits are clocked in."""

@@ -1,4 +1,4 @@
-"""The steps that the sequences of requests to both boards are made of.
+"""Both boards' register protocols: the steps of a sequence of requests, and the parser of the board's side.
 
 Each sequence is a generator. It yields one step after the other: a request, or a pause. Whoever runs it sends back
 the board's answer to a read, and anything to the other steps. So the order of the bytes is written down once, without
@@ -15,8 +15,11 @@ I/O, and the same sequence serves a board, a test, and a trace of what would be 
 A sequence raises `UnexpectedAnswerError` where the board does not do what it should.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Generic, TypeVar
 
 from protocol.errors import ProtocolError
 
@@ -41,3 +44,28 @@ class UnexpectedAnswerError(ProtocolError):
         self.got = got
         self.advice = advice
         super().__init__(f"register {register.name}: expected {expected}, got {got}: {advice}")
+
+
+Request = TypeVar("Request")
+
+
+class RequestBuffer(ABC, Generic[Request]):
+    """Bytes in any pieces to requests; `skipped_bytes`: those that belong to none."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self.skipped_bytes = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a request that has begun and is not complete."""
+        return len(self._pending)
+
+    def feed(self, data: bytes) -> list[Request]:
+        """Requests completed by `data`, in order."""
+        self._pending += data
+        return list(self._requests())
+
+    @abstractmethod
+    def _requests(self) -> Iterator[Request]:
+        """Take complete requests from the beginning of `_pending`."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from apx.cli import main
-from astropix_runtime.command_line.terminal import moment, progress
+from apx.terminal import moment, progress
 from protocol.apx import FileHeader, apx_open
 from protocol.readout import AstroPix4Readout
 from protocol.text import counted, printable

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -230,22 +231,19 @@ def test_a_full_disk_is_one_line(
 def test_a_new_format_is_one_function(
     recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+    match = re.search(r"^```python apx_npy\.py\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    assert match
     monkeypatch.setattr(export, "EXPORT_FORMATS", formats := dict(export.EXPORT_FORMATS))
     monkeypatch.setattr(convert, "EXPORT_FORMATS", formats)
-
-    @export.export_format("npy", ".npy", "NumPy")
-    @contextmanager
-    def write_npy(file: BinaryIO, header: FileHeader, columns: Sequence[str]) -> Iterator[export.TableSink]:
-        tables: list[HitTable] = []
-        yield tables.append
-        np.save(file, np.concatenate(tables)[list(columns)])
+    exec(match[1], {"__name__": "apx_npy"})  # noqa: S102 - the example of our own document
 
     assert cli.main(["convert", str(recording), "--format", "npy"]) == 0
     with recording.with_suffix(".npy").open("rb") as file:
         assert np.load(file)["tot_us"].tolist() == [31.05, 43.4, 31.05]
     with pytest.raises(SystemExit):
         cli.main(["convert", "--help"])
-    assert "npy: NumPy" in capsys.readouterr().out
+    assert "npy: NumPy: one table" in capsys.readouterr().out
 
 
 @given(st.lists(st.integers(0, 2**64 - 1)))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from apx.errors import MisuseError, ToolError
 from apx.new_file import new_file, output_paths
+from apx.subcommand import MisuseError, ToolError
 
 
 def test_it_appears_when_it_is_complete(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apx.cli import main
-from astropix_runtime.storage.file_lock import holder, sign, try_lock
+from astropix_runtime.storage.process_lock import holder, sign, try_lock
 from tests.astropix_runtime.killed_repair import KilledRepairs, repair_file
 from tests.astropix_runtime.run_left_open import RunLeftOpen, record_bytes, records
 from tests.deadline import DEADLINE_S

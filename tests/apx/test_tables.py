@@ -72,7 +72,7 @@ def decoded(path: Path) -> HitTable:
 def test_read_back_it_is_the_decoded_table(
     recording: Path, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("apx.parquet_table._GROUP_ROWS", 1000)
+    monkeypatch.setattr("apx.export.PARQUET_GROUP_ROWS", 1000)
     hits = decoded(recording)
     assert len(hits) > HITS * 0.9
     assert cli.main(["convert", "--format", form, str(recording)]) == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apx.cli import main
-from astropix_runtime.storage.file_lock import sign, try_lock
+from astropix_runtime.storage.process_lock import sign, try_lock
 from astropix_runtime.storage.verdict import judge_file
 from protocol.readout import RECORD_HEAD, RECORD_MARKER
 from tests.astropix_runtime.run_left_open import BEGIN_NS, RunLeftOpen, record_bytes, records

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zmq.utils import z85
 
+from astropix_runtime.errors import KeyFileError
 from astropix_runtime.sockets.key_files import (
     MAX_KEY_FILE_BYTES,
     KeyPair,
@@ -25,7 +26,6 @@ from astropix_runtime.sockets.key_files import (
     read_key_pair,
     read_public_key,
 )
-from protocol.errors import KeyFileError
 
 PAIR = KeyPair(*(key.decode() for key in zmq.curve_keypair()))
 PUBLIC = PublicKey(PAIR.public)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from astropix_runtime.storage import file_lock
+from astropix_runtime.storage import process_lock
 from daqd.errors import BoardError
 from daqd.process.device_lock import DeviceLock
 
@@ -97,8 +97,8 @@ def test_a_full_disk_takes_no_signature_and_the_lock_holds_all_the_same(
 def test_who_only_looks_keeps_nobody_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`apx verify` and `daqd probe` have the lock for the moment in which they see that nobody has it."""
     looker = os.open(tmp_path / "ftdi-device-1.lock", os.O_RDWR | os.O_CREAT)
-    assert file_lock.try_lock(looker)
-    try_lock = file_lock.try_lock
+    assert process_lock.try_lock(looker)
+    try_lock = process_lock.try_lock
     tried = []
 
     def try_and_let_go(file: int) -> bool:
@@ -108,7 +108,7 @@ def test_who_only_looks_keeps_nobody_away(tmp_path: Path, monkeypatch: pytest.Mo
         tried.append(had)
         return had
 
-    monkeypatch.setattr(file_lock, "try_lock", try_and_let_go)
+    monkeypatch.setattr(process_lock, "try_lock", try_and_let_go)
     lock = DeviceLock(tmp_path, "FTDI device 1")
     lock.acquire()
     lock.release()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apx.cli import main as apx_main
-from astropix_runtime.storage.recordings import recordings_in
+from astropix_runtime.storage.run_directory import recordings_in
 from monitor.sanity.cli import main as sanity_main
 from protocol.errors import NoRecordingsError
 from tests.astropix_runtime.run_left_open import RunLeftOpen

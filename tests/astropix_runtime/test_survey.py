@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astropix_runtime.storage.survey import Stretch, Survey, survey, survey_path
+from astropix_runtime.storage.survey import ByteRange, Survey, survey, survey_path
 from protocol.apx import FileHeader
 from protocol.errors import ApxFormatError
 from protocol.readout import RECORD_HEAD, RECORD_MARKER, AstroPix4Readout
@@ -45,17 +45,17 @@ def look(content: bytes) -> Survey:
     return found
 
 
-def spans(pieces: list[bytes]) -> list[Stretch]:
+def spans(pieces: list[bytes]) -> list[ByteRange]:
     """Where records are in the file that begins with the header."""
     start = len(HEADER)
     found = []
     for piece in pieces:
-        found.append(Stretch(start, start + len(piece)))
+        found.append(ByteRange(start, start + len(piece)))
         start += len(piece)
     return found
 
 
-def is_kept(span: Stretch, found: Survey) -> bool:
+def is_kept(span: ByteRange, found: Survey) -> bool:
     return any(kept.start <= span.start and span.stop <= kept.stop for kept in found.kept)
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_was_cut(chunks: list[bytes], data: st.DataObject) -> None:
     found = look(content[:size_bytes])
     whole = [span for span in spans(records(chunks)) if span.stop <= size_bytes]
     assert found.tally.readouts == len(whole)
-    assert found.kept == (Stretch(0, whole[-1].stop if whole else len(HEADER)),)
+    assert found.kept == (ByteRange(0, whole[-1].stop if whole else len(HEADER)),)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_file_that_was_cut(chunks: list[bytes], data: st.DataObject) -> None:
 def test_what_a_power_cut_leaves_behind_the_last_record(tail: bytes) -> None:
     whole = HEADER + b"".join(records([b"one", b"two", RECORD_MARKER]))
     found = look(whole + tail)
-    assert found.cuts == (Stretch(len(whole), len(whole) + len(tail)),)
+    assert found.cuts == (ByteRange(len(whole), len(whole) + len(tail)),)
     assert found.cut_at_end
     assert found.tally.readouts == 3
 
@@ -118,7 +118,7 @@ def test_bytes_that_came_between(before: list[bytes], behind: list[bytes], stray
         return  # it may go on as a record does
     assert found.tally.readouts == len(before) + len(behind)
     start = len(HEADER) + sum(map(len, first))
-    assert found.cuts == (Stretch(start, start + len(stray)),)
+    assert found.cuts == (ByteRange(start, start + len(stray)),)
     assert (found.tally.id_jumps, found.cut_at_end) == (0, False)
 
 
@@ -171,7 +171,7 @@ def test_damage_across_the_windows_that_are_read() -> None:
     for size in range((1 << 20) - 40, (1 << 20) + 4):
         content = HEADER + first + bytes(size) + behind
         found = survey(io.BytesIO(content), len(content))
-        assert found.cuts == (Stretch(len(HEADER) + len(first), len(content) - len(behind)),)
+        assert found.cuts == (ByteRange(len(HEADER) + len(first), len(content) - len(behind)),)
         assert found.tally.readouts == 3
 
 
@@ -201,7 +201,7 @@ def test_no_whole_header(content: bytes, fault: str) -> None:
     assert found.header is None
     assert not found.foreign
     assert fault in found.fault
-    assert found.cuts == ((Stretch(0, len(content)),) if content else ())
+    assert found.cuts == ((ByteRange(0, len(content)),) if content else ())
     assert found.kept == ()
 
 
@@ -238,7 +238,7 @@ def test_a_file_that_has_become_shorter(missing_bytes: int) -> None:
 
 
 def test_a_file_that_is_nothing_but_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astropix_runtime.storage.survey.MOST_STRETCHES", 100)
+    monkeypatch.setattr("astropix_runtime.storage.survey.MAX_DAMAGED_PLACES", 100)
     path = tmp_path / "holes.apx"
     path.write_bytes(HEADER + b"".join(piece + b"?" for piece in records([b"x"] * 99)))
     assert len(survey_path(path).cuts) == 99

@@ -11,6 +11,7 @@ import pytest
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.configuration.config import Config
+from daqd.control_commands import execute
 from daqd.daemon_state import DaemonStateMachine
 from daqd.errors import RunControlError
 from daqd.run_control import RunControl
@@ -62,13 +63,13 @@ class Controlled:
     def _changed(self) -> None:
         self.states.append(self.state.state)
 
-    async def obey(self, command: str, **args: Any) -> dict[str, Any]:
-        return await asyncio.wait_for(self.control.obey(command, args), DEADLINE_S)
+    async def execute(self, command: str, **args: Any) -> dict[str, Any]:
+        return await asyncio.wait_for(execute(self.control, command, args), DEADLINE_S)
 
     async def refused(self, command: str, **args: Any) -> tuple[str, str]:
         """Code and message of the refusal."""
         with pytest.raises(RunControlError) as caught:
-            await self.obey(command, **args)
+            await self.execute(command, **args)
         assert "\n" not in str(caught.value)
         return caught.value.code, str(caught.value)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from daqd.boards.gecco import GeccoBoard
 from daqd.configuration.config import Config
-from daqd.emulator.byte_source import ByteSource, Delivery
 from daqd.emulator.gecco_model import GeccoModel
-from daqd.emulator.read_fifo import FifoRecord
+from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.read_fifos import FifoRecord
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.transports.emulated import EmulatedLink
 from protocol.registers.gecco import SPI_WORD_BYTES

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
 from daqd.boards import open_board
 from daqd.boards.board import Board
 from daqd.configuration.chip_setup import load_chip_setup
@@ -35,13 +35,13 @@ def configuration(**sections: dict[str, Any]) -> Config:
 class Taking:
     """A run and what it told."""
 
-    def __init__(self, store: RunStore, board: Board, config: Config, wish: RunWish, **options: Any) -> None:
+    def __init__(self, store: RunStore, board: Board, config: Config, request: RunRequest, **options: Any) -> None:
         self.batches = 0
         self.lost: list[str] = []
         self.gaps: list[Gap] = []
         self.ended = threading.Event()
         hooks = RunHooks(self._note_batch, self._note_end, self.lost.append, self.gaps.append)
-        self.active = ActiveRun(config, board, store, wish, SOFTWARE, hooks, **options)
+        self.active = ActiveRun(config, board, store, request, SOFTWARE, hooks, **options)
 
     def _note_batch(self) -> None:
         self.batches += 1
@@ -68,11 +68,10 @@ def take(store: RunStore) -> Iterator[Take]:
     def begin(
         board: Board,
         config: Config | None = None,
-        wish: RunWish | None = None,
+        request: RunRequest | None = None,
         **options: Any,
     ) -> Taking:
-        taking = Taking(store, board, config or configuration(), wish or RunWish(), **options)
-        taking.active.prepare()
+        taking = Taking(store, board, config or configuration(), request or RunRequest(), **options)
         taking.active.begin()
         begun.append(taking)
         return taking
@@ -99,7 +98,7 @@ def test_a_run_of_an_emulated_board(take: Take, store: RunStore) -> None:
     board = open_board(config)
     board.open()
     board.configure(setup)
-    taking = take(board, config, RunWish(comment="Cd-109, 20 °C", readouts=300), setup=setup)
+    taking = take(board, config, RunRequest(comment="Cd-109, 20 °C", readouts=300), setup=setup)
     begun = on_disk(store)
     assert (begun.state, begun.run, begun.daq, begun.comment) == ("running", 1, "lab", "Cd-109, 20 °C")
     assert (begun.end_ns, begun.end_reason, begun.files, begun.ledger) == (None, "", (), None)
@@ -150,7 +149,7 @@ def test_readouts_of_a_recording_are_in_the_files_byte_by_byte(take: Take, store
     board = open_board(config)
     board.open()
     board.configure()
-    taking = take(board, config, RunWish(readouts=200))
+    taking = take(board, config, RunRequest(readouts=200))
     record = taking.end()
     assert record.counts.empty_readouts == 0
     with apx_open(store.file_path(1, 0)) as file:
@@ -274,7 +273,7 @@ def test_runs_one_after_the_other(take: Take, store: RunStore) -> None:
     board = FakeBoard()
     for run in range(1, 4):
         board.give(bytes([run]))
-        record = take(board, wish=RunWish(readouts=1)).end()
+        record = take(board, request=RunRequest(readouts=1)).end()
         assert record.run == run
         with apx_open(store.file_path(run, 0)) as file:
             assert [(readout.readout_id, readout.data()) for readout in file] == [(0, bytes([run]))]
@@ -283,8 +282,8 @@ def test_runs_one_after_the_other(take: Take, store: RunStore) -> None:
 def test_a_run_number_that_was_given_before(take: Take, store: RunStore) -> None:
     store.claim(5)
     with pytest.raises(ValueError, match="run 5 was given before"):
-        take(FakeBoard(), wish=RunWish(run=5))
-    assert take(FakeBoard([b"a"]), wish=RunWish(run=9, readouts=1)).end().run == 9
+        take(FakeBoard(), request=RunRequest(run=5))
+    assert take(FakeBoard([b"a"]), request=RunRequest(run=9, readouts=1)).end().run == 9
 
 
 def _refuse(path: Path) -> int:
@@ -324,7 +323,7 @@ def test_the_record_can_be_closed_on_a_disk_that_is_full(
 ) -> None:
     """What the record needs was kept all along, and is given back just before."""
     board = FakeBoard([b"a"])
-    taking = take(board, wish=RunWish(readouts=1))
+    taking = take(board, request=RunRequest(readouts=1))
     (reserve,) = store.run_directory(1).glob(".reserve")
     assert reserve.stat().st_size >= 1 << 18
     gone_before_writing: list[bool] = []
@@ -342,7 +341,7 @@ def test_the_record_can_be_closed_on_a_disk_that_is_full(
 def test_a_record_that_cannot_be_closed_is_an_error(
     take: Take, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taking = take(FakeBoard([b"a"]), wish=RunWish(readouts=1))
+    taking = take(FakeBoard([b"a"]), request=RunRequest(readouts=1))
     assert taking.ended.wait(DEADLINE_S)
     with monkeypatch.context() as patch:
         patch.setattr("daqd.runs.run_store.replace_text", _refuse_text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from daqd.boards.astep import AstepBoard
-from daqd.emulator.pty_device import PtyDevice
+from daqd.emulator.stream_device import PtyDevice
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.astep_soak import LossyBench, bring_up, is_safe, one_run, soak
 from tests.daqd.lossy_line import OneFault, RandomFaults

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daqd.emulator.astep_timestamp import DividedTimestamp
+from daqd.emulator.astep_register_file import DividedTimestamp
 
 CLOCK_S = 1 / 80e6
 

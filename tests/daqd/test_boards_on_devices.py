@@ -12,14 +12,12 @@ from daqd.boards import open_board
 from daqd.boards.board import Board
 from daqd.configuration.chip_setup import load_chip_setup
 from daqd.configuration.config import Config
-from daqd.emulator.board_model import BoardModel
-from daqd.emulator.cable import Cable
+from daqd.emulator.board_model import BoardModel, Cable
 from daqd.emulator.factory import emulated_board
 from daqd.emulator.ft2232h import EmulatedFt2232h
-from daqd.emulator.pty_device import PtyDevice
 from daqd.emulator.seeded_frames import SeededFrames
 from daqd.emulator.seeded_hits import SeededHits
-from daqd.emulator.tcp_device import TcpDevice
+from daqd.emulator.stream_device import PtyDevice, TcpDevice
 from daqd.emulator.usb_bus import EmulatedUsbBus
 from daqd.errors import BoardError, BoardLost
 from daqd.transports.ftdi import FtdiLink

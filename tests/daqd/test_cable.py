@@ -1,6 +1,6 @@
 """The cable of an emulated board, pulled out by hand and by the clock."""
 
-from daqd.emulator.cable import Cable
+from daqd.emulator.board_model import Cable
 from tests.daqd.emulated_bench import HandClock
 from tests.daqd.usb_bench import CountingBoard, ask
 

@@ -300,4 +300,4 @@ def test_any_wish_of_a_run_is_taken_or_refused_in_lines(overrides: dict[str, Any
     except ConfigError as error:
         assert error.mistakes
     else:
-        assert found.chips[0].kind.version == 4
+        assert found.chips[0].kind.number == 4

@@ -15,9 +15,9 @@ from astropix_runtime.sockets.endpoints import (
     check_endpoint,
     check_stream_endpoint,
     connectable,
+    default_runtime_dir,
     is_loopback,
 )
-from astropix_runtime.sockets.socket_directories import default_runtime_dir
 from daqd.configuration.config import Config, EmulatorSection, load_config
 from daqd.errors import ConfigError
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from daqd.ctl import COMMANDS, build_parser, endpoint_of, main
+from daqd.control_commands import COMMANDS
+from daqd.ctl import build_parser, endpoint_of, main
 from daqd.errors import RunControlError
 from protocol.ledger import Ledger
 from protocol.run_record import Counts, FileRecord, RunRecord

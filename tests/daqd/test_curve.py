@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from astropix_runtime.sockets.allowed_clients import AllowedClients
+from astropix_runtime.sockets.gatekeeper import AllowedClients, Refusals
 from astropix_runtime.sockets.key_files import ClientKeys
-from astropix_runtime.sockets.refusals import Refusals
+from astropix_runtime.sockets.request_client import secure_client
 from daqd.errors import ConfigError
 from daqd.publishing.stream import Stream
-from daqd.sockets.curve import load_server_keys, secure_client
+from daqd.server_keys import load_server_keys
 from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.waiting import DEADLINE_S, wait_until
 from tests.key_ring import KeyRing
@@ -166,9 +166,9 @@ def test_many_at_once(stream: Stream, ring: KeyRing, said: list[str]) -> None:
 def test_nobody_is_let_in_while_nobody_looks_at_the_keys(ring: KeyRing) -> None:
     """ZeroMQ itself lets everybody in who knows the server's key, unless it is told to ask."""
     with Stream("tcp://127.0.0.1:*", "bench", 1000, keys=ring.server, say=lambda text: None) as stream:
-        assert stream._gatekeeper is not None
+        assert stream._listening._gatekeeper is not None
         stream.socket.disable_monitor()  # else it is the events that nobody takes at which ZeroMQ comes to a stop
-        stream._gatekeeper.close()
+        stream._listening._gatekeeper.close()
         with Client(stream.endpoint, ring.client()):
             assert not stream.wait_for_subscribers(1, 0.5)
 

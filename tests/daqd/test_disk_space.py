@@ -2,7 +2,7 @@
 
 import pytest
 
-from daqd.acquisition.disk_space import DiskLimits, WriteRate
+from daqd.acquisition.disk_watch import DiskLimits, WriteRate
 from daqd.configuration.config_sections import DiskSection
 
 MB = 1_000_000

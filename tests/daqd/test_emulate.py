@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from daqd.boards.which_firmware import firmware_on
 from daqd.cli import main
-from daqd.commands.firmware import firmware_on
 from daqd.configuration.config import SerialSection
 from daqd.errors import BoardLost
 from daqd.transports.serial_link import SerialLink

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daqd.configuration.config import EmulatorSection
-from daqd.emulator.hit_stream import HitFault
-from daqd.emulator.seeded_hits import SeededHits
+from daqd.emulator.seeded_hits import HitFault, SeededHits
 from daqd.errors import ConfigError
 from protocol.decode import StreamDecoder
 from protocol.readout import AstroPix4Readout

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqd.emulator.byte_source import ByteSource, Delivery
 from daqd.emulator.gecco_model import GeccoModel
-from daqd.emulator.read_fifo import ReadFifo
+from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.read_fifos import ReadFifo, WordFifo
 from daqd.emulator.spi_readout import SLIPPED_BYTES
-from daqd.emulator.word_fifo import WordFifo
 from protocol.registers.gecco import SPI_WORD_BYTES
 from tests.daqd.emulated_bench import HandClock, ScriptedSource, without_padding
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daqd.sockets.endpoint_holder import bind_alone, holder_of, in_the_way
+from astropix_runtime.sockets.endpoint_holder import holder_of, in_the_way
+from astropix_runtime.sockets.listening_socket import bind_alone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens")
 

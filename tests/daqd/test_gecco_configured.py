@@ -8,11 +8,11 @@ import pytest
 from daqd.emulator.recorded_readouts import RecordedReadouts
 from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from protocol.apx import apx_open
+from protocol.chips.astropix_chips import ASTROPIX4
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
-from protocol.chips.chip_kind import ASTROPIX4
 from protocol.chips.chip_setup import ChipSetup, Injection
+from protocol.chips.gecco_cards import GeccoCards
 from protocol.registers.gecco import ReadRequest, Register
-from protocol.registers.gecco_cards import GeccoCards
 from tests.daqd.emulated_bench import EmulatedBench, ScriptedSource
 
 OFF = ChipConfig.usual(ASTROPIX4)

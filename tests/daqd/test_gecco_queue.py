@@ -265,7 +265,7 @@ def test_every_byte_comes_once_and_in_order(pieces: list[bytes], queue_ahead: in
 
 
 def test_a_board_that_goes_on_without_being_asked_takes_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.boards.gecco_resync.MAX_LATE_BYTES", 300_000)
+    monkeypatch.setattr("daqd.boards.dialogue.MAX_LATE_BYTES", 300_000)
     bench = bench_of(FULL * 20, queue_ahead=8)
     held = answers_broken_off(bench, 3, keep=10)
     read, asked = bench.link.read, itertools.count()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from daqd.boards.gecco import GeccoBoard
-from daqd.emulator.pty_device import PtyDevice
+from daqd.emulator.stream_device import PtyDevice
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.gecco_soak import GeccoSoak, LossyGeccoBench
 from tests.daqd.lossy_line import OneFault

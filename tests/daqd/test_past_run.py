@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqd.catching_up.archive import StoredRun
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.runs.run_store import RunStore
 from protocol.block import ReadoutBlock
@@ -51,7 +51,7 @@ def past_run(store: RunStore, record: RunRecord, first: int, settled_run: int = 
     return PastRun(run, RunIndex(run), first)
 
 
-def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) -> Iterator[Stretch]:
+def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) -> Iterator[HitRange]:
     """What one gets who asks until there is no more."""
     while True:
         past.look_again()
@@ -67,7 +67,7 @@ def stretches(past: PastRun, last: int | None = None, max_hits: int = NO_LIMIT) 
             return
 
 
-def check_order(got: list[Stretch], first: int) -> None:
+def check_order(got: list[HitRange], first: int) -> None:
     """That they go on from each other, and hold what they say."""
     expected = first
     for stretch in got:
@@ -153,7 +153,7 @@ def test_while_it_is_being_written(store: RunStore) -> None:
     record = store.read_record(1)
     assert record is not None
     past = past_run(store, record, 0)
-    got: list[Stretch] = list(stretches(past))
+    got: list[HitRange] = list(stretches(past))
     for step in steps[4:]:
         step()
         got += stretches(past)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import usb.backend.libusb1
 
-from daqd.commands.firmware import firmware_on
+from daqd.boards.which_firmware import firmware_on
 from daqd.commands.probe import add_probe_arguments, probe_ftdi, probe_main, probe_serial
 from daqd.configuration.config import Config
 from daqd.emulator.astep_model import AstepModel

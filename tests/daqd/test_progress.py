@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
-from daqd.acquisition.reader import Reader
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
+from daqd.acquisition.reader import Reader, Recovery
 from daqd.acquisition.readout_queue import ReadoutQueue
-from daqd.acquisition.recovery import Recovery
 from daqd.acquisition.writer import Writer
 from daqd.boards.board import RawReadout
 from daqd.configuration.config import Config
@@ -85,7 +84,7 @@ def test_a_reader_without_data_goes_round(board: FakeBoard) -> None:
 
 
 def test_a_reader_goes_round_more_than_once_in_a_long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daqd.acquisition.recovery._PAUSES_S", (1e6,))
+    monkeypatch.setattr("daqd.acquisition.reader._PAUSES_S", (1e6,))
     reader = reader_of(AwayBoard())
     reader.start()
     check_grows(lambda: reader.progress)
@@ -162,9 +161,8 @@ def test_each_piece_that_a_slow_disk_has_taken_is_progress(files: RunFiles, monk
 def test_of_a_run_both_threads_are_told_as_long_as_they_live(store: RunStore) -> None:
     ended = threading.Event()
     hooks = RunHooks(on_written=lambda: None, on_end=ended.set)
-    run = ActiveRun(CONFIG, FakeBoard(), store, RunWish(), {}, hooks)
+    run = ActiveRun(CONFIG, FakeBoard(), store, RunRequest(), {}, hooks)
     assert run.progress == {}
-    run.prepare()
     run.begin()
     assert set(run.progress) == {"reader of run 1", "writer of run 1"}
     for name in run.progress:
@@ -178,9 +176,9 @@ def test_run_control_has_none_without_a_run(store: RunStore) -> None:
     async def use() -> None:
         control = Controlled(store)
         assert control.control.progress == {}
-        await control.obey("start")
+        await control.execute("start")
         assert len(control.control.progress) == 2
-        await control.obey("stop")
+        await control.execute("stop")
         assert control.control.progress == {}
         await control.control.close()
 

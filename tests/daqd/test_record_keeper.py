@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from daqd.errors import DiskError
-from daqd.runs.record_keeper import RecordKeeper
-from daqd.runs.run_store import RunStore
+from daqd.runs.run_store import RecordKeeper, RunStore
 from protocol.run_record import Counts, FileRecord, Gap, RunRecord, file_name
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
@@ -54,9 +53,7 @@ def saved() -> list[bool]:
 def keeper(store: RunStore, disk: Disk, saved: list[bool]) -> RecordKeeper:
     store.claim()
     record = RunRecord(daq="bench", run=1, state="running", begin_ns=1, software={}, readout_uid=4000, configuration={})
-    keeper = RecordKeeper(store, record, lambda: saved.append(True))
-    keeper.begin()
-    return keeper
+    return RecordKeeper(store, record, lambda: saved.append(True))
 
 
 def test_what_changes_is_soon_on_disk(keeper: RecordKeeper, store: RunStore, disk: Disk, saved: list[bool]) -> None:

@@ -1,8 +1,7 @@
 """A board that is lost in the middle of a run comes back, and the gap is known."""
 
-from daqd.acquisition.reader import Reader, ReaderEnd
+from daqd.acquisition.reader import Reader, ReaderEnd, Recovery
 from daqd.acquisition.readout_queue import ReadoutQueue
-from daqd.acquisition.recovery import Recovery
 from daqd.errors import BoardAnswerError, BoardError, BoardLost
 from protocol.run_record import Gap
 from tests.daqd.fake_board import FakeBoard

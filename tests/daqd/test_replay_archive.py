@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from astropix_pytest.generating import generate
-from daqd.catching_up.past_run import PastRun, Stretch
+from daqd.catching_up.past_run import HitRange, PastRun
 from daqd.catching_up.record_index import RunIndex
 from daqd.catching_up.replay_archive import ReplayArchive, ReplayedPast
 from daqd.following.feed import RunEnded
@@ -84,7 +84,7 @@ class Stage:
     def find(self, run: int, pass_: int | None = None, pub: int | None = None) -> ReplayedPast | None:
         return self.archive.find(HitsArgs(run=run, pass_=pass_, pub=pub))
 
-    def ask(self, run: int, pass_: int | None = None, first: int = 0) -> list[Stretch]:
+    def ask(self, run: int, pass_: int | None = None, first: int = 0) -> list[HitRange]:
         found = self.find(run, pass_, PUB)
         assert found is not None
         with closing(PastRun(found, RunIndex(found), first)) as past:
@@ -104,7 +104,7 @@ class Stage:
         self.feed.close()
 
 
-def joined(got: list[Stretch]) -> HitTable:
+def joined(got: list[HitRange]) -> HitTable:
     tables = [stretch.hits for stretch in got if len(stretch.hits)]
     return np.concatenate(tables) if tables else np.zeros(0, HIT_DTYPE)
 

@@ -17,19 +17,19 @@ from tests.daqd.slow_disk import SlowDisk
 
 def test_from_idle_to_a_run_and_back(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
-        assert (await control.obey("status"))["status"]["state"] == "idle"
-        assert await control.obey("configure") == {"state": "configured"}
-        started = await control.obey("start", comment="Cd-109, 40 mV")
+        assert (await control.execute("status"))["status"]["state"] == "idle"
+        assert await control.execute("configure") == {"state": "configured"}
+        started = await control.execute("start", comment="Cd-109, 40 mV")
         assert started == {"state": "running", "run": 1, "directory": str(store.run_directory(1))}
-        assert (await control.obey("status"))["status"]["run"] == 1
+        assert (await control.execute("status"))["status"]["run"] == 1
         control.board.give(b"a", b"b")
         await control.written(2)
-        stopped = await control.obey("stop")
+        stopped = await control.execute("stop")
         assert (stopped["state"], stopped["run"]) == ("configured", 1)
         record = RunRecord.model_validate(stopped["record"])
         assert (record.state, record.end_reason, record.counts.readouts) == ("finished", "stopped by command", 2)
         assert record == record_of(store)
-        assert await control.obey("reset") == {"state": "idle"}
+        assert await control.execute("reset") == {"state": "idle"}
 
     controlled = Controlled(store)
     run(controlled, use)
@@ -43,8 +43,8 @@ def test_from_idle_to_a_run_and_back(store: RunStore) -> None:
 def test_start_configures_an_idle_board_and_does_not_again(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         for number in (1, 2):
-            assert (await control.obey("start"))["run"] == number
-            await control.obey("stop")
+            assert (await control.execute("start"))["run"] == number
+            await control.execute("stop")
         assert control.board.told.count("configure") == 1
 
     run(Controlled(store), use)
@@ -54,7 +54,7 @@ def test_run_number_comment_and_limits(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         board = control.board
         assert isinstance(board, FakeBoard)
-        assert (await control.obey("start", run=7, readouts=2, comment="two"))["run"] == 7
+        assert (await control.execute("start", run=7, readouts=2, comment="two"))["run"] == 7
         board.give(b"a", b"b")
         await control.until(lambda: control.control.state == "configured")
         record = record_of(store, 7)
@@ -64,12 +64,12 @@ def test_run_number_comment_and_limits(store: RunStore) -> None:
             "run 7 was given before; the next free number is 8",
         )
         assert control.control.state == "configured"
-        assert (await control.obey("start", duration_s=1e-3))["run"] == 8
+        assert (await control.execute("start", duration_s=1e-3))["run"] == 8
         await control.until(lambda: control.control.state == "configured")
         assert record_of(store, 8).end_reason == "0.001 s taken, as asked"
         # A duration that has not passed does not end the next run.
-        await control.obey("start", duration_s=1000.0)
-        await control.obey("stop")
+        await control.execute("start", duration_s=1000.0)
+        await control.execute("stop")
         assert record_of(store, 9).end_reason == "stopped by command"
 
     run(Controlled(store), use)
@@ -77,10 +77,10 @@ def test_run_number_comment_and_limits(store: RunStore) -> None:
 
 def test_stop_and_rotate_without_a_run(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
-        assert await control.obey("stop") == {"state": "idle", "run": None}
+        assert await control.execute("stop") == {"state": "idle", "run": None}
         assert (await control.refused("rotate"))[0] == "not_running"
-        await control.obey("configure")
-        assert await control.obey("stop") == {"state": "configured", "run": None}
+        await control.execute("configure")
+        assert await control.execute("stop") == {"state": "configured", "run": None}
 
     run(Controlled(store), use)
 
@@ -89,14 +89,14 @@ def test_rotate(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         board = control.board
         assert isinstance(board, FakeBoard)
-        await control.obey("start")
+        await control.execute("start")
         board.give(b"a")
         await control.written(1)
-        assert await control.obey("rotate") == {"state": "running", "run": 1}
+        assert await control.execute("rotate") == {"state": "running", "run": 1}
         await control.until(store.file_path(1, 0).exists)
         board.give(b"b")
         await control.written(2)
-        stopped = await control.obey("stop")
+        stopped = await control.execute("stop")
         assert [file["readouts"] for file in stopped["record"]["files"]] == [1, 1]
 
     run(Controlled(store), use)
@@ -105,13 +105,13 @@ def test_rotate(store: RunStore) -> None:
 def test_status_does_not_wait_for_other_commands(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
-        await control.obey("start")
+        await control.execute("start")
         control.board.give(b"a")
         await control.until(disk.waiting.is_set)
-        stop = asyncio.create_task(control.obey("stop"))
-        again = asyncio.create_task(control.obey("stop"))
+        stop = asyncio.create_task(control.execute("stop"))
+        again = asyncio.create_task(control.execute("stop"))
         await asyncio.sleep(0)
-        assert (await control.obey("status"))["status"]["run"] == 1
+        assert (await control.execute("status"))["status"]["run"] == 1
         assert not stop.done()
         disk.take()
         assert (await stop)["run"] == 1
@@ -126,13 +126,13 @@ def test_many_commands_at_the_same_time(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         for round_ in range(1, 6):
             answers = await asyncio.gather(
-                *(control.obey("start") for _ in range(10)), control.obey("status"), return_exceptions=True
+                *(control.execute("start") for _ in range(10)), control.execute("status"), return_exceptions=True
             )
             runs = [answer["run"] for answer in answers if isinstance(answer, dict) and "run" in answer]
             codes = [answer.code for answer in answers if isinstance(answer, RunControlError)]
             assert runs == [round_]
             assert codes == ["running"] * 9
-            stops = await asyncio.gather(*(control.obey("stop") for _ in range(5)), control.obey("configure"))
+            stops = await asyncio.gather(*(control.execute("stop") for _ in range(5)), control.execute("configure"))
             assert [stop.get("run") for stop in stops[:5]] == [round_, None, None, None, None]
         assert store.runs() == [1, 2, 3, 4, 5]
 
@@ -144,17 +144,17 @@ def test_an_emulated_board_under_run_control(store: RunStore) -> None:
 
     async def use(control: Controlled) -> None:
         for number in (1, 2):
-            await control.obey("start")
+            await control.execute("start")
             await control.written(50)
-            stopped = await control.obey("stop")
+            stopped = await control.execute("stop")
             counts = stopped["record"]["counts"]
             with apx_open(store.file_path(number, 0)) as file:
                 readouts = list(file)
             assert len(readouts) == counts["readouts"] >= 50
             assert sum(len(readout.data()) for readout in readouts) == counts["readout_bytes"]
-        status = (await control.obey("status"))["status"]
+        status = (await control.execute("status"))["status"]
         assert status["board"]["connected"] is True
-        await control.obey("reset")
-        assert (await control.obey("status"))["status"]["board"]["connected"] is False
+        await control.execute("reset")
+        assert (await control.execute("status"))["status"]["board"]["connected"] is False
 
     run(Controlled(store, open_board(config), config), use)

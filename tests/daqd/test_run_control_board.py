@@ -33,14 +33,14 @@ def test_a_board_that_cannot_be_configured(store: RunStore, command: str, where:
         board.failing[where] = BoardError("no answer: is it powered?")
         assert await control.refused(command) == ("board", "no answer: is it powered?")
         assert control.control.state == "error"
-        assert (await control.obey("status"))["status"]["reason"] == "no answer: is it powered?"
+        assert (await control.execute("status"))["status"]["reason"] == "no answer: is it powered?"
         assert board.told[-1] == "close"
         code, message = await control.refused("start")
         assert code == "error"
         assert "no answer: is it powered?" in message
         assert store.runs() == []
-        assert await control.obey("reset") == {"state": "idle"}
-        assert (await control.obey("start"))["run"] == 1
+        assert await control.execute("reset") == {"state": "idle"}
+        assert (await control.execute("start"))["run"] == 1
 
     run(Controlled(store), use)
 
@@ -51,8 +51,8 @@ def test_configure_leaves_an_error_where_the_board_is_there_again(store: RunStor
         assert isinstance(board, FakeBoard)
         board.failing["open"] = BoardLost("cable")
         assert (await control.refused("configure"))[0] == "board"
-        assert await control.obey("configure") == {"state": "configured"}
-        assert await control.obey("configure") == {"state": "configured"}
+        assert await control.execute("configure") == {"state": "configured"}
+        assert await control.execute("configure") == {"state": "configured"}
 
     run(Controlled(store), use)
 
@@ -62,15 +62,15 @@ def test_a_run_that_fails_is_an_error_until_reset(store: RunStore) -> None:
         board = control.board
         assert isinstance(board, FakeBoard)
         board.failing["start"] = BoardError("no answer")
-        await control.obey("start")
+        await control.execute("start")
         await control.until(lambda: control.control.state == "error")
-        status = (await control.obey("status"))["status"]
+        status = (await control.execute("status"))["status"]
         assert (status["reason"], status["run"]) == ("board: no answer", 1)
         assert record_of(store).state == "failed"
         assert (await control.refused("start"))[0] == "error"
-        assert await control.obey("stop") == {"state": "error", "run": None}
-        await control.obey("reset")
-        assert (await control.obey("start"))["run"] == 2
+        assert await control.execute("stop") == {"state": "error", "run": None}
+        await control.execute("reset")
+        assert (await control.execute("start"))["run"] == 2
 
     run(Controlled(store), use)
 
@@ -79,11 +79,11 @@ def test_a_lost_board_is_told_and_the_gap_recorded(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         board = control.board
         assert isinstance(board, FakeBoard)
-        await control.obey("start")
+        await control.execute("start")
         board.give(b"a", BoardLost("cable"), b"b")
         await control.written(2)
         await control.until(lambda: control.states[-1] == "running" and record_of(store).gaps)
-        stopped = await control.obey("stop")
+        stopped = await control.execute("stop")
         assert stopped["record"]["state"] == "finished"
         (gap,) = stopped["record"]["gaps"]
         assert gap["reason"] == "cable"
@@ -96,14 +96,14 @@ def test_a_run_can_be_stopped_while_the_board_is_away(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         board = control.board
         assert isinstance(board, AwayBoard)
-        await control.obey("start")
+        await control.execute("start")
         board.give(b"a")
         await control.written(1)
         board.is_away = True
         board.give(BoardLost("cable"))
         await control.until(lambda: control.control.state == "recovering")
         assert (await control.refused("start"))[0] == "running"
-        stopped = await control.obey("stop")
+        stopped = await control.execute("stop")
         assert stopped["record"]["counts"]["readouts"] == 1
         assert stopped["record"]["gaps"][0]["to_ns"] is None
 
@@ -114,18 +114,18 @@ def test_a_run_may_have_its_own_chip_settings(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
         board = control.board
         assert isinstance(board, FakeBoard)
-        await control.obey("start")
+        await control.execute("start")
         usual = board.setup
-        await control.obey("stop")
-        await control.obey("start", chip={"threshold_mv": 40.0})
+        await control.execute("stop")
+        await control.execute("start", chip={"threshold_mv": 40.0})
         assert board.setup != usual
-        await control.obey("stop")
-        await control.obey("start")
+        await control.execute("stop")
+        await control.execute("start")
         assert board.setup == usual
         assert board.told.count("configure") == 3
         code, message = await control.refused("start", chip={"threshold_mv": 1e9})
         assert code == "running"
-        await control.obey("stop")
+        await control.execute("stop")
         code, message = await control.refused("start", chip={"threshold_mv": 1e9})
         assert code == "bad_arguments"
         assert "threshold" in message
@@ -156,15 +156,15 @@ def test_what_the_board_cannot_be_set_to_is_refused_and_nothing_changes(store: R
         assert (code, control.control.state) == ("configuration", "idle")
         assert "chip.inject_output" in message
         assert not board.is_open
-        await control.obey("start")
-        await control.obey("stop")
+        await control.execute("start")
+        await control.execute("stop")
         kept = board.setup
         assert (await control.refused("start", chip=wrong))[0] == "configuration"
         assert control.control.state == "configured"
         assert board.is_open
-        await control.obey("start")
+        await control.execute("start")
         assert (board.setup, board.told.count("configure")) == (kept, 1)
-        stopped = await control.obey("stop")
+        stopped = await control.execute("stop")
         assert stopped["record"]["chip_configuration"]["configcards"] is None
 
     run(Controlled(store, CardlessBoard()), use)

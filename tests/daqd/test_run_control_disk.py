@@ -24,7 +24,7 @@ def test_too_little_room_for_a_run(store: RunStore) -> None:
 
     async def use(control: Controlled) -> None:
         nonlocal free_mb
-        await control.obey("start")
+        await control.execute("start")
         free_mb = 9.0
         assert control.disk.look().level == "critical"
         control.control.end_for_disk("9 MB are free, disk.critical_mb = 10")
@@ -41,7 +41,7 @@ def test_too_little_room_for_a_run(store: RunStore) -> None:
         assert control.control.state == "configured"
         assert store.runs() == [1]
         free_mb = 20.0
-        assert (await control.obey("start"))["run"] == 2
+        assert (await control.execute("start"))["run"] == 2
 
     run(Controlled(store, config=config, usage=lambda _: (10**9, 0, int(free_mb * 1e6))), use)
 
@@ -56,8 +56,8 @@ def test_a_disk_that_takes_no_run(store: RunStore, monkeypatch: pytest.MonkeyPat
             assert await control.refused("start") == ("disk", "No space left on device")
         assert control.control.state == "error"
         assert "start" not in control.board.told
-        await control.obey("reset")
-        assert (await control.obey("start"))["run"] == 2
+        await control.execute("reset")
+        assert (await control.execute("start"))["run"] == 2
 
     run(Controlled(store), use)
 
@@ -71,8 +71,8 @@ def test_a_disk_that_is_full_already(store: RunStore) -> None:
         where = f"run 1 cannot begin in {store.run_directory(1)}"
         assert (code, message) == ("disk", f"{where}: {os.strerror(errno.EFBIG)}")
         assert control.control.state == "error"
-        await control.obey("reset")
-        assert (await control.obey("start"))["run"] == 2
+        await control.execute("reset")
+        assert (await control.execute("start"))["run"] == 2
 
     run(Controlled(store), use)
 
@@ -82,10 +82,10 @@ def test_a_record_that_cannot_be_closed(store: RunStore, monkeypatch: pytest.Mon
         raise DiskError("cannot write the record of run 1: No space left on device")
 
     async def use(control: Controlled) -> None:
-        await control.obey("start")
+        await control.execute("start")
         with monkeypatch.context() as patch:
             patch.setattr(RunStore, "write_record", fail)
-            stopped = await control.obey("stop")
+            stopped = await control.execute("stop")
         assert stopped["state"] == "error"
         assert "cannot write the record of run 1" in control.state.reason
         assert control.state.reason.startswith("run 1: ")
@@ -98,8 +98,8 @@ def test_the_ledger_of_a_run_reaches_its_record_also_late(store: RunStore) -> No
 
     async def use(control: Controlled) -> None:
         for _ in range(2):
-            await control.obey("start")
-            await control.obey("stop")
+            await control.execute("start")
+            await control.execute("stop")
         for number in (1, 2):
             ledger = Ledger(bytes_read=number, idle=number).to_dict()
             control.control.receive(RunDecoded(run=number, ledger=ledger))
@@ -115,8 +115,8 @@ def test_the_ledger_of_a_run_reaches_its_record_also_late(store: RunStore) -> No
 
 def test_a_ledger_that_cannot_be_written_is_logged(store: RunStore, caplog: pytest.LogCaptureFixture) -> None:
     async def use(control: Controlled) -> None:
-        await control.obey("start")
-        await control.obey("stop")
+        await control.execute("start")
+        await control.execute("stop")
         store.record_path(1).write_text("nonsense")
         control.control.receive(RunDecoded(run=1, ledger=Ledger().to_dict()))
         assert await control.control.settle()

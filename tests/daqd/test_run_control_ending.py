@@ -24,13 +24,13 @@ def test_a_stop_that_takes_too_long_goes_on(store: RunStore, monkeypatch: pytest
 
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
-        await control.obey("start")
+        await control.execute("start")
         control.board.give(b"a")
         await control.until(disk.waiting.is_set)
         code, message = await control.refused("stop")
         assert (code, message) == ("timeout", "run 1 is still writing after 0.02 s; status tells how it goes")
         assert (await control.refused("start"))[0] == "running"
-        assert (await control.obey("status"))["status"]["state"] == "running"
+        assert (await control.execute("status"))["status"]["state"] == "running"
         disk.take()
         await control.until(lambda: control.control.state == "configured")
         record = record_of(store)
@@ -42,7 +42,7 @@ def test_a_stop_that_takes_too_long_goes_on(store: RunStore, monkeypatch: pytest
 def test_the_end_of_the_daemon_ends_the_run_and_nothing_begins_any_more(store: RunStore) -> None:
     async def main() -> None:
         control = Controlled(store)
-        await control.obey("start")
+        await control.execute("start")
         control.board.give(b"a")
         await control.written(1)
         control.state.change(Cause.DAEMON_ENDS)
@@ -94,13 +94,13 @@ def test_a_disk_that_makes_everybody_wait_holds_up_no_other_client(
     """While a run's files are made and while its record is closed, status is told and the end can be asked for."""
 
     async def use(control: Controlled) -> None:
-        await control.obey("configure")
+        await control.execute("configure")
         for command in ("start", "stop"):
             with monkeypatch.context() as patch:
                 disk = SlowSync(patch)
-                waiting = asyncio.create_task(control.obey(command))
+                waiting = asyncio.create_task(control.execute(command))
                 await control.until(disk.waiting.is_set)
-                assert (await control.obey("status"))["status"]["state"] in ("configured", "running")
+                assert (await control.execute("status"))["status"]["state"] in ("configured", "running")
                 assert not waiting.done()
                 disk.take()
                 assert (await waiting)["run"] == 1
@@ -111,8 +111,8 @@ def test_a_disk_that_makes_everybody_wait_holds_up_no_other_client(
 
 def test_a_ledger_holds_up_nobody(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(control: Controlled) -> None:
-        await control.obey("start")
-        await control.obey("stop")
+        await control.execute("start")
+        await control.execute("stop")
         with monkeypatch.context() as patch:
             disk = SlowSync(patch)
             ledger = Ledger(bytes_read=3, idle=3).to_dict()
@@ -129,12 +129,12 @@ def test_a_ledger_holds_up_nobody(store: RunStore, monkeypatch: pytest.MonkeyPat
 def test_shutdown_does_not_wait_for_a_stop(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(control: Controlled) -> None:
         disk = SlowDisk(monkeypatch)
-        await control.obey("start")
+        await control.execute("start")
         control.board.give(b"a")
         await control.until(disk.waiting.is_set)
-        stop = asyncio.create_task(control.obey("stop"))
+        stop = asyncio.create_task(control.execute("stop"))
         await asyncio.sleep(0)
-        assert await control.obey("shutdown") == {"state": "stopping"}
+        assert await control.execute("shutdown") == {"state": "stopping"}
         assert not stop.done()
         disk.take()
         assert (await stop)["run"] == 1
@@ -150,12 +150,12 @@ def test_the_end_does_not_wait_for_ever_for_a_disk_that_is_stuck(
     async def main() -> None:
         control = Controlled(store)
         disk = SlowDisk(monkeypatch)
-        await control.obey("start")
+        await control.execute("start")
         control.board.give(b"a")
         await control.until(disk.waiting.is_set)
         control.board.give(b"b")
         await control.until(lambda: control.status.stat().queue.bytes)
-        stop = asyncio.create_task(control.obey("stop"))
+        stop = asyncio.create_task(control.execute("stop"))
         assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is False
         assert "writer of run 1: no answer from the disk or the board for 1.5 s" in caplog.text
         assert f"{READOUT_COST_BYTES + 1} bytes that wait for it are lost" in caplog.text
@@ -181,7 +181,7 @@ def test_nor_for_a_board_that_is_stuck(
 
     async def main() -> None:
         control = Controlled(store, StuckBoard())
-        await control.obey("start")
+        await control.execute("start")
         assert await asyncio.wait_for(control.control.close(), DEADLINE_S) is False
         assert "the board: no answer from the disk or the board for 0.5 s" in caplog.text
         assert record_of(store).state == "finished"
@@ -202,7 +202,7 @@ def test_a_disk_that_is_slow_but_goes_on_is_waited_for(store: RunStore, monkeypa
 
     async def main() -> None:
         control = Controlled(store)
-        await control.obey("start")
+        await control.execute("start")
         monkeypatch.setattr("os.write", write_slowly)
         monkeypatch.setattr("os.fsync", lambda _: None)  # which may take long on a disk that really is slow
         pieces = 12

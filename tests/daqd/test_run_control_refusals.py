@@ -49,7 +49,7 @@ def test_commands_that_are_none(store: RunStore, command: str) -> None:
 
 def test_what_is_refused_while_a_run_is_taken(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
-        await control.obey("start")
+        await control.execute("start")
         for command in ("start", "configure", "reset"):
             assert await control.refused(command) == ("running", "run 1 is being taken: stop it first")
         assert control.control.state == "running"
@@ -60,13 +60,13 @@ def test_what_is_refused_while_a_run_is_taken(store: RunStore) -> None:
 
 def test_shutdown_refuses_what_begins_something(store: RunStore) -> None:
     async def use(control: Controlled) -> None:
-        await control.obey("start")
-        assert await control.obey("shutdown") == {"state": "stopping"}
-        assert control.control.shutdown_asked.is_set()
+        await control.execute("start")
+        assert await control.execute("shutdown") == {"state": "stopping"}
+        assert control.control.shutdown_requested.is_set()
         for command in ("start", "configure", "reset", "rotate"):
             assert (await control.refused(command))[0] == "stopping"
-        assert await control.obey("shutdown") == {"state": "stopping"}
-        assert (await control.obey("stop"))["run"] == 1
-        assert (await control.obey("status"))["status"]["state"] == "configured"
+        assert await control.execute("shutdown") == {"state": "stopping"}
+        assert (await control.execute("stop"))["run"] == 1
+        assert (await control.execute("status"))["status"]["state"] == "configured"
 
     run(Controlled(store), use)

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from daqd.configuration.config import SerialSection
-from daqd.emulator.cable import Cable
-from daqd.emulator.pty_device import PtyDevice
-from daqd.emulator.stream_device import StreamDevice
-from daqd.emulator.tcp_device import TcpDevice
+from daqd.emulator.board_model import Cable
+from daqd.emulator.stream_device import PtyDevice, StreamDevice, TcpDevice
 from daqd.errors import BoardError, BoardLost, LinkTimeout
 from daqd.transports.serial_link import SerialLink
 from tests.daqd.rfc2217_server import Rfc2217Server

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daqd.acquisition.active_run import ActiveRun, RunHooks, RunWish
+from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.children.messages import PublisherState
 from daqd.configuration.config import Config
@@ -51,10 +51,9 @@ def begin(store: RunStore) -> Iterator[Begin]:
     """Begins runs of a board, which are ended."""
     runs: list[ActiveRun] = []
 
-    def make(board: FakeBoard, **wish: Any) -> ActiveRun:
+    def make(board: FakeBoard, **request: Any) -> ActiveRun:
         hooks = RunHooks(on_written=lambda: None, on_end=lambda: None)
-        runs.append(ActiveRun(CONFIG, board, store, RunWish(**wish), {}, hooks))
-        runs[-1].prepare()
+        runs.append(ActiveRun(CONFIG, board, store, RunRequest(**request), {}, hooks))
         runs[-1].begin()
         return runs[-1]
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from daqd.configuration.config import FtdiSection
-from daqd.emulator.board_model import BoardModel
-from daqd.emulator.cable import Cable
+from daqd.emulator.board_model import BoardModel, Cable
 from daqd.emulator.ft2232h import EmulatedFt2232h
 from daqd.emulator.usb_bus import EmulatedUsbBus
 from daqd.transports.ftdi import FtdiLink

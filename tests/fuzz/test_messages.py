@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqd.children.messages import PublishLog, PublishStat, RunDecoded, decode_from_child, decode_to_child, encode_line
-from daqd.command_arguments import StartArgs
+from daqd.control_commands import COMMANDS
+from daqd.errors import RunControlError
 from daqd.publishing.checkpoint import Checkpoint
 from monitor.sanity.checks.limits import Limits
 from monitor.sanity.live import LiveChecks
@@ -121,8 +122,8 @@ def test_control_request(frame: bytes) -> None:
     except MessageError as error:
         assert "\n" not in str(error)
         return
-    with suppress(ValueError):
-        StartArgs.model_validate(request.args)
+    with suppress(RunControlError):
+        COMMANDS["start"].parse(request.args)
 
 
 @fuzzed

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import zmq
-
-from monitor.alarm_client import RefusedError
-from monitor.sanity.alarms.alarm_control import AlarmControl
+from astropix_runtime.errors import RefusedError
+from astropix_runtime.sockets.request_server import RequestServer
+from monitor.sanity.alarms.alarm_service import CONTROL
 
 _TURN_S = 0.01
 
@@ -32,13 +31,11 @@ class MadeChecker:
 def made_checker(folder: Path) -> Iterator[MadeChecker]:
     checker = MadeChecker(f"ipc://{folder}/checker/x.ipc")
     over = threading.Event()
-    commands = {name: lambda args, name=name: checker.answer(name, args) for name in ("ack", "silence", "unsilence")}
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    control = AlarmControl(context, checker.endpoint, commands)
+    control = RequestServer(checker.endpoint, CONTROL)
 
     def serve() -> None:
         while not over.wait(_TURN_S):
-            control.serve()
+            control.answer(checker.answer)
 
     thread = threading.Thread(target=serve, name="checker")
     thread.start()
@@ -48,4 +45,3 @@ def made_checker(folder: Path) -> Iterator[MadeChecker]:
         over.set()
         thread.join()
         control.close()
-        context.term()

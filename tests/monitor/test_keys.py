@@ -10,13 +10,14 @@ from typing import Any, Self
 
 import pytest
 
-from daqd.control import ControlClient, ControlError
+from astropix_runtime.errors import UnreachableError
+from daqd.control import ControlClient
 from daqd.publishing.stream import Stream
 from monitor import cli
-from monitor.alarm_client import AlarmControlClient
 from monitor.client import StreamClient
-from monitor.errors import AlarmServiceError, EndpointError, KeysError
-from monitor.receiving.curve import daemon_keys
+from monitor.control import CheckerClient
+from monitor.errors import EndpointError, KeysError
+from monitor.keys import daemon_keys
 from monitor.sanity import cli as sanity_cli
 from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.waiting import wait_until
@@ -181,11 +182,11 @@ def test_commands_through_a_tunnel_with_nothing_at_its_end() -> None:
     with TakesAndCloses() as tunnel:
         silent = r"^no {} answers at tcp://.*: connections are taken and closed without a word"
         with (
-            AlarmControlClient(tunnel.endpoint) as alarms,
-            pytest.raises(AlarmServiceError, match=silent.format("apx-sanity")),
+            CheckerClient(tunnel.endpoint) as alarms,
+            pytest.raises(UnreachableError, match=silent.format("apx-sanity")),
         ):
             alarms.call("alarms")
-        with ControlClient(tunnel.endpoint) as daemon, pytest.raises(ControlError, match=silent.format("daemon")):
+        with ControlClient(tunnel.endpoint) as daemon, pytest.raises(UnreachableError, match=silent.format("daemon")):
             daemon.call("status")
 
 

@@ -31,8 +31,8 @@ from protocol.block import ReadoutBlock
 from protocol.hit import reverse_bit_order
 from protocol.layer_frames import encode_frames
 from protocol.layer_scan import FrameLayout
+from protocol.mid_run import decoder_within_run
 from protocol.readout_description import ReadoutDescription
-from protocol.settling import settle
 from tests.protocol.layer_sequential import SequentialFrames
 from tests.protocol.sequential import SequentialDecoder
 from tests.protocol.test_formats_document import code, numbers, section, table, tables
@@ -240,7 +240,7 @@ def test_beginning_in_the_middle(readout_class: type[AbstractAstroPixReadout]) -
     known = ReadoutDescription(chips=4, full_readout_bytes=301)
     every = readout_class.make_decoder(known).decode(whole)
     for start in range(len(chunks) - 8):
-        settled = settle(readout_class.make_decoder(known), whole[start:])
+        settled = decoder_within_run(readout_class.make_decoder(known), whole[start:])
         assert settled is not None
         late, first = settled[0], start + settled[1]
         some = np.concatenate([late.decode(whole[first:]), late.flush()])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from protocol.chips.astropix_chips import ASTROPIX3
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
 from protocol.chips.chip_file import usual_chip_file
-from protocol.chips.chip_kind import ASTROPIX3
 from protocol.chips.chip_setup import ChipSetup
 from protocol.chips.chip_vector import configuration_bits, read_configuration_bits
 from protocol.chips.chip_yaml import parse_chip_yaml

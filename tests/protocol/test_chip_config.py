@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.chips.astropix_chips import ASTROPIX4
 from protocol.chips.chip_config import ChipConfig, ChipConfigError, dac_code, dac_mv
-from protocol.chips.chip_kind import ASTROPIX4
 from protocol.chips.chip_setup import ChipSetup, Injection
-from protocol.registers.gecco_cards import GeccoCards
+from protocol.chips.gecco_cards import GeccoCards
 
 OFF = ChipConfig.usual(ASTROPIX4)
 ROWS, COLUMNS = st.integers(0, 12), st.integers(0, 15)

@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.chips.astropix_chips import ASTROPIX4
 from protocol.chips.chip_config import ChipConfigError
 from protocol.chips.chip_file import usual_chip_file
-from protocol.chips.chip_kind import ASTROPIX4
 from protocol.chips.chip_vector import configuration_bits
 from protocol.chips.chip_yaml import parse_chip_yaml
 from tests.protocol.chip_by_hand import values_of

@@ -4,11 +4,11 @@ import re
 from itertools import chain
 from pathlib import Path
 
+from protocol.chips.astropix_chips import ASTROPIX3, ASTROPIX4
 from protocol.chips.chip_config import ChipConfig, dac_code
-from protocol.chips.chip_kind import ASTROPIX3, ASTROPIX4
 from protocol.chips.chip_vector import configuration_bits
+from protocol.chips.gecco_cards import GeccoCards
 from protocol.registers.gecco import ChipPort, WriteRequest
-from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import set_injection_card, set_voltages, shift_into_chips, write_tdac_row
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "chips.md").read_text(encoding="utf-8")

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqd.emulator.gecco_ports import CardRegisters, ChipRegisters, PatternGenerator
+from protocol.chips.astropix_chips import ASTROPIX4
 from protocol.chips.chip_config import ChipConfig, ChipConfigError
-from protocol.chips.chip_kind import ASTROPIX4
 from protocol.chips.chip_setup import ChipSetup, Injection
 from protocol.chips.chip_vector import configuration_bits, read_configuration_bits, tdac_row_bits
 from protocol.chips.chip_yaml import parse_chip_yaml
+from protocol.chips.gecco_cards import GeccoCards
 from protocol.registers.gecco import WriteRequest
-from protocol.registers.gecco_cards import GeccoCards
 from protocol.registers.gecco_chip import (
     configure_board,
     configure_chips,

@@ -12,6 +12,7 @@ import pytest
 import zmq
 from pydantic import BaseModel
 
+from daqd.control_commands import COMMANDS
 from protocol import HIT_DTYPE, AstroPix4Readout, StreamDecoder
 from protocol.run_record import RunRecord
 from protocol.wire.alarms import Alarm, AlarmLevel, Alarms
@@ -149,14 +150,12 @@ def test_levels_of_alarms() -> None:
 
 
 def test_commands_to_the_checker_and_refusals_are_all_there() -> None:
-    source = "".join(
-        (REPOSITORY / "monitor" / "sanity" / "alarms" / f"alarm_{name}.py").read_text()
-        for name in ("service", "control")
-    )
+    names = ("monitor/sanity/alarms/alarm_service.py", "astropix_runtime/sockets/request_server.py")
+    source = "".join((REPOSITORY / name).read_text() for name in names)
     rows = [row[0] for row in table("Commands to the checker")]
     at = rows.index("code")
     assert rows[:at] == re.findall(r'^ +"(\w+)": self\._\w+,$', source, re.MULTILINE)
-    codes = set(re.findall(r'(?:RefusedError\(|refuse\([\w."]+, )"(\w+)"', source))
+    codes = set(re.findall(r'(?:RefusedError\(|refuse\([\w."]+, )"(\w+)"', source)) - {"internal"}
     assert len(codes) > 3
     assert set(rows[at + 2 :]) == codes
 
@@ -175,14 +174,16 @@ def test_columns_of_hits() -> None:
 
 def test_commands_and_error_codes_are_all_there() -> None:
     """The daemon's, found in its source: that no reply is left out of the document."""
-    source = "".join(
-        (REPOSITORY / "daqd" / name).read_text() for name in ("run_control.py", "board_setup.py", "control.py")
-    )
+    names = ("run_control.py", "board_setup.py", "control_commands.py", "../astropix_runtime/sockets/request_server.py")
+    source = "".join((REPOSITORY / "daqd" / name).read_text() for name in names)
     codes = set(re.findall(r'(?:RunControlError\(\s*|refuse\([\w."]+, )"(\w+)"', source))
     assert len(codes) > 5
     assert {row[0] for row in table("Errors")} == codes
-    commands = re.findall(r'^ +"(\w+)": self\._\w+,$', source, re.MULTILINE)
-    assert sorted(row[0] for row in table("Commands")) == sorted(commands)
+    rows = {row[0]: row[2] for row in table("Commands")}
+    assert [*rows] == [*COMMANDS]
+    for name, arguments in rows.items():
+        named = re.findall(r"`(\w+)`:", arguments)
+        assert named == [*COMMANDS[name].arguments.model_fields]
 
 
 # ---- examples

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from astropix_runtime.sockets.socket_directories import directory_for_sockets
+from astropix_runtime.sockets.endpoints import directory_for_sockets
 from daqd.configuration.config import Config, load_config
 from daqd.control import ControlClient
 from protocol.wire.messages import Stat

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from astropix_runtime.sockets.socket_directories import directory_for_sockets
+from astropix_runtime.sockets.endpoints import directory_for_sockets
 from tests.deadline import DEADLINE_S
 from tests.system.laboratory import Laboratory
 from tests.system.processes import wait_until

@@ -9,8 +9,8 @@ import pytest
 from daqd.configuration.config import Config
 from daqd.emulator.emulated_chips import emulated_chips
 from daqd.emulator.factory import emulated_board
-from daqd.emulator.pty_device import PtyDevice
 from daqd.emulator.seeded_frames import SeededFrames
+from daqd.emulator.stream_device import PtyDevice
 from protocol.registers.astep import RegisterWrite, RequestParser
 from protocol.registers.astep_register_map import REGISTER_MAPS, RegisterMap
 from tests.system.laboratory import Laboratory

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from daqd.errors import RunControlError
+from astropix_runtime.errors import RefusedError
 from protocol.wire.messages import Stat
 from tests.system.laboratory import Daemon, Laboratory, Settings
 
@@ -64,7 +64,7 @@ def test_what_is_refused(daemon: Daemon) -> None:
     check_refused("rotate", code="not_running", said="no run is being taken")
     daemon.call("start", run=5)
     for command in ("start", "configure", "reset"):
-        with pytest.raises(RunControlError, match="run 5 is being taken: stop it first") as refused:
+        with pytest.raises(RefusedError, match="run 5 is being taken: stop it first") as refused:
             daemon.call(command)
         assert refused.value.code == "running"
     daemon.call("stop")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astropix_runtime.errors import RefusedError
 from daqd.acquisition.readout_queue import READOUT_COST_BYTES
-from daqd.errors import RunControlError
 from protocol.run_record import RunRecord
 from protocol.wire.messages import Stat
 from tests.system.emulated_board import sent_by_board
@@ -137,7 +137,7 @@ def check_stream(subscriber: Subscriber, run: TakenRun) -> None:
 
 def take_another_run(daemon: Daemon) -> None:
     """Reset after an error, and take run 2."""
-    with pytest.raises(RunControlError, match="mend it, then reset"):
+    with pytest.raises(RefusedError, match="mend it, then reset"):
         daemon.call("start")
     daemon.call("reset")
     daemon.call("start", readouts=50)

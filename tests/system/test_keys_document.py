@@ -87,7 +87,7 @@ def test_what_it_says_is_what_is_said() -> None:
     """The texts in the table are in the programs."""
     said = "".join(
         path.read_text(encoding="utf-8")
-        for package in ("protocol", "daqd", "monitor")
+        for package in ("protocol", "astropix_runtime", "daqd", "monitor")
         for path in (Path(__file__).parents[2] / package).rglob("*.py")
     )
     rows = SECTION.partition("### When it does not work")[2].partition("### ")[0]

@@ -10,8 +10,7 @@ import pytest
 import zmq
 
 from daqd.control import ControlClient
-from monitor.alarm_client import AlarmControlClient
-from monitor.control import Controller
+from monitor.control import CheckerClient, Controller
 from protocol.wire.messages import Reply, decode_request, encode_reply
 from tests.deadline import DEADLINE_S
 
@@ -44,7 +43,7 @@ def ask_daemon(endpoint: str) -> dict[str, Any]:
 
 
 def ask_checker(endpoint: str) -> dict[str, Any]:
-    with AlarmControlClient(endpoint, DEADLINE_S) as client:
+    with CheckerClient(endpoint, DEADLINE_S) as client:
         return client.call("status")
 
 

@@ -59,7 +59,7 @@ def test_with_a_key_and_without(machines: TwoMachines, laboratory: Laboratory, r
         assert f"the server at {STREAM} refuses this client" in watch.stderr
     start = remote.run("daqctl", "--endpoint", CONTROL, *mallory, "start")
     assert (start.code, start.stdout) == (1, "")
-    assert f"the daemon at {CONTROL} refuses us: it does not know this key" in start.stderr
+    assert f"the daemon at {CONTROL} refuses this client: it does not know this key" in start.stderr
 
     ctl = ["--endpoint", CONTROL, *alice]
     assert remote.run("daqctl", *ctl, "status", "--json").json()["status"]["state"] == "idle"

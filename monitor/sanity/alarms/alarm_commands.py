@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from astropix_runtime.command_line.arguments import seconds_or_inf
 from astropix_runtime.command_line.program import FAILED, MISUSE, OneLineParser
-from monitor.alarm_client import AlarmControlClient, default_control_endpoint
+from astropix_runtime.errors import RequestError
+from monitor.control import CheckerClient, default_control_endpoint
 from monitor.errors import AlarmServiceError, ConfigError, EndpointError, KeysError, MonitorError
-from monitor.receiving.curve import add_key_arguments, client_keys
+from monitor.keys import add_key_arguments, client_keys
 from monitor.sanity.alarms.silence_list import Silenced
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.recorded.report import alarm_line
@@ -80,12 +81,13 @@ def command_main(argv: Sequence[str]) -> int:
     """Run one of `COMMANDS`; returns the exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    return parser.run(lambda: _command(arguments), MonitorError, _code_of, unread=FAILED)
+    return parser.run(lambda: _command(arguments), (MonitorError, RequestError), _code_of, unread=FAILED)
 
 
 def _command(arguments: argparse.Namespace) -> int:
-    keys = client_keys(arguments.server_key, arguments.key)
-    with AlarmControlClient(_endpoint(arguments), keys=keys) as client:
+    endpoint = _endpoint(arguments)
+    keys = client_keys(arguments.server_key, arguments.key, endpoint)
+    with CheckerClient(endpoint, keys=keys) as client:
         result = client.call(arguments.command, **_wishes(arguments))
     try:
         return _tell(arguments, result)
@@ -93,7 +95,7 @@ def _command(arguments: argparse.Namespace) -> int:
         raise AlarmServiceError("it answers as another version does: --json prints what it said") from None
 
 
-def _code_of(error: MonitorError) -> int:
+def _code_of(error: Exception) -> int:
     misused = isinstance(error, (ConfigError, EndpointError, KeysError))
     return MISUSE if misused or getattr(error, "code", "") == "bad_arguments" else FAILED
 

@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
-import zmq
 from pydantic import BaseModel, ValidationError
 
-from monitor.alarm_client import RefusedError
+from astropix_runtime.errors import RefusedError
+from astropix_runtime.sockets.key_files import ServerKeys, read_server_keys
+from astropix_runtime.sockets.request_server import RequestPurpose, RequestServer
+from monitor.errors import AlarmServiceError, KeysError
 from monitor.events import Event
 from monitor.receiving.reader import StreamCounters
-from monitor.sanity.alarms.alarm_control import AlarmControl
 from monitor.sanity.alarms.alarm_outputs import AlarmOutputs
 from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
 from monitor.sanity.alarms.alarm_state import AlarmState
 from monitor.sanity.alarms.alarm_watch import AlarmWatch
 from monitor.sanity.alarms.engine import Transition
-from monitor.sanity.alarms.gatekeeper import Gatekeeper, load_server_keys
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.checks.findings import Notice
 from monitor.sanity.configuration import SanityConfiguration
@@ -30,6 +30,15 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 
 _Args = TypeVar("_Args", bound=BaseModel)
+
+CONTROL = RequestPurpose(
+    name="the control socket",
+    verb="listen",
+    way_out="is another apx-sanity running? Else choose another control.endpoint",
+    failure=AlarmServiceError,
+    harm="silence alarms",
+    end_other="end that apx-sanity, or give this one another sanity.name",
+)
 
 
 class AlarmService:
@@ -63,22 +72,12 @@ class AlarmService:
     def __enter__(self) -> Self:
         file = self._configuration.file
         self._outputs = AlarmOutputs(self._configuration)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher: AlarmPublisher | None = None
-        self._control: AlarmControl | None = None
-        self._gatekeeper: Gatekeeper | None = None
+        self._control: RequestServer | None = None
         try:
-            if self._keys is not None:
-                self._gatekeeper = Gatekeeper(self._context, self._keys, log.warning)
             if file.publish.bind:
-                self._publisher = AlarmPublisher(self._context, file.publish.bind, self._now_ns(), self._gatekeeper)
-            commands = {
-                "alarms": self._tell,
-                "ack": self._acknowledge,
-                "silence": self._silence,
-                "unsilence": self._unsilence,
-            }
-            self._control = AlarmControl(self._context, file.control_endpoint, commands, self._gatekeeper)
+                self._publisher = AlarmPublisher(file.publish.bind, self._now_ns(), self._keys)
+            self._control = RequestServer(file.control_endpoint, CONTROL, self._keys)
         except BaseException:
             self._close()
             raise
@@ -100,9 +99,7 @@ class AlarmService:
     def tick(self, counters: StreamCounters, lasting: Iterable[Notice]) -> None:
         """To be called a few times a second: answers, and looks once a second; `lasting`: what is wrong now."""
         assert self._control is not None  # noqa: S101 - since the begin
-        if self._gatekeeper is not None:
-            self._gatekeeper.serve()
-        self._control.serve()
+        self._control.answer(self._execute)
         now = self._clock()
         if now < self._look_at:
             return
@@ -128,6 +125,17 @@ class AlarmService:
             run, pass_ = (None, 0) if seen is None else (seen.run, seen.pass_)
             name = self._configuration.file.sanity.name
             self._publisher.publish(alarms, name, run, pass_, self._now_ns())
+
+    def _execute(self, command: str, args: dict[str, Any]) -> dict[str, Any]:
+        commands = {
+            "alarms": self._tell,
+            "ack": self._acknowledge,
+            "silence": self._silence,
+            "unsilence": self._unsilence,
+        }
+        if command not in commands:
+            raise RefusedError("unknown_command", f"no command {command[:40]!r}: known are {', '.join(commands)}")
+        return commands[command](args)
 
     def _tell(self, args: dict[str, Any]) -> dict[str, Any]:
         if args:
@@ -169,15 +177,20 @@ class AlarmService:
             self._control.close()
         if self._publisher is not None:
             self._publisher.close()
-        if self._gatekeeper is not None:
-            self._gatekeeper.close()
-        self._context.term()
         self.undelivered = self._outputs.close()
 
     def __exit__(self, *_: object) -> None:
         engine = self._watch.engine
         self._outputs.save(AlarmState(alarms=engine.alarms(), silences=engine.silences.added))
         self._close()
+
+
+def load_server_keys(server_key: str, client_keys: str) -> ServerKeys:
+    """The keys in these places; `KeysError` with every mistake, a line each."""
+    keys, mistakes = read_server_keys(server_key, client_keys)
+    if keys is None:
+        raise KeysError("\n".join(f"[security] {mistake}" for mistake in mistakes))
+    return keys
 
 
 def _read(model: type[_Args], args: dict[str, Any]) -> _Args:

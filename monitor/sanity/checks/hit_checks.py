@@ -46,7 +46,7 @@ HIT_CHECKS = (
     ),
     HitCheck(
         catalogue.PAYLOAD,
-        lambda hits, limits: hits["payload"] != HitKind.of(hits).payload,
+        lambda hits, limits: hits["payload"] != HitKind.of(hits).hit_class.PAYLOAD,
         ("payload",),
     ),
     HitCheck(

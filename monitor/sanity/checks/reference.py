@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from astropix_runtime.storage.durable import replace_text
-from monitor.detector import ChipPlace, HitKind
+from monitor.detector import ChipPlace
 from monitor.sanity.check import CheckInput, HitCounts
 from monitor.sanity.checks.pixels_seen import slots_of
 from protocol.text import validation_summary
@@ -39,7 +39,8 @@ class ReferenceChip(_Model):
 class Reference(_Model):
     """Maps and spectra of a run, as they stand in the file (docs/sanity.md, "References").
 
-    `apart`, `layered`: as in `HitKind`. `source`: what it was made of, for people.
+    `apart`: hits of rows and of columns, and not of pixels; `layered`: as in `HitKind`. `source`: what it was made of,
+    for people.
     """
 
     format: Literal["apx-sanity reference"] = "apx-sanity reference"
@@ -71,7 +72,7 @@ class Reference(_Model):
         places = [(counts.place(slot), slot) for slot in slots]
         return cls(
             source=source,
-            apart=counts.kind.apart,
+            apart=not counts.kind.names_pixels,
             layered=counts.kind.layered,
             live_s=live_s,
             hits=counts.hits,
@@ -172,7 +173,8 @@ class ReferenceCounts:
         """Name, slot in what was seen, and index here, of the chips that are in both; none of another kind of chip."""
         mine, counts = self.reference, seen.counts
         shape = self.hit_map.shape[1:] if len(mine.chips) else counts.hit_map.shape[1:]
-        alike = HitKind(mine.apart, mine.layered) == counts.kind and counts.hit_map.shape[1:] == shape
+        kind = (not counts.kind.names_pixels, counts.kind.layered)
+        alike = (mine.apart, mine.layered) == kind and counts.hit_map.shape[1:] == shape
         if not alike or (counts.binning.width_us, counts.tot.shape[1]) != (mine.tot_bin_us, mine.tot_bins):
             return []
         found = [(counts.place(slot), slot) for slot in slots_of(seen).tolist()]

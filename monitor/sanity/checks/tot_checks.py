@@ -26,10 +26,9 @@ LEAST_HITS = 200
 
 
 def longest_tot_us(counts: HitCounts) -> float:
-    """The longest time that the chips' counters can give (docs/formats.md, "Hit" and "Hit of version 3")."""
-    if not counts.kind.apart:
-        return 6553.575
-    return 40.95 if counts.kind.layered else 20.475
+    """The longest time that the chips' counters can give, or the end of the spectrum where that is not known."""
+    longest = counts.kind.hit_class.MAX_TOT_US
+    return longest if math.isfinite(longest) else counts.binning.width_us * counts.binning.bins
 
 
 def saturated_hits(counts: HitCounts, slots: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:

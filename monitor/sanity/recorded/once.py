@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astropix_runtime.command_line.program import ProgramParser
-from astropix_runtime.storage.recordings import recordings_in
+from astropix_runtime.storage.run_directory import recordings_in
 from monitor.sanity.check import Check, CheckInput
 from monitor.sanity.checks.findings import Place
 from monitor.sanity.checks.limits import Limits

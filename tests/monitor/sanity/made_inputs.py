@@ -20,7 +20,7 @@ def made_counts(chips: int = 1, kind: HitKind | None = None, **values: Any) -> H
     kind = kind or HitKind()
     binning = TotBinning.usual(kind)
     empty = {
-        "hit_map": np.zeros((chips, kind.rows, kind.columns), np.int64),
+        "hit_map": np.zeros((chips, kind.chip.rows, kind.chip.columns), np.int64),
         "tot": np.zeros((chips, binning.bins + 1), np.int64),
         "chip_hits": np.zeros(chips, np.int64),
         "hits_per_readout": np.zeros(513, np.int64),

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from astropix_runtime.errors import RefusedError, RequestError
 from astropix_runtime.sockets.key_files import ClientKeys
-from monitor.alarm_client import AlarmControlClient, RefusedError
 from monitor.client import StreamClient
+from monitor.control import CheckerClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
 from monitor.sanity.alarms.alarm_service import AlarmService
@@ -110,10 +111,10 @@ class Running:
         answer: list[dict[str, Any] | Exception] = []
 
         def call() -> None:
-            with AlarmControlClient(self.configuration.file.control_endpoint, DEADLINE_S, keys) as client:
+            with CheckerClient(self.configuration.file.control_endpoint, DEADLINE_S, keys) as client:
                 try:
                     answer.append(client.call(command, **args))
-                except AlarmServiceError as error:
+                except RequestError as error:
                     answer.append(error)
 
         thread = threading.Thread(target=call)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from monitor.alarm_client import default_control_endpoint
+from monitor.control import default_control_endpoint
 from monitor.errors import ConfigError
 from monitor.sanity.checks.check_table import BUILT_IN
 from monitor.sanity.checks.event_checks import EVENT_CHECKS, with_limits

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alarm_client import AlarmControlClient
+from astropix_runtime.errors import UnreachableError
 from monitor.alarm_receiver import alarm_client
 from monitor.client import StreamClient
-from monitor.errors import AlarmServiceError, ConfigError, KeysError
+from monitor.control import CheckerClient
+from monitor.errors import ConfigError, KeysError
 from monitor.events import AlarmMessage
-from monitor.sanity.alarms.gatekeeper import load_server_keys
+from monitor.sanity.alarms.alarm_service import load_server_keys
 from monitor.sanity.configuration import load_configuration
 from protocol.wire.messages import Topic
 from tests.deadline import DEADLINE_S
@@ -71,7 +72,7 @@ def test_who_has_no_key_is_told_nothing_and_commands_nothing(
     assert line.startswith("the sanity checker refused 127.0.0.1: its key ")
     assert told(running, StreamClient(endpoint, [Topic.ALARM])) is None
     for keys in (ring.client("mallory"), None):
-        with pytest.raises(AlarmServiceError, match="refuses this client: "):
+        with pytest.raises(UnreachableError, match="refuses this client: "):
             running.ask("ack", keys=keys, ids=["daemon_state"])
     ring.allow("mallory")
     assert told(running, alarm_client(endpoint, ring.public("daq"), ring.secret("mallory"))) is not None
@@ -129,7 +130,7 @@ def test_other_machines_need_keys(tmp_path: Path, text: str, mistake: str | None
 def test_a_client_of_the_control_socket_says_why_it_is_not_let_in(ring: KeyRing, running: Running) -> None:
     endpoint = running.configuration.file.control_endpoint
     with (
-        AlarmControlClient(endpoint, DEADLINE_S, ring.client(server="mallory")) as client,
-        pytest.raises(AlarmServiceError, match="refuses this client: "),
+        CheckerClient(endpoint, DEADLINE_S, ring.client(server="mallory")) as client,
+        pytest.raises(UnreachableError, match="refuses this client: "),
     ):
         client.call("alarms")

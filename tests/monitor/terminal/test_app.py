@@ -10,9 +10,9 @@ import pytest
 from textual.pilot import Pilot
 
 from daqd.publishing.stream import Stream
-from monitor.alarm_desk import AlarmDesk
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
+from monitor.control import AlarmActions
 from monitor.detector import Geometry
 from monitor.receiver import Receiver
 from monitor.state.monitor_state import SILENT_S
@@ -325,7 +325,7 @@ def test_alarms_are_acknowledged_and_silenced(publisher: TestPublisher, bind: Bi
         AlarmReceiver(StreamClient(checker.endpoint, [Topic.ALARM])) as alarms,
     ):
         checker.wait_for_subscription("alarm")
-        app = WatchApp(receiver, alarms, AlarmDesk(made.endpoint, "a terminal"))
+        app = WatchApp(receiver, alarms, AlarmActions(made.endpoint, "a terminal"))
         play(app, script, (120, 40))
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alarm_desk import AlarmDesk
-from monitor.control import Controller
+from monitor.control import AlarmActions, Controller
 from monitor.web.access import COOKIE, Access
 from monitor.web.operator import Operator
 from protocol.ledger import Ledger
@@ -252,7 +251,7 @@ def test_a_comment_with_half_a_character_is_refused_in_words(publisher: TestPubl
 
 def test_only_the_operator_acknowledges(publisher: TestPublisher, tmp_path: Path) -> None:
     with made_checker(tmp_path) as checker:
-        operator = Operator(TOKEN, None, AlarmDesk(checker.endpoint, "the page"))
+        operator = Operator(TOKEN, None, AlarmActions(checker.endpoint, "the page"))
 
         async def script() -> None:
             async with serving(publisher, operator=operator) as served:
@@ -276,7 +275,7 @@ def test_only_the_operator_acknowledges(publisher: TestPublisher, tmp_path: Path
 
 
 def test_no_checker_to_acknowledge_at(publisher: TestPublisher) -> None:
-    operator = Operator(TOKEN, None, AlarmDesk("ipc:///nowhere/at-all.ipc", "the page"))
+    operator = Operator(TOKEN, None, AlarmActions("ipc:///nowhere/at-all.ipc", "the page"))
 
     async def script() -> None:
         async with serving(publisher, operator=operator) as served:

@@ -1,1 +1,0 @@
-"""Configuration files: sections, reading, and reports of their mistakes."""
