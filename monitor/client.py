@@ -6,7 +6,6 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +22,7 @@ from monitor.keys import client_keys
 from monitor.receiving.history import run_hits
 from monitor.receiving.history_link import HistoryLink, catch_up_endpoint
 from monitor.receiving.joining import HistoryJoin
-from monitor.receiving.reader import StreamCounters, StreamReader
+from monitor.receiving.reader import MessageReader, RunFollower, StreamCounters
 from protocol.wire.messages import Topic
 
 log = logging.getLogger(__name__)
@@ -38,11 +37,10 @@ MAX_FRAME_BYTES = 64 << 20
 """A frame that is longer is no message of ours; ZeroMQ then drops the connection and makes another."""
 
 _JOINING = frozenset({Topic.HITS, Topic.STAT, Topic.RUN})
-"""What has to be heard of to join the past and the present."""
+"""What has to be heard of to join history and stream."""
 
 _TURN_MS = 1000
 """No wait is longer: a signal that comes just before one begins has its handler called only after it."""
-
 
 _TRY_AGAIN_S = 1.0
 """Where the server refuses us, ZeroMQ gives up for good; but our key may be allowed tomorrow."""
@@ -90,17 +88,18 @@ class StreamClient:
         self._keys = keys = client_keys(server_key, key, endpoint)
         self.endpoint = endpoint
         self._topics = frozenset(map(Topic, topics))
-        self._obstacle_told = ""
+        self._obstacle_logged = ""
         self._try_again_at = math.inf
         self._gather_ms = round(gather_s * 1000)
-        self._reader = StreamReader()
+        # A message goes from the socket to the reader, the join and the follower; without history, nothing waits.
+        self._reader = MessageReader()
+        self._runs = RunFollower()
+        self._join = HistoryJoin(self._runs, catch_up if history else "")
         self._catch_up = catch_up
-        self._join = HistoryJoin(self._reader, catch_up) if history else None
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
         self._interrupted = False
-        self._next: Event | None = None
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.SUB)
         self._handshakes = HandshakeWatch(self._socket, endpoint, keyed=keys is not None)
@@ -147,13 +146,12 @@ class StreamClient:
     @property
     def counters(self) -> StreamCounters:
         """What has been received and missed so far."""
-        counters = self._reader.counters
-        return counters if self._join is None else replace(counters, past_failures=self._join.failures)
+        return StreamCounters.of(self._reader, self._runs, self._join.failures)
 
     @property
     def fetching(self) -> bool:
         """Whether what was missed is being asked for, or has come and was not taken (`history`)."""
-        return self._join is not None and self._join.fetching
+        return self._join.fetching
 
     def history(self, run: int, first: int = 0, last: int | None = None, timeout_s: float = 10.0) -> Iterator[HitArray]:
         """The hits of any run that the daemon has on disk, beside the stream; see `run_hits`."""
@@ -213,7 +211,7 @@ class StreamClient:
             turn_ms = _TURN_MS if left_ms is None else min(left_ms, _TURN_MS)
             join_ms = self._join_ms()
             came = dict(self._poller.poll(min(turn_ms, join_ms)))
-            self._look_after_handshakes(tell=timeout_s is None)
+            self._look_after_handshakes(log_obstacle=timeout_s is None)
             if not came and left_ms is not None and left_ms <= join_ms and left_ms == turn_ms:
                 return None
             if self._socket in came and self._gather_ms and not self.fetching:
@@ -222,17 +220,14 @@ class StreamClient:
 
     def _event(self) -> Event | None:
         """What can be given out now."""
-        if self._join is None:
-            event, self._next = self._next, None
-            return event
         for event in self._join.events(time.monotonic()):
             if event.topic in self._topics:
                 return event
         return None
 
     def _take(self) -> bool:
-        """Read one message, of the stream or of the past; whether there was one."""
-        if self._join is not None and self._look_after_past(self._join):
+        """Read one message, of the stream or of history; whether there was one."""
+        if self._look_after_history():
             return True
         try:
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -240,16 +235,16 @@ class StreamClient:
             return False
         if self.obstacle:
             self._handshakes.take()  # what comes, comes after a handshake: that has to be known before it is given out
-        received = self._reader.receive(frames)
+        received = self._reader.read(frames)
         if received is not None:
-            if self._join is None:
-                self._next = self._reader.event(received)
-            else:
-                self._join.take(received, time.monotonic())
+            self._join.take(received, time.monotonic())
         return True
 
-    def _look_after_past(self, join: HistoryJoin) -> bool:
+    def _look_after_history(self) -> bool:
         """Ask for what is missing, take what has been answered; whether there was something."""
+        join = self._join
+        if not join.announced and not join.fetching:
+            return False
         now = time.monotonic()
         if join.announced:
             self._link.connect(self._catch_up or catch_up_endpoint(self.endpoint, join.announced))
@@ -266,16 +261,16 @@ class StreamClient:
 
     def _join_ms(self) -> int:
         """How long nothing needs to be asked for."""
-        wait_s = None if self._join is None else self._join.wait_s(time.monotonic())
+        wait_s = self._join.wait_s(time.monotonic())
         return _TURN_MS if wait_s is None else math.ceil(wait_s * 1000)
 
-    def _look_after_handshakes(self, *, tell: bool) -> None:
+    def _look_after_handshakes(self, *, log_obstacle: bool) -> None:
         """See whether the server lets us in; where it does not, try again in a while."""
         self._handshakes.take()
-        if tell and self.obstacle != self._obstacle_told:
-            self._obstacle_told = self.obstacle
-            if self._obstacle_told:
-                log.warning("%s", self._obstacle_told)
+        if log_obstacle and self.obstacle != self._obstacle_logged:
+            self._obstacle_logged = self.obstacle
+            if self._obstacle_logged:
+                log.warning("%s", self._obstacle_logged)
         now = time.monotonic()
         if not self._handshakes.given_up:
             self._try_again_at = math.inf

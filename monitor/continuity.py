@@ -193,6 +193,19 @@ class SequenceTracker:
         return SequenceStep(missed=missed, restarted=restarted, reconnected=reconnected)
 
 
+@dataclass(frozen=True, slots=True)
+class PassProgress:
+    """How far a pass over a run has come.
+
+    `expected`: the readout after the last one received; `hits`: how many were received, each counted once;
+    `began_ns`: when the run began, None where that is not known.
+    """
+
+    expected: int = 0
+    hits: int = 0
+    began_ns: int | None = None
+
+
 class RunTracker:
     """Readouts and hits of the run that is on the stream; one pass at a time, forgotten when the next one begins.
 
@@ -213,18 +226,14 @@ class RunTracker:
         self.epoch = 0
         self.duplicates = 0
         self.readouts = 0
-        self.hits_of_pass = 0
+        self._hits_of_pass = 0
 
-    @property
-    def expected(self) -> int:
-        """The readout after the last one received of the present pass."""
+    def progress(self, key: RunPass) -> PassProgress:
+        """How far that pass has come; nothing of it is known unless it is the present one."""
+        if key != self.key:
+            return PassProgress()
         last = self._ranges.last
-        return 0 if last is None else last + 1
-
-    @property
-    def began_ns(self) -> int | None:
-        """When the present run began; None where nobody has told."""
-        return self._began_ns
+        return PassProgress(0 if last is None else last + 1, self._hits_of_pass, self._began_ns)
 
     @property
     def missed_readouts(self) -> int:
@@ -244,7 +253,7 @@ class RunTracker:
         self._began_ns, self._begin_seen = None, False
         self.key = key
         self.epoch += 1
-        self.hits_of_pass = 0
+        self._hits_of_pass = 0
 
     def run_event(self, key: RunPass, began_ns: int, *, begins: bool) -> int:
         """Take in what was said of a run that began at `began_ns`; returns the epoch it belongs to.
@@ -280,7 +289,7 @@ class RunTracker:
         duplicates = len(hits) - len(kept)
         newly_missing = self._ranges.missing - missing_before
         self.duplicates += duplicates
-        self.hits_of_pass += len(kept)
+        self._hits_of_pass += len(kept)
         self.readouts += new_readouts
         return HitsStep(
             hits=kept,

@@ -10,7 +10,17 @@ from protocol.wire.messages import Header, LogLine, RunEvent, Stat, Topic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HitBatch:
+class _Message:
+    """A message of a stream. `header`: as it came; `sequence`: what its number said."""
+
+    topic: ClassVar[Topic]
+
+    header: Header
+    sequence: SequenceStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitBatch(_Message):
     """One message of hits, those received before left out.
 
     `hits`: structured array (n,) of the columns as published (`protocol.HIT_DTYPE`, perhaps more), read-only where
@@ -20,8 +30,6 @@ class HitBatch:
 
     topic: ClassVar[Topic] = Topic.HITS
 
-    header: Header
-    sequence: SequenceStep
     step: HitsStep
     past: bool = False
 
@@ -53,60 +61,50 @@ class HitBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StatMessage:
+class StatMessage(_Message):
     """The daemon's state; `ledger` is the one in it, read."""
 
     topic: ClassVar[Topic] = Topic.STAT
 
-    header: Header
-    sequence: SequenceStep
     stat: Stat
     ledger: Ledger | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunMessage:
+class RunMessage(_Message):
     """Begin or end of a run, or a gap in it; `epoch` as in `HitBatch`. `ledger` is that of the record, read."""
 
     topic: ClassVar[Topic] = Topic.RUN
 
-    header: Header
-    sequence: SequenceStep
     body: RunEvent
     ledger: Ledger | None
     epoch: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogMessage:
+class LogMessage(_Message):
     """A line that the operator should read."""
 
     topic: ClassVar[Topic] = Topic.LOG
 
-    header: Header
-    sequence: SequenceStep
     line: LogLine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RawMessage:
+class RawMessage(_Message):
     """Readout records as in the file; only for who asked for that topic."""
 
     topic: ClassVar[Topic] = Topic.RAW
 
-    header: Header
-    sequence: SequenceStep
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AlarmMessage:
+class AlarmMessage(_Message):
     """All alarms there are, from a sanity checker's own stream; only for who asked for that topic."""
 
     topic: ClassVar[Topic] = Topic.ALARM
 
-    header: Header
-    sequence: SequenceStep
     alarms: tuple[Alarm, ...]
 
 

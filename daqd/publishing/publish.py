@@ -1,6 +1,7 @@
 """`daqd-publish`: the child process that follows the files of the runs and publishes them. Started by the daemon."""
 
 import argparse
+import contextlib
 import queue
 import select
 import sys
@@ -129,6 +130,10 @@ class PublisherProcess:
             if self._finishing and not more:
                 return
 
+    def close(self) -> None:
+        """Close the file that is followed."""
+        self._follower.close()
+
     def _publish(self) -> bool:
         """Publish what is there; returns whether there is more."""
         events = self._follower.poll()
@@ -246,7 +251,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     daemon = DaemonPipe(sys.stdin.fileno(), sys.stdout.fileno())
     try:
-        PublisherProcess(options, stream, daemon, refusals).run()
+        with contextlib.closing(PublisherProcess(options, stream, daemon, refusals)) as process:
+            process.run()
     finally:
         daemon.close()
         stream.close(linger_s=1.0)

@@ -1,19 +1,25 @@
-"""From frames to events: validates, numbers, de-duplicates. Socket-free, so that files and tests can feed it too."""
+"""From frames to events, in two steps. Socket-free, so that files and tests can feed them too.
+
+`MessageReader` validates a message and notes its number. `RunFollower` compares hits and run messages with what came
+before of their run, and leaves out hits received before. Between the two, `HistoryJoin` puts them into order.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from monitor.continuity import HitArray, Publisher, RunPass, RunTracker, SequenceStep, SequenceTracker
 from monitor.detector import missing_column
-from monitor.events import AlarmMessage, Event, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
+from monitor.events import AlarmMessage, HitBatch, LogMessage, RawMessage, RunMessage, StatMessage
 from protocol.errors import MessageError
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
-from protocol.run_record import RunRecord
+from protocol.wire.alarms import Alarms
 from protocol.wire.catch_up import MAX_READOUT_ID
-from protocol.wire.messages import Header, Message, RunEvent, Topic, decode_message
+from protocol.wire.messages import Header, LogLine, Message, RunEvent, Stat, Topic, decode_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class StreamCounters:
     `repeated_messages`: messages whose number had been seen. `restarts`: publishers that took over from another.
     `joined_at`: first readout received of the present run, 0 if followed from its begin, None before any hits.
     `past_hits`, `past_readouts`: those of the received that were asked for afterwards (`history=True`);
-    `past_failures`: how often that was in vain.
+    `past_failures`: how often asking failed.
     """
 
     messages: Mapping[str, int] = field(default_factory=dict)
@@ -44,141 +50,134 @@ class StreamCounters:
     past_readouts: int = 0
     past_failures: int = 0
 
+    @classmethod
+    def of(cls, reader: "MessageReader", runs: "RunFollower", past_failures: int = 0) -> Self:
+        """What these two have counted by now."""
+        return cls(
+            messages=dict(reader.messages),
+            malformed=reader.malformed,
+            hits=runs.received_hits,
+            readouts=runs.readouts,
+            missed_messages=dict(reader.sequence.missed),
+            gaps=dict(reader.sequence.gaps),
+            missed_readouts=runs.missed_readouts,
+            duplicate_hits=runs.duplicates,
+            repeated_messages=reader.sequence.repeated,
+            restarts=reader.sequence.restarts,
+            joined_at=runs.joined_at,
+            past_hits=runs.past_hits,
+            past_readouts=runs.past_readouts,
+            past_failures=past_failures,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can carry it."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Received:
-    """A valid message, and what its number said; not yet held against what came before of its run."""
+class ReceivedHits:
+    """Valid hits, perhaps received before. `past`: they were asked for. `size_bytes`: on the wire."""
 
-    message: Message
-    body: "_Body"
+    header: Header
     key: RunPass
     sequence: SequenceStep
+    hits: HitArray
+    size_bytes: int = 0
+    past: bool = False
 
     @property
-    def header(self) -> Header:
-        """Of the message."""
-        return self.message.header
+    def readouts(self) -> tuple[int, int]:
+        """First and last readout (both included) that the hits are of."""
+        assert self.header.readouts is not None  # noqa: S101 - `checked_hits` lets no other pass
+        return self.header.readouts
 
 
-class StreamReader:
-    """Takes messages as they come from one publisher and its successors, gives events.
+@dataclass(frozen=True, slots=True, eq=False)
+class ReceivedRun:
+    """A valid message of a run's begin, gap or end, perhaps received before. `ledger`: that of the record, read."""
 
-    `read` returns None for what is no message: it is counted as malformed and otherwise ignored. A hits message that
-    contradicts itself (hits outside its readouts, missing columns, not as many as announced) is malformed too.
+    header: Header
+    key: RunPass
+    sequence: SequenceStep
+    body: RunEvent
+    ledger: Ledger | None
+    size_bytes: int = 0
+
+
+OtherMessage = StatMessage | LogMessage | RawMessage | AlarmMessage
+Received = ReceivedHits | ReceivedRun | OtherMessage
+
+
+class MessageReader:
+    """Reads messages as they come from one publisher and its successors, and counts them.
+
+    A message that contradicts itself (hits outside its readouts, missing columns, not as many as announced) is
+    malformed; `last_error` says what was wrong with the last one of these.
     """
 
     def __init__(self) -> None:
-        self.runs = RunTracker()
-        self._sequence = SequenceTracker()
-        self._past_hits = 0
-        self._past_readouts = 0
-        self._messages: Counter[str] = Counter()
-        self._malformed = 0
-        self._hits = 0
+        self.sequence = SequenceTracker()
+        self.messages: Counter[str] = Counter()
+        self.malformed = 0
         self.last_error = ""
 
-    @property
-    def counters(self) -> StreamCounters:
-        """What has been received and missed so far."""
-        return StreamCounters(
-            messages=dict(self._messages),
-            malformed=self._malformed,
-            hits=self._hits,
-            readouts=self.runs.readouts,
-            missed_messages=dict(self._sequence.missed),
-            gaps=dict(self._sequence.gaps),
-            missed_readouts=self.runs.missed_readouts,
-            duplicate_hits=self.runs.duplicates,
-            repeated_messages=self._sequence.repeated,
-            restarts=self._sequence.restarts,
-            joined_at=self.runs.joined_at,
-            past_hits=self._past_hits,
-            past_readouts=self._past_readouts,
-        )
-
-    def read(self, frames: list[bytes]) -> Event | None:
-        """The event that the frames of one message are; None, counted, for nonsense."""
-        received = self.receive(frames)
-        return None if received is None else self.event(received)
-
-    def receive(self, frames: list[bytes]) -> Received | None:
-        """The first half of `read`: what has come, its number noted."""
+    def read(self, frames: list[bytes]) -> Received | None:
+        """The message that these frames are, with what its number says; None, counted, where it is malformed."""
         try:
             message = decode_message(frames)
-            body = _Body(message)
+            body = _body(message)
+            ledger = _ledger(body, message.topic)
         except MessageError as error:
-            self._malformed += 1
+            self.malformed += 1
             self.last_error = str(error)
             return None
         header = message.header
         publisher = Publisher(header.daq, header.pub)
-        step = self._sequence.observe(message.topic.value, publisher, header.seq)
-        self._messages[message.topic.value] += 1
-        return Received(message, body, RunPass.of(publisher, header.run, header.pass_), step)
-
-    def event(self, received: Received) -> Event:
-        """The second half: the event, and of hits those not received before. In the order of receiving."""
-        header, body, key, step = received.header, received.body, received.key, received.sequence
-        if body.hits is not None and header.readouts is not None:
-            gap = step.missed > 0 and not step.reconnected
-            hits_step = self.runs.hits(key, *header.readouts, body.hits, gap=gap)
-            self._hits += len(hits_step.hits)
-            return HitBatch(header, step, hits_step)
-        if body.stat is not None:
-            return StatMessage(header, step, body.stat, body.ledger)
-        if body.run is not None:
-            epoch = self.runs.run_event(key, body.run.record.begin_ns, begins=body.run.event == "begin")
-            return RunMessage(header, step, body.run, body.ledger, epoch)
-        if body.line is not None:
-            return LogMessage(header, step, body.line)
-        if body.alarms is not None:
-            return AlarmMessage(header, step, body.alarms.alarms)
-        return RawMessage(header, step, received.message.payload)
-
-    def past_hits(self, key: RunPass, header: Header, hits: HitArray) -> HitBatch:
-        """Hits of the readouts that `header` names, asked for afterwards; `MessageError` where they cannot be these."""
-        hits = _checked(hits, header)
-        assert header.readouts is not None  # noqa: S101 - just checked
-        step = self.runs.hits(key, *header.readouts, hits)
-        self._hits += len(step.hits)
-        self._past_hits += len(step.hits)
-        self._past_readouts += step.new_readouts
-        return HitBatch(header, SequenceStep(), step, past=True)
-
-    def past_begin(self, key: RunPass, header: Header, record: RunRecord) -> RunMessage:
-        """The begin of a run that we have come too late for."""
-        epoch = self.runs.run_event(key, record.begin_ns, begins=True)
-        return RunMessage(header, SequenceStep(), RunEvent(event="begin", record=record), None, epoch)
-
-    def past_end(self, key: RunPass, header: Header, record: RunRecord, ledger: Ledger) -> RunMessage:
-        """The end of a run that was told before we came; `ledger`: of all of it."""
-        epoch = self.runs.run_event(key, record.begin_ns, begins=False)
-        record = record.model_copy(update={"ledger": ledger.to_dict()})
-        return RunMessage(header, SequenceStep(), RunEvent(event="end", record=record), ledger, epoch)
+        step = self.sequence.observe(message.topic.value, publisher, header.seq)
+        self.messages[message.topic.value] += 1
+        match body:
+            case np.ndarray():
+                key = RunPass.of(publisher, header.run, header.pass_)
+                return ReceivedHits(header, key, step, body, len(message.payload))
+            case RunEvent():
+                key = RunPass.of(publisher, header.run, header.pass_)
+                return ReceivedRun(header, key, step, body, ledger, len(message.payload))
+            case Stat():
+                return StatMessage(header, step, body, ledger)
+            case LogLine():
+                return LogMessage(header, step, body)
+            case Alarms():
+                return AlarmMessage(header, step, body.alarms)
+        return RawMessage(header, step, body)
 
 
-class _Body:
-    """A message's payload, read in whole before it is counted as received; `MessageError` where it is nonsense."""
+def _body(message: Message) -> HitArray | Stat | RunEvent | LogLine | Alarms | bytes:
+    """A message's payload, read in whole; `MessageError` where it is nonsense."""
+    match message.topic:
+        case Topic.HITS:
+            return checked_hits(message.hits(), message.header)
+        case Topic.STAT:
+            return message.stat()
+        case Topic.RUN:
+            return message.run()
+        case Topic.LOG:
+            return message.log()
+        case Topic.ALARM:
+            return message.alarms()
+        case Topic.RAW:
+            return message.payload
 
-    def __init__(self, message: Message) -> None:
-        topic = message.topic
-        self.hits = _checked(message.hits(), message.header) if topic is Topic.HITS else None
-        self.stat = message.stat() if topic is Topic.STAT else None
-        self.run = message.run() if topic is Topic.RUN else None
-        self.line = message.log() if topic is Topic.LOG else None
-        self.alarms = message.alarms() if topic is Topic.ALARM else None
-        counts = self.stat.ledger if self.stat else self.run.record.ledger if self.run else None
-        try:
-            self.ledger = None if counts is None else Ledger.from_dict(counts)
-        except (ValueError, TypeError) as error:
-            raise MessageError(f"{topic} message: {error}") from None
+
+def _ledger(body: object, topic: Topic) -> Ledger | None:
+    counts = body.ledger if isinstance(body, Stat) else body.record.ledger if isinstance(body, RunEvent) else None
+    try:
+        return None if counts is None else Ledger.from_dict(counts)
+    except (ValueError, TypeError) as error:
+        raise MessageError(f"{topic} message: {error}") from None
 
 
-def _checked(hits: HitArray, header: Header) -> HitArray:
+def checked_hits(hits: HitArray, header: Header) -> HitArray:
     """`hits`, if they can be what `header` says they are; else `MessageError`."""
     if header.readouts is None:
         raise MessageError("hits message: readouts are needed")
@@ -188,6 +187,34 @@ def _checked(hits: HitArray, header: Header) -> HitArray:
     if hits.dtype != HIT_DTYPE and (missing := missing_column(hits.dtype)):
         raise MessageError(f"hits message: no column {missing}")
     # The end of a run may add a hit to a readout before `first`, but nothing comes from a readout not yet consumed.
-    if len(hits) and int(hits["readout_id"].max()) > last:
-        raise MessageError(f"hits message: a hit of readout {int(hits['readout_id'].max())}, beyond the last, {last}")
+    if len(hits) and (highest := int(hits["readout_id"].max())) > last:
+        raise MessageError(f"hits message: a hit of readout {highest}, beyond the last, {last}")
     return hits
+
+
+class RunFollower(RunTracker):
+    """Follows the run that is on the stream, message by message, in the order of readouts; leaves out repeated hits.
+
+    `received_hits`: so far; `past_hits`, `past_readouts`: those of them that were asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received_hits = 0
+        self.past_hits = 0
+        self.past_readouts = 0
+
+    def event(self, received: ReceivedHits | ReceivedRun) -> HitBatch | RunMessage:
+        """The next event."""
+        step = received.sequence
+        if isinstance(received, ReceivedRun):
+            body = received.body
+            epoch = self.run_event(received.key, body.record.begin_ns, begins=body.event == "begin")
+            return RunMessage(received.header, step, body, received.ledger, epoch)
+        gap = step.missed > 0 and not step.reconnected
+        hits = self.hits(received.key, *received.readouts, received.hits, gap=gap)
+        self.received_hits += len(hits.hits)
+        if received.past:
+            self.past_hits += len(hits.hits)
+            self.past_readouts += hits.new_readouts
+        return HitBatch(received.header, step, hits, received.past)

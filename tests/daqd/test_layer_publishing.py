@@ -10,7 +10,6 @@ from daqd.following.follower import Position
 from daqd.publishing.checkpoint import Checkpoint
 from daqd.publishing.run_publisher import RunPublisher
 from monitor.events import HitBatch
-from monitor.receiving.reader import StreamReader
 from monitor.state.histograms import HitHistograms
 from protocol.block import ReadoutBlock
 from protocol.layer_frames import LayerFrameDecoder, encode_frames
@@ -21,6 +20,7 @@ from protocol.readout import uid_to_readout_class
 from protocol.run_record import RunRecord
 from protocol.wire.messages import Topic, encode_message
 from tests.daqd.published import Sent
+from tests.monitor.publishing import StreamReader
 
 LAYOUT = FrameLayout(64, "big")
 RECORD = RunRecord.model_validate(

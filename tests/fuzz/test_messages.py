@@ -13,7 +13,6 @@ from daqd.children.messages import PublishLog, PublishStat, RunDecoded, decode_f
 from daqd.control_commands import COMMANDS
 from daqd.errors import RunControlError
 from daqd.publishing.checkpoint import Checkpoint
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limits
 from monitor.sanity.live import LiveChecks
 from monitor.state.detector_state import DetectorState
@@ -42,6 +41,7 @@ from protocol.wire.messages import (
 )
 from protocol.wire.packing import describe
 from tests.fuzz.damage import damaged, damaged_tree, fuzzed
+from tests.monitor.publishing import StreamReader
 
 _RECORD = RunRecord(
     daq="bench", run=7, state="running", begin_ns=1, software={"name": "x"}, readout_uid=4000, configuration={}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import zmq
 
+from monitor.events import Event
+from monitor.receiving.reader import MessageReader, ReceivedHits, ReceivedRun, RunFollower, StreamCounters
 from protocol.astropix3_hit import ASTROPIX3_HIT_DTYPE
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
@@ -172,3 +174,23 @@ class TestPublisher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class StreamReader:
+    """Makes events of frames as a client does that asks for no history."""
+
+    def __init__(self) -> None:
+        self.messages = MessageReader()
+        self.runs = RunFollower()
+
+    @property
+    def counters(self) -> StreamCounters:
+        return StreamCounters.of(self.messages, self.runs)
+
+    @property
+    def last_error(self) -> str:
+        return self.messages.last_error
+
+    def read(self, frames: list[bytes]) -> Event | None:
+        received = self.messages.read(frames)
+        return self.runs.event(received) if isinstance(received, ReceivedHits | ReceivedRun) else received

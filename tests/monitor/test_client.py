@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from monitor.client import StreamClient
 from monitor.errors import EndpointError
 from monitor.events import HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.receiving.reader import StreamReader
 from protocol.hit import HIT_DTYPE
 from protocol.ledger import Ledger
 from protocol.wire.messages import Header, Message, Topic, encode_message
 from tests.deadline import DEADLINE_S
 from tests.monitor.conftest import Bind
-from tests.monitor.publishing import MessageMaker, TestPublisher, make_hits, run_record
+from tests.monitor.publishing import MessageMaker, StreamReader, TestPublisher, make_hits, run_record
 
 
 def take(client: StreamClient, number: int) -> list[object]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.events import Event, HitBatch, LogMessage, RunMessage, StatMessage
-from monitor.receiving.joining import HistoryJoin
-from monitor.receiving.reader import StreamReader
+from monitor.receiving.joining import WAITING_BYTES, HistoryJoin
+from monitor.receiving.reader import MessageReader, RunFollower, StreamCounters
 from protocol.ledger import Ledger
 from protocol.wire.catch_up import HitsArgs, HitsHeader, HitsReply, Refusal
 from protocol.wire.packing import HIT_DESCRIPTION
@@ -35,7 +35,9 @@ def number(first: int, last: int) -> int:
 class World:
     """A daemon with its runs, and a client in the middle of it. `on_disk`: readouts of each run, `ended`: which."""
 
-    join: HistoryJoin = field(default_factory=lambda: HistoryJoin(StreamReader(), ENDPOINT))
+    runs: RunFollower = field(default_factory=RunFollower)
+    catch_up: str | None = ENDPOINT
+    waiting_bytes: int = WAITING_BYTES
     messages: MessageMaker = field(default_factory=MessageMaker)
     on_disk: dict[int, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
@@ -44,13 +46,17 @@ class World:
     came: list[Event] = field(default_factory=list)
     asked: list[HitsArgs] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.reader = MessageReader()
+        self.join = HistoryJoin(self.runs, self.catch_up, self.waiting_bytes)
+
     @property
-    def reader(self) -> StreamReader:
-        return self.join._reader
+    def counters(self) -> StreamCounters:
+        return StreamCounters.of(self.reader, self.runs)
 
     def tell(self, frames: list[bytes]) -> None:
         """A message reaches the client."""
-        received = self.reader.receive(frames)
+        received = self.reader.read(frames)
         assert received is not None, self.reader.last_error
         self.join.take(received, self.now)
         self.look()
@@ -127,7 +133,7 @@ class World:
     def check(self, run: int, last: int = READOUTS - 1) -> None:
         expected = [(readout, order) for readout in range(last + 1) for order in range(HITS[readout])]
         assert self.got(run) == expected
-        assert self.reader.counters.missed_readouts == 0
+        assert self.counters.missed_readouts == 0
 
 
 def test_joining_in_the_middle() -> None:
@@ -142,7 +148,7 @@ def test_joining_in_the_middle() -> None:
     assert isinstance(begin, RunMessage)
     assert begin.body.event == "begin"
     assert [event.past for event in others if isinstance(event, HitBatch)] == [True, True, False, False]
-    counters = world.reader.counters
+    counters = world.counters
     assert (counters.past_hits, counters.past_readouts, counters.joined_at) == (number(0, 5), 6, 0)
     assert counters.hits == number(0, 9)
 
@@ -168,7 +174,7 @@ def test_missed_messages_come_in_their_place() -> None:
     assert isinstance(world.came[-1], LogMessage)
     world.settle()
     world.check(1, 7)
-    assert world.reader.counters.missed_messages == {"hits": 1}
+    assert world.counters.missed_messages == {"hits": 1}
 
 
 def test_the_last_messages_of_a_run_are_missed() -> None:
@@ -247,7 +253,7 @@ def test_after_the_end_of_a_run_nothing_of_it_is_asked_for_again() -> None:
 
 def test_what_waits_is_bounded() -> None:
     """Hits that cannot be kept are let go, and come from the past as well."""
-    world = World(HistoryJoin(StreamReader(), ENDPOINT, waiting_bytes=100), most=2)
+    world = World(waiting_bytes=100, most=2)
     world.tell(world.hits(1, 4, 4 + 1))
     for first in range(6, READOUTS, 2):
         world.tell(world.hits(1, first, first + 1))
@@ -270,7 +276,7 @@ def test_a_restarted_publisher_sends_a_stretch_again() -> None:
     world.tell(world.hits(1, 11, 11))
     world.settle()
     world.check(1)
-    assert world.reader.counters.duplicate_hits == number(4, 7)
+    assert world.counters.duplicate_hits == number(4, 7)
 
 
 def test_nobody_answers() -> None:
@@ -293,7 +299,7 @@ def test_nobody_answers() -> None:
     world.hits(1, 8, 8)
     world.tell(world.hits(1, 9, 10))
     assert len(world.got(1)) == number(6, 7) + number(9, 10)
-    assert world.reader.counters.missed_readouts == 1
+    assert world.counters.missed_readouts == 1
     world.now += 60  # now it may be back
     world.tell(world.hits(1, 11, 11))
     world.tell(world.end(1))
@@ -314,7 +320,7 @@ def test_nobody_could_be_asked() -> None:
 
 @pytest.mark.parametrize("announced", ["", None])
 def test_no_past_is_announced(announced: str | None) -> None:
-    world = World(HistoryJoin(StreamReader()))
+    world = World(catch_up=None)
     world.tell(world.hits(1, 6, 7))
     assert not world.came
     assert world.join.wait_s(0.0) == 2.5
@@ -329,7 +335,7 @@ def test_no_past_is_announced(announced: str | None) -> None:
 
 
 def test_the_state_tells_where_to_ask() -> None:
-    world = World(HistoryJoin(StreamReader()))
+    world = World(catch_up=None)
     world.tell(world.hits(1, 6, 7))
     assert world.join.request(0.0) is None
     world.tell(world.stat(1, 7, catch_up=ENDPOINT))
@@ -441,7 +447,7 @@ def answer_all(world: World) -> None:
 def test_whatever_is_lost_everything_comes(data: st.DataObject) -> None:
     """Messages are lost, publishers die, the server is slow or forgets: all hits of all runs that were heard of."""
     limit = data.draw(st.sampled_from([50, 200, 1 << 20]))
-    world = World(HistoryJoin(StreamReader(), ENDPOINT, waiting_bytes=limit), most=data.draw(st.integers(1, 5)))
+    world = World(waiting_bytes=limit, most=data.draw(st.integers(1, 5)))
     runs = data.draw(st.integers(1, 3))
     for run in range(1, runs + 1):
         for frames in all_of(world, run, data):
@@ -460,4 +466,4 @@ def test_whatever_is_lost_everything_comes(data: st.DataObject) -> None:
         assert world.got(run) == sorted(set(world.got(run)))
         assert len(world.got(run)) == number(0, READOUTS - 1)
     assert world.join.failures == 0
-    assert world.reader.counters.missed_readouts == 0
+    assert world.counters.missed_readouts == 0

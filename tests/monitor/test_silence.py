@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.state.detector_state import DetectorState
 from monitor.state.monitor_state import SILENT_S, MonitorSummary
 from monitor.terminal.status_lines import headline, one_line
 from monitor.web.facts import facts
 from monitor.web.metrics import Metrics
-from tests.monitor.publishing import MessageMaker, make_hits, run_record
+from tests.monitor.publishing import MessageMaker, StreamReader, make_hits, run_record
 
 ENDPOINT = "tcp://daq-pc:5556"
 

@@ -1,26 +1,26 @@
 """The detector's state, fed with events made from real messages."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from monitor.detector import Geometry
-from monitor.receiving.reader import StreamReader
+from monitor.receiving.reader import ReceivedHits
 from monitor.state.detector_state import LOG_LINES, DetectorState
 from monitor.state.meters import RateMeter
 from monitor.state.monitor_state import MonitorState
 from protocol.layer_hit import LAYER_HIT_DTYPE
 from protocol.ledger import Ledger
-from tests.monitor.publishing import T0_NS, MessageMaker, make_apart, make_hits, run_record
+from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, make_apart, make_hits, run_record
 
 
 def of_the_past(fed: "Fed", frames: list[bytes]) -> None:
     """Give `fed` a message of hits as if it had been asked for."""
-    received = fed.reader.receive(frames)
-    assert received is not None
-    assert received.body.hits is not None
-    fed.state.feed(fed.reader.past_hits(received.key, received.header, received.body.hits))
+    received = fed.reader.messages.read(frames)
+    assert isinstance(received, ReceivedHits)
+    fed.state.feed(fed.reader.runs.event(replace(received, past=True)))
 
 
 class Fed:

@@ -84,10 +84,10 @@ if "SYNC" in os.environ:
 else:
     os.write = write_never
 
-from daqd import ending
+from daqd.process import watchdog
 from daqd.cli import main
 
-ending._STUCK_S = 1.0
+watchdog._STUCK_S = 1.0
 sys.exit(main())
 """
 """`daqd` on a disk that does not answer when there are data, or with `SYNC` earlier, and less patient than usual."""

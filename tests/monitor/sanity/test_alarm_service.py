@@ -17,7 +17,6 @@ from monitor.client import StreamClient
 from monitor.control import CheckerClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.alarms.alarm_service import AlarmService
 from monitor.sanity.alarms.engine import Transition
 from monitor.sanity.configuration import load_configuration
@@ -25,7 +24,7 @@ from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
 from protocol.wire.messages import Topic
 from tests.deadline import DEADLINE_S
-from tests.monitor.publishing import T0_NS, MessageMaker, make_hits
+from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, make_hits
 
 S = 1_000_000_000
 OWN_CHECKS = Path(__file__).with_name("own_checks.py")

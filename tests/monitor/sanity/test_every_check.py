@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limits
 from monitor.sanity.checks import event_checks
 from monitor.sanity.configuration import default_configuration
@@ -23,7 +22,7 @@ from protocol.hit import HitTable
 from protocol.readout import AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 from protocol.run_record import Gap
-from tests.monitor.publishing import MessageMaker, run_record
+from tests.monitor.publishing import MessageMaker, StreamReader, run_record
 from tests.monitor.sanity.emulated_run import T0_NS, Board, blocks, emulated, write_file
 
 S = 1_000_000_000

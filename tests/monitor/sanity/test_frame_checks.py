@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.detector import ChipPlace
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import CheckResult, Limits
 from monitor.sanity.check_runner import CheckRunner
 from monitor.sanity.checks.catalogue import DETECTOR_CHECKS as CHECKS
@@ -29,7 +28,7 @@ from protocol.layer_readout import AstroPix4LayerReadout
 from protocol.layer_scan import FrameLayout
 from protocol.readout_description import ReadoutDescription, TimestampBits, TimestampOrder
 from protocol.wire.alarms import AlarmLevel
-from tests.monitor.publishing import MessageMaker, run_record
+from tests.monitor.publishing import MessageMaker, StreamReader, run_record
 from tests.monitor.sanity.emulated_run import T0_NS, Board, emulated, found, run_checks, write_file
 from tests.monitor.sanity.made_inputs import made_input
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limits
 from monitor.sanity.findings import Findings
 from monitor.sanity.live import LiveChecks
@@ -17,7 +16,7 @@ from protocol.ledger import Ledger
 from protocol.run_record import Gap
 from protocol.wire.alarms import AlarmLevel
 from tests.deadline import DEADLINE_S
-from tests.monitor.publishing import T0_NS, MessageMaker, TestPublisher, make_hits, run_record
+from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, TestPublisher, make_hits, run_record
 
 
 class Watched:

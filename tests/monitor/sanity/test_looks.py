@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Check, CheckInput, CheckResult, Limit, Limits
 from monitor.sanity.check_runner import HITS_KEPT, CheckOutcome, CheckRunner
 from monitor.sanity.snapshots import MAX_HITS, Snapshots
 from protocol.ledger import Ledger
 from protocol.run_record import Gap
 from protocol.wire.alarms import AlarmLevel
-from tests.monitor.publishing import T0_NS, MessageMaker, make_hits, run_record
+from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, make_hits, run_record
 
 S = 1_000_000_000
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from monitor.receiving.reader import StreamReader
 from monitor.sanity.check import Limit
 from monitor.sanity.check_runner import CheckRunner
 from monitor.sanity.checks.catalogue import BUILT_IN, load_checks
@@ -19,7 +18,7 @@ from monitor.sanity.cli import main
 from monitor.sanity.findings import severity
 from monitor.sanity.snapshots import Snapshots
 from protocol.wire.alarms import AlarmLevel
-from tests.monitor.publishing import MessageMaker, make_hits
+from tests.monitor.publishing import MessageMaker, StreamReader, make_hits
 from tests.monitor.sanity.emulated_run import emulated, write_file
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sanity.md"
