@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help run test check lint bench soak lock clean
+.PHONY: help run test quick check lint bench soak lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -22,6 +22,11 @@ run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal moni
 
 test: $(READY)  ## the test suite, in as many processes as there are cores
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+
+UNITS = tests/protocol tests/astropix_runtime tests/apx tests/daqd tests/monitor
+
+quick: $(READY)  ## unit tests only, with fewer examples: under a minute
+	QUICK_TESTS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not soak" $(UNITS)
 
 lint: $(READY)  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -12,7 +12,10 @@ from hypothesis import settings
 # is green stays green. `make soak` looks for new ones, and for more.
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.register_profile("soak", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")))
-settings.load_profile("soak" if "FUZZ_EXAMPLES" in os.environ else "any machine")
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10)
+settings.load_profile(
+    "soak" if "FUZZ_EXAMPLES" in os.environ else "quick" if "QUICK_TESTS" in os.environ else "any machine"
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

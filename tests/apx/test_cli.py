@@ -19,6 +19,8 @@ from protocol.text import counted, printable
 from protocol.version import __version__
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 APX = [sys.executable, "-m", "apx.cli"]
 COMMANDS = ("info", "dump", "verify", "repair", "convert", "from-log")
 A = bytes.fromhex("e05042030620d701")

@@ -21,6 +21,8 @@ from protocol.decode import StreamDecoder
 from protocol.hit import HIT_DTYPE, AstroPix4Hit, HitTable
 from protocol.readout import AstroPix4Readout
 
+pytestmark = pytest.mark.slow
+
 A = bytes.fromhex("e05042030620d701")
 B = bytes.fromhex("e05041130620d701")
 ROW_A = "0,7,{},{},{},1,9,0,1408,6,0,0,1259,4,0,14331,14952,31.05"

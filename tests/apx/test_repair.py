@@ -15,6 +15,8 @@ from tests.astropix_runtime.killed_repair import KilledRepairs, repair_file
 from tests.astropix_runtime.run_left_open import RunLeftOpen, record_bytes, records
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 
 TORN = record_bytes(99)[:-3]

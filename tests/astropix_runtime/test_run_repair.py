@@ -21,6 +21,8 @@ from tests.astropix_runtime.run_left_open import (
     records,
 )
 
+pytestmark = pytest.mark.slow
+
 TORN = record_bytes(99)[:-3]
 
 

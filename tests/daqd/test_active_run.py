@@ -25,6 +25,8 @@ from tests.daqd.refusing_disk import file_size_limit
 from tests.daqd.slow_disk import SlowDisk
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 SOFTWARE = {"name": "test", "version": "0"}
 
 

@@ -18,6 +18,8 @@ from protocol.registers.astep import RegisterRead
 from protocol.registers.astep_registers import LAYER_CTRL, Register
 from tests.daqd.astep_bench import AstepBench
 
+pytestmark = pytest.mark.slow
+
 SAFE = [0x15, 0x14, 0x14]
 
 

@@ -12,6 +12,8 @@ from protocol.layer_scan import FrameLayout
 from tests.daqd.astep_bench import AstepBench
 from tests.daqd.emulated_bench import HandClock
 
+pytestmark = pytest.mark.slow
+
 READY = "01080100040109010018"  # chip version 4, clocks on
 FLUSH = "01490001" + 256 * "00"
 

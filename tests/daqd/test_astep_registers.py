@@ -14,6 +14,8 @@ from protocol.registers.astep_register_map import NEWEST_MAP, REGISTER_MAPS, Reg
 from protocol.registers.astep_registers import InjectionCtrl, Register
 from tests.daqd.astep_bench import AstepBench
 
+pytestmark = pytest.mark.slow
+
 MAPS = pytest.mark.parametrize("registers", REGISTER_MAPS, ids=lambda registers: str(registers.since))
 
 

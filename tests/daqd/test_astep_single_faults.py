@@ -18,6 +18,8 @@ from protocol.registers.astep_register_map import REGISTER_MAPS, RegisterMap
 from protocol.registers.astep_registers import Register
 from tests.daqd.emulated_bench import HandClock
 
+pytestmark = pytest.mark.slow
+
 HARMLESS = 0x14
 """Up to here, zeros do no harm in any firmware: ids, clocks' readings and conversion counters lie there …"""
 

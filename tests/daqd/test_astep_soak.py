@@ -10,6 +10,8 @@ from daqd.transports.serial_link import SerialLink
 from tests.daqd.astep_soak import LossyBench, bring_up, is_safe, one_run, soak
 from tests.daqd.lossy_line import OneFault, RandomFaults
 
+pytestmark = pytest.mark.slow
+
 BOARD = {"layers": 3, "chips": 4}
 EMULATOR = {"hits_limit": 0, "rate_hz": "max", "fifo_bytes": 8192}
 TO_BOARD, TO_HOST = 1e-3, 1e-4

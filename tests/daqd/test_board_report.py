@@ -19,6 +19,8 @@ from daqd.transports.emulated import EmulatedLink
 from daqd.transports.factory import make_link
 from daqd.transports.link import Link
 
+pytestmark = pytest.mark.slow
+
 FOLDER_NAME = "private-folder-of-somebody"
 
 

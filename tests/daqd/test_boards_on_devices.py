@@ -26,6 +26,8 @@ from daqd.transports.serial_link import SerialLink
 from protocol.hit import HitTable
 from protocol.registers.astep import REQUEST_FILLER
 
+pytestmark = pytest.mark.slow
+
 HITS = 2000
 COLUMNS = ("chip_id", "row", "column", "ts_dec1", "ts_dec2", "tot_us")
 KINDS = ("gecco", "astep")

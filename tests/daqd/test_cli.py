@@ -18,6 +18,8 @@ from tests.daqd.listener import Collector
 from tests.daqd.published import Published
 from tests.daqd.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ["run", "replay", "check-config", "probe", "emulate", "configure", "demo"]
 

@@ -11,6 +11,8 @@ from astropix_runtime.command_line.program import FAILED, MISUSE
 from daqd.cli import main
 from tests.protocol import chip_by_hand as by_hand
 
+pytestmark = pytest.mark.slow
+
 OFF = 0b001_11111_11111_11111_11111_11111_11111_11110
 CONFIG = '[board]\ntransport = "{transport}"\nchips = {chips}\n[daq]\nruntime_dir = "{folder}"\n'
 

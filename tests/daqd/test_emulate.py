@@ -18,6 +18,8 @@ from daqd.transports.serial_link import SerialLink
 from tests.daqd.test_serial_link import reopen
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 EMULATE = [sys.executable, "-m", "daqd.cli", "emulate"]
 
 

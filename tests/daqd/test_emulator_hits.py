@@ -15,6 +15,8 @@ from protocol.readout import AstroPix4Readout
 from tests.daqd.emulated_bench import EmulatedBench
 from tests.daqd.whole_hits import whole_hits
 
+pytestmark = pytest.mark.slow
+
 DECODED = ("chip_id", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us")
 MISBEHAVIOUR = {"cut_hits": 0.05, "lost_bytes": 0.05, "garbage": 0.05, "padding": 0.05}
 

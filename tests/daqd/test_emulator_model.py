@@ -13,6 +13,8 @@ from daqd.emulator.spi_readout import SLIPPED_BYTES
 from protocol.registers.gecco import SPI_WORD_BYTES
 from tests.daqd.emulated_bench import HandClock, ScriptedSource, without_padding
 
+pytestmark = pytest.mark.slow
+
 SPI_ON = "0116000128" + "0115000100"
 ROUTING = "01170008 0400000000000000"
 EMPTY_FIFO = "0115000108" + "0115000100"

@@ -19,6 +19,8 @@ from protocol.layer_scan import FrameLayout
 from protocol.readout import AbstractAstroPixReadout, AstroPix4Readout
 from tests.daqd.emulated_bench import EmulatedBench
 
+pytestmark = pytest.mark.slow
+
 MS = 1_000_000
 
 

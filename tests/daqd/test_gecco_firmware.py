@@ -18,6 +18,8 @@ from tests.daqd.emulated_bench import EmulatedBench, HandClock, ScriptedSource, 
 from tests.daqd.test_emulator_model import RUN, busy, say
 from tests.daqd.test_gecco_configured import power_up_to_data
 
+pytestmark = pytest.mark.slow
+
 DECODED = ("chip_id", "row", "column", "ts_neg1", "ts_neg2", "ts_dec1", "ts_dec2", "tot_us")
 HITS = 20_000
 ALWAYS_BUSY_HZ = 2e6

@@ -10,6 +10,8 @@ from daqd.transports.serial_link import SerialLink
 from tests.daqd.gecco_soak import GeccoSoak, LossyGeccoBench
 from tests.daqd.lossy_line import OneFault
 
+pytestmark = pytest.mark.slow
+
 TO_BOARD, TO_HOST = 0.004, 0.01
 """Share of the transfers with a byte that goes wrong: two in three runs have one."""
 

@@ -26,6 +26,8 @@ from tests.daqd.test_past_run import put_on_disk
 from tests.daqd.test_publisher_process import wait_until
 from tests.daqd.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 READOUTS = number_readouts(make_readouts(200))
 
 

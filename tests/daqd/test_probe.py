@@ -26,6 +26,8 @@ from tests.daqd.lossy_line import LossyLine, OneFault
 from tests.daqd.usb_bench import CountingBoard, UsbBench
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 ASTEP = "firmware 0xAC04 (CMOD A7), version 26012701"
 GECCO = "GECCO bench firmware"
 

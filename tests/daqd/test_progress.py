@@ -22,6 +22,8 @@ from tests.daqd.fake_board import FakeBoard
 from tests.daqd.slow_disk import SlowDisk
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config.model_validate({"board": {"transport": "emulated"}})
 ROUNDS = 2
 STILL_S = 0.6

@@ -29,6 +29,8 @@ from tests.daqd.publisher_child import PublisherChild
 from tests.daqd.run_on_disk import Readout, RunOnDisk, number_readouts
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 READOUTS = number_readouts(make_readouts(400, seed=11))
 HITS = ("hits", "run")
 

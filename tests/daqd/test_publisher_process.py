@@ -24,6 +24,8 @@ from tests.daqd.run_on_disk import RunOnDisk
 from tests.daqd.test_publish import READOUTS, decode, ended, unique
 from tests.daqd.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 Use = Callable[[Publisher], Awaitable[Any]]
 
 

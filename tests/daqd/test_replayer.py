@@ -28,6 +28,8 @@ from tests.daqd.published import Published
 from tests.daqd.run_on_disk import Readout, number_readouts
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 READOUTS = number_readouts(make_readouts(300, seed=31))
 SLOW = [(number, 10_000_000_000 * (number + 1), b"\xbc") for number in range(1000)]
 

@@ -18,6 +18,8 @@ from tests.daqd.fake_board import FakeBoard
 from tests.daqd.slow_disk import SlowDisk, SlowSync
 from tests.daqd.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_stop_that_takes_too_long_goes_on(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daqd.run_control.STOP_S", 0.02)

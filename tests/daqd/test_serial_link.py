@@ -17,6 +17,8 @@ from tests.daqd.rfc2217_server import Rfc2217Server
 from tests.daqd.usb_bench import CountingBoard, ask, counted
 from tests.daqd.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 
 def make_device(kind: str, folder: Path, baud: int = 0) -> StreamDevice:
     board = CountingBoard()

@@ -17,6 +17,8 @@ from protocol.wire.messages import LogLine, Topic, encode_body
 from tests.daqd.listener import Collector, Listener
 from tests.daqd.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 BODY = encode_body(LogLine(level="info", text="hello"))
 TIMES_NS = itertools.count(1000)
 

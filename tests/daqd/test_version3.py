@@ -23,6 +23,8 @@ from tests.daqd.emulated_bench import EmulatedBench
 from tests.daqd.whole_hits import whole_hits
 from tests.protocol import chip_by_hand as by_hand
 
+pytestmark = pytest.mark.slow
+
 VERSION = {"chip_version": 3}
 OURS = Path(__file__).parents[2] / "config" / "astropix3.yml"
 OFF = 0b001_11111_11111_11111_11111_11111_11111_11110

@@ -16,6 +16,8 @@ from monitor.state.monitor_state import MonitorState
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def monitor(*arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -24,6 +24,8 @@ from tests.daqd.waiting import wait_until
 from tests.deadline import DEADLINE_S
 from tests.key_ring import KeyRing
 
+pytestmark = pytest.mark.slow
+
 BODY = encode_body(LogLine(level="info", text="hello"))
 
 

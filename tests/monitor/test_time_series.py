@@ -12,6 +12,8 @@ from protocol.run_record import Gap
 from protocol.units import NS_PER_S
 from tests.monitor.publishing import make_hits
 
+pytestmark = pytest.mark.slow
+
 T0_S = 1_700_000_040
 """A whole minute."""
 KEY = RunPass("bench", 1, 0)

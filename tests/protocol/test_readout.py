@@ -23,6 +23,8 @@ from tests.protocol.astropix3 import AstroPix3Hit, AstroPix3Readout
 from tests.protocol.golden import CASES, A, B, Case
 from tests.protocol.streams import Run, any_runs, numbered, runs
 
+pytestmark = pytest.mark.slow
+
 READOUT = AstroPix4Readout(b"\xbc" + A + b"\xbc", 258, 0x0102030405060708)
 RECORD = bytes.fromhex("fedcba0201000008070605040302010a000000bce05042030620d701bc")
 

@@ -26,6 +26,8 @@ from protocol.wire.messages import Topic
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, make_hits
 
+pytestmark = pytest.mark.slow
+
 S = 1_000_000_000
 OWN_CHECKS = Path(__file__).with_name("own_checks.py")
 

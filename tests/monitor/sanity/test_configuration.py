@@ -22,6 +22,8 @@ from monitor.sanity.configuration import (
 from protocol.wire.alarms import AlarmLevel
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = REPOSITORY / "config" / "sanity.toml"
 OWN_CHECKS = Path(__file__).with_name("own_checks.py")
 

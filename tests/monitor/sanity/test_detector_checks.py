@@ -18,6 +18,8 @@ from protocol.wire.alarms import AlarmLevel
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.emulated_run import T0_NS, changes_at, emulated, found, run_checks
 
+pytestmark = pytest.mark.slow
+
 HOUR_S = 3600.0
 
 

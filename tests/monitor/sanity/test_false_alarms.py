@@ -16,6 +16,8 @@ from monitor.sanity.checks.tot_checks import tot_shift
 from monitor.sanity.frame_counts import FrameCounts
 from tests.monitor.sanity.made_inputs import made_counts, made_input, of_map
 
+pytestmark = pytest.mark.slow
+
 PER_HOUR = 1.0
 LOOK_S = 10.0
 SEEDS = (7, 8, 9, 10)

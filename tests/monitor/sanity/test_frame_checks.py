@@ -32,6 +32,8 @@ from tests.monitor.publishing import MessageMaker, StreamReader, run_record
 from tests.monitor.sanity.emulated_run import T0_NS, Board, emulated, found, run_checks, write_file
 from tests.monitor.sanity.made_inputs import made_input
 
+pytestmark = pytest.mark.slow
+
 S = 1_000_000_000
 IDLE = 0x3D
 HIT_CLASSES: dict[int, Any] = {3: AstroPix3LayerHit, 4: AstroPix4LayerHit}

@@ -18,6 +18,8 @@ from protocol.wire.alarms import AlarmLevel
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import T0_NS, MessageMaker, StreamReader, TestPublisher, make_hits, run_record
 
+pytestmark = pytest.mark.slow
+
 
 class Watched:
     """The checks behind a reader, with a clock that is set by hand."""

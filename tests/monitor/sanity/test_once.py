@@ -14,6 +14,8 @@ from protocol.run_record import Gap
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.emulated_run import T0_NS, changes_at, emulated, write_file
 
+pytestmark = pytest.mark.slow
+
 S = 1_000_000_000
 
 

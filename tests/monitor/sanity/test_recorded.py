@@ -14,6 +14,8 @@ from protocol.block import ReadoutBlock
 from protocol.hit import AstroPix4Hit
 from protocol.readout import AstroPix4Readout
 
+pytestmark = pytest.mark.slow
+
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
 

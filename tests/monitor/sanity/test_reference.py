@@ -13,6 +13,8 @@ from protocol.readout import AstroPix4Readout
 from protocol.readout_description import ReadoutDescription
 from tests.monitor.sanity.emulated_run import Board, blocks, emulated, found, run_checks
 
+pytestmark = pytest.mark.slow
+
 
 def seen(board: Board, duration_s: float, chips: int = 1) -> CheckInput:
     decoder = AstroPix4Readout.make_decoder(ReadoutDescription(chips=chips))

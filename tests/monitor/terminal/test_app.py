@@ -30,6 +30,8 @@ from tests.monitor.made_alarms import made_alarm
 from tests.monitor.made_checker import made_checker
 from tests.monitor.publishing import T0_NS, TestPublisher, make_apart, make_hits, run_record
 
+pytestmark = pytest.mark.slow
+
 
 def alarm_frames(*alarms: Alarm, seq: int = 0) -> list[bytes]:
     header = Header(daq="checker", pub=1, seq=seq, t=T0_NS)

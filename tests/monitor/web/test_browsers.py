@@ -3,6 +3,8 @@
 import os
 import time
 
+import pytest
+
 from monitor.alarm_receiver import AlarmReceiver
 from monitor.client import StreamClient
 from protocol.astropix3_hit import ASTROPIX3_LAYER_HIT_DTYPE
@@ -12,6 +14,8 @@ from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher, make_apart, make_hits
 from tests.monitor.web.reading import parts
 from tests.monitor.web.serving import run, serving
+
+pytestmark = pytest.mark.slow
 
 BALLAST_BYTES = 3_000_000
 COMMON = {"edition@", "facts@", "chips@run", "chips@minute", "map@run", "tot@run", "hit_rate@12h", "selection@"}

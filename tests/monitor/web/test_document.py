@@ -17,6 +17,8 @@ from tests.conftest import REPOSITORY
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 from tests.monitor.web.serving import run, serving
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = REPOSITORY / "docs" / "monitor.md"
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from monitor.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What it says when it does not start."""

@@ -15,6 +15,8 @@ from tests.monitor.made_checker import made_checker
 from tests.monitor.publishing import TestPublisher, make_hits, run_record
 from tests.monitor.web.serving import Served, run, serving
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - opens nothing
 
 
