@@ -7,7 +7,7 @@ from typing import Any
 from monitor.client import StreamClient
 from monitor.errors import KeysError
 from monitor.events import AlarmMessage, Event
-from monitor.receiver import Listening
+from monitor.receiver import ClientThread
 from protocol.wire.alarms import Alarm
 from protocol.wire.messages import Topic
 
@@ -27,7 +27,7 @@ def alarm_client(endpoint: str, server_key: Path | None = None, key: Path | None
     return StreamClient(endpoint, [Topic.ALARM], server_key=server_key, key=key)
 
 
-class AlarmReceiver(Listening):
+class AlarmReceiver(ClientThread):
     """Owns a client of the checker's stream, in a thread of its own; a context manager."""
 
     def __init__(self, client: StreamClient) -> None:

@@ -18,7 +18,7 @@ from protocol.ledger import CHIP_SLOTS
 CHIPS = CHIP_SLOTS
 """As many as the 5 bits of `chip_id` can name."""
 
-_MOST_PIXELS = 64
+_MAX_PIXELS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Geometry:
     columns: int | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("chips", CHIPS), ("rows", _MOST_PIXELS), ("columns", _MOST_PIXELS)):
+        for name, most in (("chips", CHIPS), ("rows", _MAX_PIXELS), ("columns", _MAX_PIXELS)):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise ValueError(f"{name} is {value}: give 1 to {most}, the numbers that a hit can name")

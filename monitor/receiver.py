@@ -21,7 +21,7 @@ _TURN_S = 1.0
 _JOIN_S = 5.0
 
 
-class Listening(ABC):
+class ClientThread(ABC):
     """Owns `client`, in a thread of its own, which closes it at the end; a context manager."""
 
     def __init__(self, client: StreamClient, name: str) -> None:
@@ -49,7 +49,7 @@ class Listening(ABC):
         """What has come; in the thread."""
 
 
-class Receiver(Listening):
+class Receiver(ClientThread):
     """Owns the client and the state, in a thread of its own; a context manager."""
 
     def __init__(self, client: StreamClient, geometry: Geometry) -> None:

@@ -37,13 +37,13 @@ _TURN_S = 0.05
 """So long one request is worked on before the next one has its turn …"""
 _REPLY_S = 0.5
 """… and so long in all before its client gets what there is by then."""
-_MOST_OF_A_CLIENT = 8
-_MOST_WAITING = 256
-_MOST_SESSIONS = 32
-_MOST_INDICES = 8
+_MAX_OF_A_CLIENT = 8
+_MAX_WAITING = 256
+_MAX_SESSIONS = 32
+_MAX_INDICES = 8
 _SESSION_S = 60.0
-_MOST_FRAMES = 4
-_MOST_AT_ONCE = 64
+_MAX_FRAMES = 4
+_MAX_AT_ONCE = 64
 _HEARTBEAT_MS = 5000
 
 
@@ -87,8 +87,8 @@ class HistoryServer:
         self._indices: OrderedDict[Hashable, RunIndex] = OrderedDict()
         options: dict[int, int] = {
             zmq.LINGER: 0,
-            zmq.SNDHWM: _MOST_OF_A_CLIENT,
-            zmq.RCVHWM: _MOST_OF_A_CLIENT,
+            zmq.SNDHWM: _MAX_OF_A_CLIENT,
+            zmq.RCVHWM: _MAX_OF_A_CLIENT,
             zmq.ROUTER_MANDATORY: 1,  # a client that takes no replies is noticed
             zmq.MAXMSGSIZE: MAX_CATCH_UP_BYTES,
             zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
@@ -105,7 +105,7 @@ class HistoryServer:
 
     def take_requests(self) -> None:
         """Read what has come; refuse at once what cannot be answered."""
-        for _ in range(_MOST_AT_ONCE):
+        for _ in range(_MAX_AT_ONCE):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -114,7 +114,7 @@ class HistoryServer:
             self._take(tuple(frames[:-1]), frames[-1])
 
     def _take(self, envelope: tuple[bytes, ...], frame: bytes) -> None:
-        if not 1 <= len(envelope) < _MOST_FRAMES:
+        if not 1 <= len(envelope) < _MAX_FRAMES:
             return  # not even an envelope that could be sent back
         request_id = ""
         try:
@@ -148,7 +148,7 @@ class HistoryServer:
     def _accept(self, envelope: tuple[bytes, ...], request_id: str, args: HitsArgs) -> _Waiting:
         client = envelope[0]
         of_client = sum(each.envelope[0] == client for each in self._waiting)
-        if of_client >= _MOST_OF_A_CLIENT or len(self._waiting) >= _MOST_WAITING:
+        if of_client >= _MAX_OF_A_CLIENT or len(self._waiting) >= _MAX_WAITING:
             raise RefusedError("busy", "too many requests are waiting: ask again when the next reply has come")
         try:
             run = self._archive.find(args)
@@ -169,7 +169,7 @@ class HistoryServer:
     def _index(self, run: ArchivedRun) -> RunIndex:
         index = self._indices.pop(run.recording, None) or RunIndex(run)
         self._indices[run.recording] = index
-        if len(self._indices) > _MOST_INDICES:
+        if len(self._indices) > _MAX_INDICES:
             self._indices.popitem(last=False)
         return index
 
@@ -233,7 +233,7 @@ class HistoryServer:
         """Close what nobody has asked for in a while, and the oldest where there are too many."""
         while self._sessions:
             key, (used, past) = next(iter(self._sessions.items()))
-            if len(self._sessions) <= _MOST_SESSIONS and now - used < _SESSION_S:
+            if len(self._sessions) <= _MAX_SESSIONS and now - used < _SESSION_S:
                 return
             del self._sessions[key]
             past.close()

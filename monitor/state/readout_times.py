@@ -13,7 +13,7 @@ LONGEST_S = 43_260
 """Of one stretch: 12 h and a minute; what lies before is left out."""
 
 _LATEST_NS = 1 << 62
-_MOST_OPEN = 64
+_MAX_OPEN = 64
 
 Counts = npt.NDArray[np.int64]
 
@@ -100,7 +100,7 @@ class ReadoutTimes:
                 self._open.append((start, end))
             if len(self._open) > 1 and start < self._open[-2][1]:
                 self._open.sort()
-        del self._open[:-_MOST_OPEN]
+        del self._open[:-_MAX_OPEN]
 
     def _follow(self, readouts: "_Readouts") -> Iterator[Stretch]:
         covered = _Covered(self._open)

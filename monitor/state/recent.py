@@ -14,7 +14,7 @@ from protocol.units import NS_PER_S
 SLOT_S = 5
 SLOTS = 12
 
-_MOST_CODES = 1 << 20
+_MAX_CODES = 1 << 20
 """Hits of a slot that are kept one by one, before like ones are counted together."""
 
 Codes = npt.NDArray[np.unsignedinteger]
@@ -37,7 +37,7 @@ class _Slot:
     def add(self, codes: Codes) -> None:
         self.single.append(codes)
         self.singles += len(codes)
-        if self.singles >= _MOST_CODES:
+        if self.singles >= _MAX_CODES:
             self.pack()
 
     def pack(self) -> None:

@@ -51,10 +51,10 @@ def pixel_merging(kind: HitKind) -> tuple[int, int]:
     return kind.chip.pixel_tot_merged, kind.chip.pixel_tot_bins
 
 
-MOST_TICKS_APART = 1
+MAX_TICKS_APART = 1
 """Counts of the chip's time stamp. In recorded data a column's is its row's, or one count less."""
 
-MOST_TOT_APART_US = 0.25
+MAX_TOT_APART_US = 0.25
 """Of the time over threshold. In recorded data the row's is 0.06 to 0.15 µs longer."""
 
 WINDOW = 64
@@ -83,7 +83,7 @@ def pair_rows_with_columns(hits: HitArray, slots: npt.NDArray[np.intp]) -> tuple
             continue
         later = candidates + lag
         apart = np.abs((ticks[later] - ticks[candidates] + 128) % 256 - 128)
-        fits = (apart <= MOST_TICKS_APART) & (np.abs(tot_us[later] - tot_us[candidates]) <= MOST_TOT_APART_US)
+        fits = (apart <= MAX_TICKS_APART) & (np.abs(tot_us[later] - tot_us[candidates]) <= MAX_TOT_APART_US)
         fits &= (group[:, candidates] == group[:, later]).all(axis=0)
         row, column = candidates[fits], later[fits]
         free[row] = free[column] = False

@@ -11,25 +11,25 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from monitor.web.access import Access
-from monitor.web.updates import Edition, Editor
+from monitor.web.updates import Update, UpdateBuilder
 from monitor.web.view import Selection
 
 log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 0.2
 _HEARTBEAT_S = 1.0
-MOST_BROWSERS = 200
+MAX_BROWSERS = 200
 MAX_REQUEST_BYTES = 1024
 GOING_AWAY = 1001
 TRY_LATER = 1013
 REFUSED = 1008
 
 
-class Gallery:
+class BrowserHub:
     """All browsers. Five times a second each gets what is new; who is still busy with the last gets all of it later."""
 
-    def __init__(self, editor: Editor) -> None:
-        self._editor = editor
+    def __init__(self, builder: UpdateBuilder) -> None:
+        self._builder = builder
         self._browsers: set[BrowserSocket] = set()
         self._revision = -1
         self._told_at = 0.0
@@ -42,7 +42,7 @@ class Gallery:
 
     def enter(self, browser: "BrowserSocket") -> bool:
         """Let one in, unless there are too many."""
-        if len(self._browsers) >= MOST_BROWSERS:
+        if len(self._browsers) >= MAX_BROWSERS:
             return False
         self._browsers.add(browser)
         return True
@@ -74,22 +74,22 @@ class Gallery:
         """Send each browser what it does not have, if it is ready for it."""
         if not self._browsers:
             return
-        revision, now = self._editor.revision(), time.monotonic()
+        revision, now = self._builder.revision(), time.monotonic()
         news = revision != self._revision or now - self._told_at >= _HEARTBEAT_S
         if not news and not any(browser.waiting for browser in self._browsers):
             return
         self._revision, self._told_at = revision, now
-        edition = self._editor.edition({browser.selection for browser in self._browsers})
+        update = self._builder.update({browser.selection for browser in self._browsers})
         for browser in list(self._browsers):
-            browser.offer(edition)
+            browser.offer(update)
 
 
 class BrowserSocket(WebSocketHandler):
     """The websocket of one browser. At most one update is on its way: no queue, whatever the browser does."""
 
-    def initialize(self, gallery: Gallery, access: Access) -> None:
+    def initialize(self, hub: BrowserHub, access: Access) -> None:
         """Called by Tornado."""
-        self._gallery = gallery
+        self._hub = hub
         self._access = access
         self.selection = Selection()
         self._whole = True
@@ -110,8 +110,8 @@ class BrowserSocket(WebSocketHandler):
 
     def open(self, *_: str, **__: str) -> None:
         """A browser has come: all that there is goes out with the next update."""
-        if not self._gallery.enter(self):
-            self.close(TRY_LATER, f"more than {MOST_BROWSERS} browsers")
+        if not self._hub.enter(self):
+            self.close(TRY_LATER, f"more than {MAX_BROWSERS} browsers")
 
     def on_message(self, message: str | bytes) -> None:
         """What the browser has selected; nothing else is listened to."""
@@ -124,23 +124,23 @@ class BrowserSocket(WebSocketHandler):
 
     def on_close(self) -> None:
         """The browser has gone."""
-        self._gallery.leave(self)
+        self._hub.leave(self)
 
     @property
     def waiting(self) -> bool:
         """Whether it needs more than what is new, and could take it."""
         return (self._whole or self._whole_selection) and (self._sending is None or self._sending.done())
 
-    def offer(self, edition: Edition) -> None:
+    def offer(self, update: Update) -> None:
         """Send it, or note that it was missed."""
         if self._sending is not None and not self._sending.done():
             self._whole = True
             return
-        message = edition.message(self.selection, whole=self._whole, whole_selection=self._whole_selection)
+        message = update.message(self.selection, whole=self._whole, whole_selection=self._whole_selection)
         try:
             self._sending = asyncio.ensure_future(self.write_message(message, binary=True))
         except WebSocketClosedError:
-            self._gallery.leave(self)
+            self._hub.leave(self)
             return
         self._sending.add_done_callback(_look_at_end)
         self._whole = self._whole_selection = False

@@ -23,14 +23,14 @@ from monitor.errors import ListenError
 from monitor.keys import client_keys, daemon_keys
 from monitor.receiver import Receiver
 from monitor.web.access import Access, AccessError, needed_token, read_token, tls_context
-from monitor.web.browsers import Gallery
+from monitor.web.browsers import BrowserHub
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
+from monitor.web.plot_context import Figures, Plot, PlotError
 from monitor.web.plots import PLOTS
-from monitor.web.server import Exhibits, application
-from monitor.web.sheet import Figures, Plot, PlotError
+from monitor.web.server import ServerContext, application
 from monitor.web.snapshot import Snapshot
-from monitor.web.updates import Editor
+from monitor.web.updates import UpdateBuilder
 from protocol.text import reason_of
 
 _GATHER_S = 0.05
@@ -51,32 +51,32 @@ def serve(arguments: argparse.Namespace) -> int:
         receiver = stack.enter_context(Receiver(client, Geometry()))
         checker = alarm_client(arguments.alarms, arguments.alarms_server_key, arguments.key)
         alarms = stack.enter_context(AlarmReceiver(checker))
-        gallery = Gallery(Editor(receiver, figures.sources, {"alarms": alarms.words}))
-        exhibits = Exhibits(
+        hub = BrowserHub(UpdateBuilder(receiver, figures.sources, {"alarms": alarms.words}))
+        context = ServerContext(
             receiver,
             figures,
-            gallery,
-            Metrics(receiver, lambda: gallery.browsers, lambda: alarms.present),
+            hub,
+            Metrics(receiver, lambda: hub.browsers, lambda: alarms.present),
             Snapshot(receiver),
             access,
             operator,
         )
-        asyncio.run(_serve(exhibits, arguments.address, arguments.port, tls))
+        asyncio.run(_serve(context, arguments.address, arguments.port, tls))
     return 0
 
 
-async def _serve(exhibits: Exhibits, address: str, port: int, tls: ssl.SSLContext | None) -> None:
+async def _serve(context: ServerContext, address: str, port: int, tls: ssl.SSLContext | None) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    server = HTTPServer(application(exhibits), ssl_options=tls, max_body_size=_MAX_BODY_BYTES)
+    server = HTTPServer(application(context), ssl_options=tls, max_body_size=_MAX_BODY_BYTES)
     listening = _listen(address, port)
     server.add_socket(listening)
-    telling = asyncio.create_task(exhibits.gallery.serve(), name="updates")
+    telling = asyncio.create_task(context.hub.serve(), name="updates")
     with ended_by_signals(_from_signal(loop, ended), within_s=_END_WITHIN_S):
-        _tell_where(exhibits.access, address, listening.getsockname()[1])
+        _tell_where(context.access, address, listening.getsockname()[1])
         await ended.wait()
     server.stop()
     telling.cancel()
-    exhibits.gallery.close()
+    context.hub.close()
     await server.close_all_connections()
     await asyncio.gather(telling, return_exceptions=True)
 
@@ -163,5 +163,5 @@ def own_plots(path: Path | None) -> tuple[Plot, ...]:
     except Exception as error:  # whatever a module of the user's does
         raise PlotError(f"{path}: {type(error).__name__}: {error}") from error
     if not all(isinstance(plot, Plot) for plot in plots):
-        raise PlotError(f"{path}: PLOTS must be a list of monitor.web.sheet.Plot")
+        raise PlotError(f"{path}: PLOTS must be a list of monitor.web.plot_context.Plot")
     return plots

@@ -13,10 +13,10 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from monitor.receiver import Receiver
 from monitor.web.access import Access
-from monitor.web.browsers import MAX_REQUEST_BYTES, BrowserSocket, Gallery
+from monitor.web.browsers import MAX_REQUEST_BYTES, BrowserHub, BrowserSocket
 from monitor.web.metrics import CONTENT_TYPE, Metrics
 from monitor.web.operator import Operator, control_routes
-from monitor.web.sheet import Figures, Style
+from monitor.web.plot_context import Figures, Style
 from monitor.web.snapshot import Snapshot
 
 _PING_S = 20
@@ -32,34 +32,34 @@ _POLICY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibits:
+class ServerContext:
     """What there is to serve. `operator`: None where the page only looks."""
 
     receiver: Receiver
     figures: Figures
-    gallery: Gallery
+    hub: BrowserHub
     metrics: Metrics
     snapshot: Snapshot
     access: Access
     operator: Operator | None = None
 
 
-def application(exhibits: Exhibits) -> Application:
+def application(context: ServerContext) -> Application:
     """All routes. Without an operator there is none that commands."""
-    handed: dict[str, Any] = {"exhibits": exhibits}
+    handed: dict[str, Any] = {"context": context}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
         (r"/", PageHandler, handed),
         (r"/page/([a-z]+\.(?:js|css|svg))", AssetHandler, handed),
         (r"/bokeh\.js", BokehHandler, handed),
         (r"/figures\.json", FiguresHandler, handed),
-        (r"/updates", BrowserSocket, {"gallery": exhibits.gallery, "access": exhibits.access}),
+        (r"/updates", BrowserSocket, {"hub": context.hub, "access": context.access}),
         (r"/state\.json", StateHandler, handed),
         (r"/metrics", MetricsHandler, handed),
         (r"/snapshot\.png", SnapshotHandler, handed),
         (r"/health", HealthHandler, handed),
     ]
-    if exhibits.operator is not None:
-        routes += control_routes(exhibits.operator, exhibits.access)
+    if context.operator is not None:
+        routes += control_routes(context.operator, context.access)
     return Application(
         list(routes),
         default_handler_class=NotFoundHandler,
@@ -73,17 +73,17 @@ def application(exhibits: Exhibits) -> Application:
 class GuardedHandler(RequestHandler):
     """Answers only who may look, in plain words."""
 
-    def initialize(self, exhibits: Exhibits) -> None:
+    def initialize(self, context: ServerContext) -> None:
         """Called by Tornado."""
-        self.exhibits = exhibits
+        self.context = context
 
     async def prepare(self) -> None:
         """Refuse who may not look."""
-        self.exhibits.access.check(self)
+        self.context.access.check(self)
 
     def set_default_headers(self) -> None:
-        """What browsers are to be careful with."""
-        careful(self)
+        """What browsers are to be set_security_headers with."""
+        set_security_headers(self)
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """One line."""
@@ -91,7 +91,7 @@ class GuardedHandler(RequestHandler):
         self.finish(f"{status_code}: {self._reason}\n")
 
 
-def careful(handler: RequestHandler) -> None:
+def set_security_headers(handler: RequestHandler) -> None:
     """Headers for every answer."""
     handler.set_header("Server", "apx-monitor")
     handler.set_header("Content-Security-Policy", _POLICY)
@@ -119,13 +119,13 @@ class PageHandler(GuardedHandler):
             return
         plots = [
             {"name": plot.name, "title": plot.title, "size": plot.size, "about": plot.about}
-            for plot in self.exhibits.figures.plots
+            for plot in self.context.figures.plots
         ]
         sources = [
             {"name": source.name, "of": source.of, "counts": source.counts, "selected": source.selected}
-            for source in self.exhibits.figures.sources
+            for source in self.context.figures.sources
         ]
-        operator = self.exhibits.operator
+        operator = self.context.operator
         may = {name: operator is not None and getattr(operator, name) for name in ("runs", "alarms")}
         told = {"plots": plots, "sources": sources, "operator": may}
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -187,7 +187,7 @@ class FiguresHandler(GuardedHandler):
                 raise HTTPError(400, reason=f"No such {name}")
             wanted[name] = value
         self.set_header("Content-Type", "application/json")
-        self.finish(self.exhibits.figures.as_json(Style(**wanted)))
+        self.finish(self.context.figures.as_json(Style(**wanted)))
 
 
 class StateHandler(GuardedHandler):
@@ -195,7 +195,7 @@ class StateHandler(GuardedHandler):
 
     def get(self) -> None:
         """As `apx-monitor watch --once --json` prints it."""
-        receiver = self.exhibits.receiver
+        receiver = self.context.receiver
         with receiver.state() as state:
             snapshot = state.snapshot(receiver.counters)
         self.set_header("Content-Type", "application/json")
@@ -208,7 +208,7 @@ class MetricsHandler(GuardedHandler):
     def get(self) -> None:
         """All metrics."""
         self.set_header("Content-Type", CONTENT_TYPE)
-        self.finish(self.exhibits.metrics.text())
+        self.finish(self.context.metrics.text())
 
 
 class SnapshotHandler(GuardedHandler):
@@ -217,7 +217,7 @@ class SnapshotHandler(GuardedHandler):
     async def get(self) -> None:
         """As it looks now."""
         self.set_header("Content-Type", "image/png")
-        self.finish(await self.exhibits.snapshot.png())
+        self.finish(await self.context.snapshot.png())
 
 
 class HealthHandler(GuardedHandler):
@@ -225,5 +225,5 @@ class HealthHandler(GuardedHandler):
 
     def get(self) -> None:
         """Said at once."""
-        told: Mapping[str, Any] = {"ok": True, "browsers": self.exhibits.gallery.browsers}
+        told: Mapping[str, Any] = {"ok": True, "browsers": self.context.hub.browsers}
         self.finish(dict(told))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from monitor.receiver import Receiver
 from monitor.state.detector_state import DetectorState
 from monitor.web.facts import facts
-from monitor.web.sheet import Source
+from monitor.web.plot_context import Source
 from monitor.web.view import WINDOWS, Selection, Views, choices
 
 _LENGTHS = struct.Struct("<II")  # header, arrays
@@ -74,10 +74,10 @@ log = logging.getLogger(__name__)
 Parts = dict[str, bytes]
 
 
-class Edition:
+class Update:
     """One update: the whole of it, and what differs from the one before, for any of the selections asked for.
 
-    What was made for one browser is kept for the others. It is let go with the edition: nothing here refers back to it,
+    What was made for one browser is kept for the others. It is let go with the update: nothing here refers back to it,
     so no memory waits for the garbage collector, which counts objects and would leave hundreds of megabytes for hours.
     """
 
@@ -110,8 +110,8 @@ class _Stage:
         return self._joined[whole]
 
 
-class Editor:
-    """Makes editions of what `receiver` has.
+class UpdateBuilder:
+    """Makes updates of what `receiver` has.
 
     `sources`: what the plots need. `words`: what else there is to say, by the name of its part.
     """
@@ -133,7 +133,7 @@ class Editor:
         with self._receiver.state() as state:
             return state.revision
 
-    def edition(self, selections: Collection[Selection]) -> Edition:
+    def update(self, selections: Collection[Selection]) -> Update:
         """The state as it is now, for browsers with these selections."""
         self._number += 1
         with self._receiver.state() as state:
@@ -144,12 +144,12 @@ class Editor:
                 selection: _about(views, selection) | self._encoded(self._selected_sources, views, selection)
                 for selection in selections
             }
-        edition = Edition(
+        update = Update(
             _Stage(common, self._common),
             {each: _Stage(parts, self._selected.get(each, {})) for each, parts in selected.items()},
         )
         self._common, self._selected = common, selected
-        return edition
+        return update
 
     def _encoded(self, sources: Collection[Source], views: Views, selection: Selection | None) -> Parts:
         parts: Parts = {}
@@ -168,7 +168,7 @@ class Editor:
         summary = state.summary(self._receiver.counters)
         view = Views(state).view()
         about = {
-            "edition": {"number": self._number, "epoch": state.epoch},
+            "update": {"number": self._number, "epoch": state.epoch},
             "facts": facts(summary, self._receiver.endpoint, self._receiver.refusal, self._receiver.no_answer),
             "detector": {
                 "seconds": {window: round(Views(state).view(window).seconds, 1) for window in WINDOWS},

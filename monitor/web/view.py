@@ -16,7 +16,7 @@ WINDOWS: Final[tuple[Window, ...]] = ("run", "minute")
 """Since the begin of the run; the last minute."""
 
 _MINUTE_S = 60.0
-_MOST_ID = 255
+_MAX_ID = 255
 
 
 class Selection(BaseModel):
@@ -24,10 +24,10 @@ class Selection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layer: int | None = Field(default=None, ge=0, le=_MOST_ID)
-    chip: int = Field(default=0, ge=0, le=_MOST_ID)
-    row: int | None = Field(default=None, ge=0, le=_MOST_ID)
-    column: int | None = Field(default=None, ge=0, le=_MOST_ID)
+    layer: int | None = Field(default=None, ge=0, le=_MAX_ID)
+    chip: int = Field(default=0, ge=0, le=_MAX_ID)
+    row: int | None = Field(default=None, ge=0, le=_MAX_ID)
+    column: int | None = Field(default=None, ge=0, le=_MAX_ID)
 
 
 @dataclass(frozen=True, slots=True)

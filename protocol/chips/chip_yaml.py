@@ -29,13 +29,13 @@ from protocol.chips.yaml_text import load_yaml, shown
 from protocol.registers.astep_registers import MAX_LAYERS
 from protocol.stream_bytes import MAX_CHIPS
 
-_MOST_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
+_MAX_CHIPS: Final = MAX_LAYERS * MAX_CHIPS
 
 _SECTIONS = ("general", "geometry", "telescope", "chain", "configcards", "config", "tdac_config")
 _TYPING_MISTAKE: Final = 0.75
 """How much like a missing name an unknown one must be to be a typing mistake (1: equal)."""
 
-_MOST_BITS: Final = 128
+_MAX_BITS: Final = 128
 """Of one value."""
 
 _NUMBERED = re.compile(r"(config|tdac_config)_([0-9]{1,3})\Z")
@@ -138,9 +138,9 @@ class _Reading:
         """How many chips `config_0`, … describe; 0 where it is one `config`."""
         numbers = [int(match[2]) for name in sections if (match := _NUMBERED.match(str(name))) and match[1] == "config"]
         count = 0 if "config" in sections or not numbers else max(numbers) + 1
-        if count > _MOST_CHIPS:
-            self._mistakes.append(f"{root}.config_{count - 1}: more than {_MOST_CHIPS} chips")
-            count = _MOST_CHIPS
+        if count > _MAX_CHIPS:
+            self._mistakes.append(f"{root}.config_{count - 1}: more than {_MAX_CHIPS} chips")
+            count = _MAX_CHIPS
         for section, key in (("telescope", "nchips"), ("chain", "length")):
             wanted = self._section(root, section, sections).get(key)
             if wanted is not None and wanted != max(count, 1):
@@ -218,8 +218,8 @@ class _Reading:
             self._mistakes.append(f"{path}: should be [bits, value], whole numbers ≥ 0, not {shown(given)}")
             return None
         bits, value = given
-        if expected is None and not 1 <= bits <= _MOST_BITS:
-            self._mistakes.append(f"{path}: should have 1 to {_MOST_BITS} bits, not {shown(bits)}")
+        if expected is None and not 1 <= bits <= _MAX_BITS:
+            self._mistakes.append(f"{path}: should have 1 to {_MAX_BITS} bits, not {shown(bits)}")
             return None
         if expected is not None and bits != expected.bits:
             self._mistakes.append(f"{path}: has {expected.bits} bits, not {shown(bits)}")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daqd.configuration.config import EmulatorSection
 from daqd.emulator.seeded_frames import SeededFrames
 from monitor.detector import Geometry
-from monitor.state.sorted_hits import MOST_TICKS_APART, MOST_TOT_APART_US, WINDOW, pair_rows_with_columns
+from monitor.state.sorted_hits import MAX_TICKS_APART, MAX_TOT_APART_US, WINDOW, pair_rows_with_columns
 from tests.monitor.publishing import make_apart
 
 ROW, COLUMN = 0, 1
@@ -78,8 +78,8 @@ def test_as_trying_all_of_them(content: list[tuple[tuple[int, ...], int]]) -> No
                     rows[first], rows[second],
                 )  # fmt: skip
                 together = row == other and not is_column and other_is and {first, second} <= free
-                near = (tick - other_tick) % 256 in (0, MOST_TICKS_APART, 256 - MOST_TICKS_APART)
-                if together and near and abs(tot / 200 - other_tot / 200) <= MOST_TOT_APART_US:
+                near = (tick - other_tick) % 256 in (0, MAX_TICKS_APART, 256 - MAX_TICKS_APART)
+                if together and near and abs(tot / 200 - other_tot / 200) <= MAX_TOT_APART_US:
                     free -= {first, second}
                     expected.append((first, second))
     assert pairs(rows, chip_id=chips) == sorted(expected)

@@ -14,7 +14,7 @@ from tests.system.taken_run import by_id
 
 KILLS = int(os.environ.get("SOAK_KILLS", "100"))
 RATE_HZ = 5000.0
-MOST_WAIT_S = 3.0
+MAX_WAIT_S = 3.0
 
 
 def publisher_of(daemon: Daemon) -> Process:
@@ -37,7 +37,7 @@ def test_a_hundred_kills_of_the_publisher(laboratory: Laboratory) -> None:
         subscriber.wait_until_heard(2)
     daemon.call("start")
     for _ in range(KILLS):
-        time.sleep(moments.uniform(0.0, MOST_WAIT_S))  # the moment is what is random here; nothing is waited for
+        time.sleep(moments.uniform(0.0, MAX_WAIT_S))  # the moment is what is random here; nothing is waited for
         publisher = publisher_of(daemon)
         end_at_once(publisher.pid, signal.SIGKILL)
         wait_until_gone(publisher)

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from monitor.web.plot_context import Plot
 from monitor.web.plots.histograms import chip_spectrum, detector_spectrum, hits_per_readout, pixel_spectrum
 from monitor.web.plots.hit_maps import hit_map, hit_maps
 from monitor.web.plots.rates import hit_rate, readout_rate
-from monitor.web.sheet import Plot
 
 PLOTS: Final = (
     Plot("chips", "All chips", hit_maps, size="wide"),

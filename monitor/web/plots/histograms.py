@@ -7,28 +7,28 @@ import numpy.typing as npt
 from bokeh.models import Model
 
 from monitor.state.sorted_hits import TotBinning
-from monitor.web.sheet import Columns, Sheet, floats
+from monitor.web.plot_context import Columns, PlotContext, floats
 from monitor.web.view import View
 
 Spectrum = tuple[npt.NDArray[np.integer], TotBinning]
 """Counts, the last one of what is too long for all bins, and the bins."""
 
 
-def detector_spectrum(sheet: Sheet) -> Model:
+def detector_spectrum(context: PlotContext) -> Model:
     """Of all chips together."""
-    return _draw(sheet, "tot", lambda view: (view.histograms.detector_tot, view.histograms.binning), selected=False)
+    return _draw(context, "tot", lambda view: (view.histograms.detector_tot, view.histograms.binning), selected=False)
 
 
-def chip_spectrum(sheet: Sheet) -> Model:
+def chip_spectrum(context: PlotContext) -> Model:
     """Of the selected chip."""
     return _draw(
-        sheet, "tot_chip", lambda view: (view.histograms.tot[view.slot], view.histograms.binning), selected=True
+        context, "tot_chip", lambda view: (view.histograms.tot[view.slot], view.histograms.binning), selected=True
     )
 
 
-def pixel_spectrum(sheet: Sheet) -> Model:
+def pixel_spectrum(context: PlotContext) -> Model:
     """Of the selected pixel, in coarser bins; empty while none is selected."""
-    return _draw(sheet, "tot_pixel", _of_pixel, selected=True)
+    return _draw(context, "tot_pixel", _of_pixel, selected=True)
 
 
 def _of_pixel(view: View) -> Spectrum:
@@ -38,7 +38,7 @@ def _of_pixel(view: View) -> Spectrum:
     return histograms.pixel_tot(view.slot, *view.pixel), histograms.pixel_binning
 
 
-def _draw(sheet: Sheet, name: str, spectrum: Callable[[View], Spectrum], *, selected: bool) -> Model:
+def _draw(context: PlotContext, name: str, spectrum: Callable[[View], Spectrum], *, selected: bool) -> Model:
     def columns(view: View) -> Columns:
         hits, binning = spectrum(view)
         filled = np.flatnonzero(hits[:-1])
@@ -47,19 +47,19 @@ def _draw(sheet: Sheet, name: str, spectrum: Callable[[View], Spectrum], *, sele
         left = np.arange(len(shown)) * binning.width_us
         return {"hits": shown, "left": floats(left), "right": floats(left + binning.width_us)}
 
-    source = sheet.source(name, columns, counts=("hits",), selected=selected)
-    hover = [("ToT", "@left{0.[00]} to @right{0.[00]} µs"), (sheet.counted, "@hits{0,0.[000]}")]
-    plot = sheet.counts_figure("ToT / µs", hover=hover)
-    sheet.histogram(plot, source, "left", "right", "hits")
+    source = context.source(name, columns, counts=("hits",), selected=selected)
+    hover = [("ToT", "@left{0.[00]} to @right{0.[00]} µs"), (context.counted, "@hits{0,0.[000]}")]
+    plot = context.counts_figure("ToT / µs", hover=hover)
+    context.histogram(plot, source, "left", "right", "hits")
     return plot
 
 
-def hits_per_readout(sheet: Sheet) -> Model:
+def hits_per_readout(context: PlotContext) -> Model:
     """How many readouts had no hit, one, two, …"""
-    source = sheet.source("hits_per_readout", _columns, counts=("readouts",))
-    plot = sheet.counts_figure("hits", hover=[("hits", "@hits"), ("readouts", "@readouts{0,0.[000]}")])
-    plot.yaxis.axis_label = "readouts" if sheet.style.unit == "counts" else "readouts / s"
-    sheet.histogram(plot, source, "left", "right", "readouts")
+    source = context.source("hits_per_readout", _columns, counts=("readouts",))
+    plot = context.counts_figure("hits", hover=[("hits", "@hits"), ("readouts", "@readouts{0,0.[000]}")])
+    plot.yaxis.axis_label = "readouts" if context.style.unit == "counts" else "readouts / s"
+    context.histogram(plot, source, "left", "right", "readouts")
     return plot
 
 

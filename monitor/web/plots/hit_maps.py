@@ -7,7 +7,7 @@ from bokeh.core.properties import value
 from bokeh.models import DataRange1d, Model
 from bokeh.models.annotations import ColorBar
 
-from monitor.web.sheet import Columns, Sheet, floats
+from monitor.web.plot_context import Columns, PlotContext, floats
 from monitor.web.view import View
 
 _GAP, _GAP_BELOW, _GAP_BELOW_SMALL = 0.1, 0.22, 0.36
@@ -17,24 +17,24 @@ _MANY = 12
 """So many chips are small beside their names on a phone."""
 
 
-def hit_maps(sheet: Sheet) -> Model:
+def hit_maps(context: PlotContext) -> Model:
     """A small map of each chip. A click selects the chip."""
-    chips = sheet.source("chips", _tiles, counts=("hits",))
-    chosen = sheet.source("chip_mark", _chosen_tile, selected=True, of="")
-    plot = sheet.figure("", "", hover=[("", "@label"), (sheet.counted, "@hits{0,0.[00]}")], match_aspect=True)
+    chips = context.source("chips", _tiles, counts=("hits",))
+    chosen = context.source("chip_mark", _chosen_tile, selected=True, of="")
+    plot = context.figure("", "", hover=[("", "@label"), (context.counted, "@hits{0,0.[00]}")], match_aspect=True)
     plot.tags = ["tap:chip"]
     plot.axis.visible = False
     plot.grid.visible = False
     plot.outline_line_color = None
     plot.y_range = DataRange1d(flipped=True, range_padding=0.06)
-    mapper = sheet.mapper(chips)
-    sheet.images(plot, chips, "hits", mapper)
+    mapper = context.mapper(chips)
+    context.images(plot, chips, "hits", mapper)
     plot.text(
         "x",
         "text_y",
         text="name",
         source=chips,
-        text_color=sheet.colours.ink,
+        text_color=context.colours.ink,
         text_font_size="0.9em",
         text_font=value("system-ui, sans-serif"),
         text_baseline="top",
@@ -46,7 +46,7 @@ def hit_maps(sheet: Sheet) -> Model:
         bottom="bottom",
         source=chosen,
         fill_color=None,
-        line_color=sheet.colours.mark,
+        line_color=context.colours.mark,
         line_width=2,
     )
     return plot
@@ -98,20 +98,20 @@ def _chosen_tile(view: View) -> Columns:
     }
 
 
-def hit_map(sheet: Sheet) -> Model:
+def hit_map(context: PlotContext) -> Model:
     """The selected chip, rows downwards. A click selects the pixel."""
-    pixels = sheet.source("map", _pixels, counts=("hits",), selected=True)
-    chosen = sheet.source("pixel_mark", _chosen_pixel, selected=True, of="")
-    hover = [("row, column", "$y{0}, $x{0}"), (sheet.counted, "@hits{0,0.[000]}")]
-    plot = sheet.figure("column", "row", hover=hover, match_aspect=True)
+    pixels = context.source("map", _pixels, counts=("hits",), selected=True)
+    chosen = context.source("pixel_mark", _chosen_pixel, selected=True, of="")
+    hover = [("row, column", "$y{0}, $x{0}"), (context.counted, "@hits{0,0.[000]}")]
+    plot = context.figure("column", "row", hover=hover, match_aspect=True)
     plot.tags = ["tap:pixel"]
     plot.grid.visible = False
     plot.x_range = DataRange1d(range_padding=0)
     plot.y_range = DataRange1d(range_padding=0, flipped=True)
-    mapper = sheet.mapper(pixels)
-    sheet.images(plot, pixels, "hits", mapper)
+    mapper = context.mapper(pixels)
+    context.images(plot, pixels, "hits", mapper)
     plot.add_layout(ColorBar(color_mapper=mapper, width=12, padding=4, label_standoff=6), "right")
-    plot.rect("column", "row", 1, 1, source=chosen, fill_color=None, line_color=sheet.colours.mark, line_width=3)
+    plot.rect("column", "row", 1, 1, source=chosen, fill_color=None, line_color=context.colours.mark, line_width=3)
     return plot
 
 

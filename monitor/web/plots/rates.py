@@ -5,7 +5,7 @@ from collections.abc import Callable
 from bokeh.models import AdaptiveTicker, DataRange1d, DatetimeTicker, DatetimeTickFormatter, DaysTicker, Model
 
 from monitor.state.time_series import Rate
-from monitor.web.sheet import Columns, Sheet, floats
+from monitor.web.plot_context import Columns, PlotContext, floats
 from monitor.web.view import View
 
 _MS_PER_S = 1000.0
@@ -18,24 +18,24 @@ _TICKS = 3
 """About so many: on a phone there is room for no more than five times of day beside each other."""
 
 
-def hit_rate(sheet: Sheet) -> Model:
+def hit_rate(context: PlotContext) -> Model:
     """Hits per second."""
-    return _rate(sheet, "hit_rate", "hits / s", lambda view: view.state.series.hit_rate(view.span))
+    return _rate(context, "hit_rate", "hits / s", lambda view: view.state.series.hit_rate(view.span))
 
 
-def readout_rate(sheet: Sheet) -> Model:
+def readout_rate(context: PlotContext) -> Model:
     """Readouts per second."""
-    return _rate(sheet, "readout_rate", "readouts / s", lambda view: view.state.series.readout_rate(view.span))
+    return _rate(context, "readout_rate", "readouts / s", lambda view: view.state.series.readout_rate(view.span))
 
 
-def _rate(sheet: Sheet, name: str, label: str, rate: Callable[[View], Rate]) -> Model:
+def _rate(context: PlotContext, name: str, label: str, rate: Callable[[View], Rate]) -> Model:
     def columns(view: View) -> Columns:
         t_s, per_second = rate(view)
         return {"t": t_s * _MS_PER_S, "rate": floats(per_second)}
 
-    source = sheet.source(name, columns, of="span")
-    log = sheet.style.scale == "log"
-    plot = sheet.figure(
+    source = context.source(name, columns, of="span")
+    log = context.style.scale == "log"
+    plot = context.figure(
         "time (UTC)",
         label,
         hover=[("time", "@t{%F %T}"), (label, "@rate{0,0.[00]}")],
@@ -48,7 +48,7 @@ def _rate(sheet: Sheet, name: str, label: str, rate: Callable[[View], Rate]) -> 
     plot.xaxis.formatter = _formatter()
     plot.hover.formatters = {"@t": "datetime"}
     plot.hover.mode = "vline"
-    plot.line("t", "rate", source=source, color=sheet.colours.line, line_width=1.5)
+    plot.line("t", "rate", source=source, color=context.colours.line, line_width=1.5)
     return plot
 
 

@@ -16,14 +16,14 @@ from monitor.client import StreamClient
 from monitor.detector import Geometry
 from monitor.receiver import Receiver
 from monitor.web.access import Access
-from monitor.web.browsers import Gallery
+from monitor.web.browsers import BrowserHub
 from monitor.web.metrics import Metrics
 from monitor.web.operator import Operator
+from monitor.web.plot_context import Figures
 from monitor.web.plots import PLOTS
-from monitor.web.server import Exhibits, application
-from monitor.web.sheet import Figures
+from monitor.web.server import ServerContext, application
 from monitor.web.snapshot import Snapshot
-from monitor.web.updates import Editor
+from monitor.web.updates import UpdateBuilder
 from protocol.wire.alarms import Alarm
 from tests.deadline import DEADLINE_S
 from tests.monitor.publishing import TestPublisher
@@ -37,7 +37,7 @@ class Served:
     """A server that runs; `port` of this computer."""
 
     port: int
-    gallery: Gallery
+    hub: BrowserHub
     receiver: Receiver
     connections: list[WebSocketClientConnection] = field(default_factory=list)
 
@@ -111,21 +111,21 @@ async def serving(
     """A server that is there for the block."""
     with Receiver(StreamClient(publisher.endpoint), Geometry()) as receiver:
         await asyncio.to_thread(publisher.wait_for_subscription)
-        gallery = Gallery(Editor(receiver, figures.sources, words or {}))
-        exhibits = Exhibits(
+        hub = BrowserHub(UpdateBuilder(receiver, figures.sources, words or {}))
+        context = ServerContext(
             receiver,
             figures,
-            gallery,
-            Metrics(receiver, lambda: gallery.browsers, lambda: alarms),
+            hub,
+            Metrics(receiver, lambda: hub.browsers, lambda: alarms),
             Snapshot(receiver),
             access or Access(None, loopback=True, tls=False),
             operator,
         )
-        server = HTTPServer(application(exhibits))
+        server = HTTPServer(application(context))
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
-        telling = asyncio.create_task(gallery.serve())
-        served = Served(sockets[0].getsockname()[1], gallery, receiver)
+        telling = asyncio.create_task(hub.serve())
+        served = Served(sockets[0].getsockname()[1], hub, receiver)
         try:
             yield served
         finally:
@@ -137,7 +137,7 @@ async def serving(
                         pass
             server.stop()
             telling.cancel()
-            gallery.close()
+            hub.close()
             await server.close_all_connections()
             await asyncio.gather(telling, return_exceptions=True)
 

@@ -18,7 +18,7 @@ from tests.monitor.web.serving import run, serving
 pytestmark = pytest.mark.slow
 
 BALLAST_BYTES = 3_000_000
-COMMON = {"edition@", "facts@", "chips@run", "chips@minute", "map@run", "tot@run", "hit_rate@12h", "selection@"}
+COMMON = {"update@", "facts@", "chips@run", "chips@minute", "map@run", "tot@run", "hit_rate@12h", "selection@"}
 
 
 def test_who_stalls_gets_the_latest_and_nobody_notices(publisher: TestPublisher) -> None:
@@ -33,13 +33,13 @@ def test_who_stalls_gets_the_latest_and_nobody_notices(publisher: TestPublisher)
             for number in range(12):
                 publisher.send(publisher.messages.hits(make_hits([(number, 0)]), (number, number)))
                 await good.until(lambda number=number: good.hits() == number + 1)
-            (handler,) = (each for each in served.gallery._browsers if each._whole)
+            (handler,) = (each for each in served.hub._browsers if each._whole)
             assert handler.ws_connection is not None
             assert 0 < len(handler.ws_connection.stream._write_buffer) < 1.5 * BALLAST_BYTES
-            latest = good.latest["edition@"].about["number"]
-            before = stalled.latest["edition@"].about["number"]
-            await stalled.until(lambda: stalled.latest["edition@"].about["number"] >= latest)
-            assert len(stalled.messages) < stalled.latest["edition@"].about["number"] - before
+            latest = good.latest["update@"].about["number"]
+            before = stalled.latest["update@"].about["number"]
+            await stalled.until(lambda: stalled.latest["update@"].about["number"] >= latest)
+            assert len(stalled.messages) < stalled.latest["update@"].about["number"] - before
             assert stalled.hits() == 12
             wholes = [message for message in stalled.messages[1:] if parts(message).keys() >= COMMON]
             assert wholes
@@ -54,10 +54,10 @@ def test_who_goes_is_forgotten(publisher: TestPublisher) -> None:
             staying = await served.browser()
             for browser in leaving:
                 await browser.read()
-            assert served.gallery.browsers == 6
+            assert served.hub.browsers == 6
             for browser in leaving:
                 browser.connection.close()
-            await staying.until(lambda: served.gallery.browsers == 1)
+            await staying.until(lambda: served.hub.browsers == 1)
 
     run(script)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from bokeh.models import Model
 
+from monitor.web.plot_context import Figures, Plot, PlotContext, PlotError
 from monitor.web.plots import PLOTS
 from monitor.web.program import own_plots
-from monitor.web.sheet import Figures, Plot, PlotError, Sheet
 from protocol.ledger import Ledger
 from protocol.run_record import Counts
 from protocol.wire.alarms import Alarm, AlarmLevel
@@ -75,9 +75,9 @@ def test_every_metric_is_in_the_document(publisher: TestPublisher) -> None:
     run(script)
 
 
-def fails_later(sheet: Sheet) -> Model:
-    source = sheet.source("fails", lambda view: {"hits": [["", "one"][view.histograms.hits]]})
-    plot = sheet.figure("", "")
+def fails_later(context: PlotContext) -> Model:
+    source = context.source("fails", lambda view: {"hits": [["", "one"][view.histograms.hits]]})
+    plot = context.figure("", "")
     plot.text(0, 0, text="hits", source=source)
     return plot
 
@@ -97,8 +97,8 @@ def test_a_plot_that_fails_takes_no_other_with_it(publisher: TestPublisher, capl
     assert [record.getMessage() for record in caplog.records] == ["the source 'fails' of a plot fails; said once"]
 
 
-def wrong_name(sheet: Sheet) -> object:
-    return sheet.source("tot", lambda _: {})
+def wrong_name(context: PlotContext) -> object:
+    return context.source("tot", lambda _: {})
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_all_browsers_get_the_same_bytes(publisher: TestPublisher) -> None:
             send_run(publisher)
             for browser in browsers:
                 await browser.until(lambda browser=browser: browser.hits() == 100)
-            number = [browser.latest["edition@"].about["number"] for browser in browsers]
+            number = [browser.latest["update@"].about["number"] for browser in browsers]
             by_number = [
                 {p: m for m in browser.messages for p in re.findall(rb'"number":(\d+)', m)} for browser in browsers
             ]
@@ -117,10 +117,10 @@ def test_another_run_begins_anew(publisher: TestPublisher) -> None:
             send_run(publisher)
             browser = await served.browser()
             await browser.until(lambda: browser.hits() == 100)
-            before = browser.latest["edition@"].about["epoch"]
+            before = browser.latest["update@"].about["epoch"]
             send_run(publisher, hits=7, run=2)
             await browser.until(lambda: browser.hits() == 7)
-            assert browser.latest["edition@"].about["epoch"] != before
+            assert browser.latest["update@"].about["epoch"] != before
 
     run(script)
 

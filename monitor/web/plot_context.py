@@ -116,7 +116,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Columns that an update brings to a figure; see `Sheet.source`."""
+    """Columns that an update brings to a figure; see `PlotContext.source`."""
 
     name: str
     columns: Callable[[View], Columns]
@@ -126,7 +126,7 @@ class Source:
 
 
 @dataclass
-class Sheet:
+class PlotContext:
     """What a plot is drawn on. Once for each style that a browser asks for; what it shows comes with the updates."""
 
     style: Style = Style()
@@ -235,7 +235,7 @@ class Plot:
 
     name: str
     title: str
-    draw: Callable[[Sheet], Model]
+    draw: Callable[[PlotContext], Model]
     size: Size = "small"
     about: Literal["chip", "pixel", ""] = ""
 
@@ -264,18 +264,18 @@ class Figures:
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise PlotError(f"two plots are called {twice!r}")
         self.as_json = lru_cache(_STYLES)(self._as_json)
-        self.sources = self._sheet(Style())[1]
+        self.sources = self._describe(Style())[1]
 
-    def _sheet(self, style: Style) -> tuple[list[Any], tuple[Source, ...]]:
-        sheet, items = Sheet(style), []
+    def _describe(self, style: Style) -> tuple[list[Any], tuple[Source, ...]]:
+        context, items = PlotContext(style), []
         theme = bokeh_theme(style.theme)
         for plot in self.plots:
             try:
-                items.append(json_item(plot.draw(sheet), ID(plot.name), theme))
+                items.append(json_item(plot.draw(context), ID(plot.name), theme))
             except Exception as error:  # whatever a plot of the user's does
                 raise PlotError(f"plot {plot.name!r} cannot be drawn: {type(error).__name__}: {error}") from error
-        return items, tuple(sheet.sources.values())
+        return items, tuple(context.sources.values())
 
     def _as_json(self, style: Style) -> bytes:
         """What BokehJS embeds: a list of items, in the order of the plots."""
-        return json.dumps(self._sheet(style)[0], separators=(",", ":")).encode()
+        return json.dumps(self._describe(style)[0], separators=(",", ":")).encode()
