@@ -9,6 +9,8 @@ import pytest
 
 from daqd.children.child_process import relay_log
 
+pytestmark = pytest.mark.slow
+
 
 async def listen_to(program: str) -> int:
     child = await asyncio.create_subprocess_exec(

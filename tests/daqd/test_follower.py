@@ -18,6 +18,8 @@ from tests.daqd.file_bytes import record_bytes
 from tests.daqd.made_readouts import make_readouts
 from tests.daqd.run_on_disk import Readout, RunOnDisk, kinds, number_readouts, poll_all, readouts_of
 
+pytestmark = pytest.mark.slow
+
 READOUTS = number_readouts(make_readouts(40, seed=7))
 FILES: list[list[Readout]] = [READOUTS[:15], READOUTS[15:16], READOUTS[16:]]
 Follow = Callable[..., Follower]

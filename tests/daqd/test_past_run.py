@@ -20,6 +20,8 @@ from tests.daqd.made_readouts import make_readouts
 from tests.daqd.run_on_disk import Readout, RunOnDisk, number_readouts
 from tests.protocol.streams import any_runs
 
+pytestmark = pytest.mark.slow
+
 NO_LIMIT = 1 << 16
 
 

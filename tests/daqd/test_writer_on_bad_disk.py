@@ -16,6 +16,8 @@ from tests.daqd.file_bytes import record_bytes
 from tests.daqd.waiting import wait_until
 from tests.daqd.writing import HEADER_BYTES, Write, Writing, expected_records, raws
 
+pytestmark = pytest.mark.slow
+
 FIRST = raws(b"first", b"second")
 LATER = raws(*[b"0123456789"] * 5)
 PART, FINAL = "run_000001_0000.apx.part", "run_000001_0000.apx"

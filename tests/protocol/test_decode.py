@@ -303,6 +303,7 @@ def test_a_cut_hit_after_a_full_readout_is_dropped_at_the_end_of_the_run(last: s
 
 @pytest.mark.parametrize("chips", [None, 1, 4])
 @pytest.mark.parametrize("lost", [0.0, 0.01])
+@pytest.mark.slow
 def test_many_bytes_decode_as_one_by_one(chips: int | None, lost: float) -> None:
     """More than one block of the decoder, long chains of candidates, readouts of any length."""
     random = np.random.default_rng(chips or 0)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 

@@ -15,6 +15,8 @@ import pytest
 from monitor.sanity.alarms.delivery import Command, Delivery, DeliveryError, Webhook
 from tests.deadline import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE_S

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.deadline import DEADLINE_S
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import re, signal, threading
