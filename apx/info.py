@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def report(path: Path) -> bool:
         with open_recording(path) as recording:
-            summary = Summary(
+            summary = RecordingSummary(
                 str(path),
                 recording.size_bytes,
                 recording.header_bytes,
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @dataclass
-class Summary:
+class RecordingSummary:
     """What `apx info` says of a file; sizes in bytes, time stamps in ns since the epoch, rates per second.
 
     `first_readout_id` … `timestamp_last` are None for a file without readouts; rates, and `duration_s`, where the time
@@ -155,7 +155,7 @@ def _per_second(rate: float | None) -> str:
     return "" if rate is None else f", {rate:.6g}/s"
 
 
-def _header_lines(summary: Summary, full: bool) -> list[tuple[str, str]]:
+def _header_lines(summary: RecordingSummary, full: bool) -> list[tuple[str, str]]:
     if full:
         text = json.dumps(summary.header, indent=2)
         return [("header" if number == 0 else "", line) for number, line in enumerate(text.splitlines())]
@@ -166,7 +166,7 @@ def _header_lines(summary: Summary, full: bool) -> list[tuple[str, str]]:
     return [("header", f"{summary.header_bytes} bytes, {summary.readout_class}"), *lines]
 
 
-def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
+def _lines(summary: RecordingSummary, full_header: bool) -> list[tuple[str, str]]:
     """A name and a value for each line."""
     ledger = summary.ledger
     mean = f"{summary.data_bytes / summary.readouts:.1f}" if summary.readouts else "-"
@@ -201,7 +201,7 @@ def _lines(summary: Summary, full_header: bool) -> list[tuple[str, str]]:
     return lines
 
 
-def _print(summary: Summary, full_header: bool) -> None:
+def _print(summary: RecordingSummary, full_header: bool) -> None:
     lines = _lines(summary, full_header)
     if sys.stdout.isatty():
         table = Table(title=Text(printable(summary.path)), title_justify="left", show_header=False, pad_edge=False)

@@ -2,7 +2,7 @@
 
 from astropix_runtime.sockets.endpoints import is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys, ServerKeys
-from astropix_runtime.sockets.request_client import RequestClient, Service
+from astropix_runtime.sockets.request_client import RequestClient, RequestedService
 from astropix_runtime.sockets.request_server import RequestPurpose, RequestServer
 from daqd.errors import DaqError
 
@@ -19,7 +19,7 @@ _PURPOSE = RequestPurpose(
     harm="command the board",
     end_other="end that daemon (daqctl shutdown), or give this one another daq.name",
 )
-_DAEMON = Service(
+_DAEMON = RequestedService(
     name="daemon", what="a daqd", if_absent="is daqd running, with that daq.name?", if_silent="; is daqd running?"
 )
 

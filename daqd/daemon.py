@@ -17,7 +17,7 @@ from astropix_runtime.storage.process_lock import ProcessLock
 from daqd.acquisition.disk_watch import DiskWatch
 from daqd.boards.board import Board
 from daqd.boards.factory import open_board
-from daqd.children.programs import Publisher, history_server
+from daqd.children.programs import PublisherHandle, history_server
 from daqd.configuration.config import Config
 from daqd.control import control_server
 from daqd.control_commands import execute
@@ -65,7 +65,7 @@ class Daemon:
             lambda: self._history.endpoint,
         )
         last_run = store.last_run()
-        self._publisher = Publisher(
+        self._publisher = PublisherHandle(
             config.stream,
             config.daq.name,
             store.data_dir,

@@ -15,7 +15,7 @@ from daqd.acquisition.active_run import ActiveRun, RunHooks, RunRequest
 from daqd.board_setup import BoardSetup
 from daqd.boards.board import Board
 from daqd.children.messages import FromChild, PublisherState, RunDecoded
-from daqd.children.programs import Publisher
+from daqd.children.programs import PublisherHandle
 from daqd.configuration.config import Config
 from daqd.daemon_state import Cause, DaemonStateMachine
 from daqd.errors import DaqError, RunControlError
@@ -41,7 +41,7 @@ class RunControl:
         config: Config,
         board: Board,
         store: RunStore,
-        publisher: Publisher,
+        publisher: PublisherHandle,
         state: DaemonStateMachine,
         status: StatusBoard,
         software: dict[str, str],

@@ -116,9 +116,9 @@ class StatusBoard:
         )
         self._rated, self._rated_at = counts, now
 
-    def _board_state(self) -> messages.Board:
+    def _board_state(self) -> messages.BoardStat:
         status = self._board.status()
-        return messages.Board(
+        return messages.BoardStat(
             kind=status.kind,
             transport=self._transport,
             connected=status.connected,

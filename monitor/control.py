@@ -5,11 +5,13 @@ from typing import Any, Final, Literal
 
 from astropix_runtime.sockets.endpoints import default_runtime_dir, is_tcp
 from astropix_runtime.sockets.key_files import ClientKeys
-from astropix_runtime.sockets.request_client import RequestClient, Service
+from astropix_runtime.sockets.request_client import RequestClient, RequestedService
 from monitor.keys import client_keys
 
-_DAEMON = Service(name="daemon", what="a daqd", if_absent="is daqd running?")
-_CHECKER = Service(name="apx-sanity", what="an apx-sanity", if_absent="is it running, with that configuration?")
+_DAEMON = RequestedService(name="daemon", what="a daqd", if_absent="is daqd running?")
+_CHECKER = RequestedService(
+    name="apx-sanity", what="an apx-sanity", if_absent="is it running, with that configuration?"
+)
 
 _STOP_TIMEOUT_S = 65.0
 """`stop` takes as long as what was read needs to reach the disk."""

@@ -18,7 +18,7 @@ from protocol.wire.messages import MAX_CONTROL_BYTES, Request, decode_reply, enc
 
 
 @dataclass(frozen=True)
-class Service:
+class RequestedService:
     """Who answers requests, in the words of error messages: the `name` it has, and `what` it is, like "a daqd".
 
     `if_absent`: a question for the person where no socket is there; `if_silent`: where nobody answers.
@@ -36,7 +36,7 @@ class Exchange:
     `frame` is to be sent. `RefusedError` where the arguments cannot be sent.
     """
 
-    def __init__(self, service: Service, endpoint: str, command: str, args: dict[str, Any]) -> None:
+    def __init__(self, service: RequestedService, endpoint: str, command: str, args: dict[str, Any]) -> None:
         self._service = service
         self._endpoint = endpoint
         self._request = Request(id=uuid.uuid4().hex, cmd=command, args=args)
@@ -82,7 +82,7 @@ class RequestClient:
     """
 
     def __init__(
-        self, endpoint: str, service: Service, timeout_s: float = 10.0, keys: ClientKeys | None = None
+        self, endpoint: str, service: RequestedService, timeout_s: float = 10.0, keys: ClientKeys | None = None
     ) -> None:
         if keys is not None and not is_tcp(endpoint):
             raise UnreachableError(f"{endpoint} takes no keys: they are for tcp://ADDRESS:PORT")

@@ -16,7 +16,7 @@ from daqd.transports.link import Link
 from protocol.registers.astep import REQUEST_FILLER, SAFE_LENGTH, RegisterRead, RegisterWrite, byte_of, read_byte
 from protocol.registers.astep_register_map import RegisterMap
 from protocol.registers.astep_registers import Register
-from protocol.registers.steps import Request
+from protocol.registers.steps import RegisterRequest
 
 SHORT_FILLER: Final = bytes(260)
 """Ends a request of `read_byte` or `fifo_length` of which one byte was lost."""
@@ -58,7 +58,7 @@ class AstepDialogue(Dialogue):
         self.registers = registers
         self._identity = firmware_id.to_bytes(4, "little")
 
-    def _exchange(self, request: Request) -> bytes:
+    def _exchange(self, request: RegisterRequest) -> bytes:
         if isinstance(request, RegisterWrite) and isinstance(request.register, Register):
             self.written[request.register] = request.data
         if not isinstance(request, RegisterRead):

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from daqd.errors import BoardAnswerError, BoardError, LinkTimeout
 from daqd.transports.link import Link
 from protocol.errors import ProtocolError
-from protocol.registers.steps import Pause, Request, UnexpectedAnswerError
+from protocol.registers.steps import Pause, RegisterRequest, UnexpectedAnswerError
 
 Result = TypeVar("Result")
 
@@ -62,7 +62,7 @@ class Dialogue:
         self._sleep = sleep
         self._on_their_way = 0
 
-    def run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
+    def run(self, steps: Generator[RegisterRequest | Pause, bytes, Result]) -> Result:
         """Carry out all of `steps`, and give their result.
 
         Raises `BoardError`: `BoardAnswerError` where an answer is not as it should be.
@@ -81,18 +81,18 @@ class Dialogue:
         except ProtocolError as error:
             raise BoardError(f"{self.name}: {error}") from error
 
-    def _carry_out(self, step: Request | Pause) -> bytes:
+    def _carry_out(self, step: RegisterRequest | Pause) -> bytes:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
             return b""
         return self._exchange(step)
 
-    def _exchange(self, request: Request) -> bytes:
+    def _exchange(self, request: RegisterRequest) -> bytes:
         """Send `request`; its answer, empty where it has none."""
         self.send(request)
         return self.answer(request) if request.answer_bytes else b""
 
-    def send(self, *requests: Request) -> None:
+    def send(self, *requests: RegisterRequest) -> None:
         """Send requests in one go, without waiting for their answers."""
         self.link.why = requests[0].why
         self.link.register_name = self.registers.describe
@@ -100,7 +100,7 @@ class Dialogue:
         self.link.write(data)
         self._on_their_way += len(data)
 
-    def answer(self, request: Request) -> bytes:
+    def answer(self, request: RegisterRequest) -> bytes:
         """The answer to the oldest question that has none.
 
         `BoardAnswerError` where not all of it comes; what did is in the partial of the `LinkTimeout` it comes from.
@@ -113,7 +113,7 @@ class Dialogue:
         self._on_their_way = 0
         return answer
 
-    def silence(self, request: Request, partial: bytes) -> BoardAnswerError:
+    def silence(self, request: RegisterRequest, partial: bytes) -> BoardAnswerError:
         """The error for an answer of which only `partial` came."""
         return BoardAnswerError(
             self.name,

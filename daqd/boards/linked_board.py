@@ -13,7 +13,7 @@ from daqd.boards.dialogue import Dialogue
 from daqd.configuration.config import BoardSection
 from daqd.errors import BoardError
 from protocol.chips.chip_setup import ChipSetup
-from protocol.registers.steps import Pause, Request
+from protocol.registers.steps import Pause, RegisterRequest
 from protocol.text import counted
 
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ class LinkedBoard(Board):
         """Stop the board, and see that it has stopped."""
 
     @abstractmethod
-    def _safe_steps(self) -> Generator[Request | Pause, bytes, None]:
+    def _safe_steps(self) -> Generator[RegisterRequest | Pause, bytes, None]:
         """Injection off, chips held: without a question, for a board that may not answer any more."""
 
     @property
@@ -186,7 +186,7 @@ class LinkedBoard(Board):
             counters={**self._counters, **self.link.counters},
         )
 
-    def _run(self, steps: Generator[Request | Pause, bytes, Result]) -> Result:
+    def _run(self, steps: Generator[RegisterRequest | Pause, bytes, Result]) -> Result:
         """Carry out `steps`; after a failure, whatever it is, the board is made safe."""
         try:
             return self._dialogue.run(steps)

@@ -17,7 +17,7 @@ import zmq
 
 from astropix_runtime.sockets.endpoints import is_tcp
 from daqd.catching_up.archive import Archive, DataDirectory, ReplayArchive
-from daqd.catching_up.history_server import HistoryError, HistoryServer
+from daqd.catching_up.history_server import HistoryServer, HistoryServerError
 from daqd.catching_up.past_run import missing_ledgers
 from daqd.children.child_end import (
     DaemonPipe,
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             archive, ledgers = _archive_of(options, opened)
             server = _serve(options, archive)
-        except (HistoryError, ConfigError) as error:
+        except (HistoryServerError, ConfigError) as error:
             log_to_daemon(str(error), priority=3)
             return 1
         opened.callback(server.close)
@@ -145,7 +145,7 @@ def _archive_of(options: HistoryOptions, opened: contextlib.ExitStack) -> tuple[
     try:
         view = opened.enter_context(ReplayView(options.replay))
     except (OSError, ValueError) as error:
-        raise HistoryError(f"nothing is known of the replay: {error}") from error
+        raise HistoryServerError(f"nothing is known of the replay: {error}") from error
     return ReplayArchive(view), iter(())
 
 
@@ -153,7 +153,7 @@ def _serve(options: HistoryOptions, archive: Archive) -> HistoryServer:
     keys = keys_of(options.server_key, options.client_keys)
     try:
         return HistoryServer(options.bind, archive, keys)
-    except HistoryError:
+    except HistoryServerError:
         if not options.any_port or not is_tcp(options.bind):
             raise
     return HistoryServer(f"{options.bind.rpartition(':')[0]}:*", archive, keys)

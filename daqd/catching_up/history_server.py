@@ -47,7 +47,7 @@ _MAX_AT_ONCE = 64
 _HEARTBEAT_MS = 5000
 
 
-class HistoryError(DaqError, OSError):
+class HistoryServerError(DaqError, OSError):
     """The catch-up socket cannot be opened."""
 
 
@@ -55,7 +55,7 @@ _PURPOSE = Purpose(
     name="the past",
     verb="answer",
     way_out='end that, or choose another stream.catch_up (--catch-up of a replay), or "" for none',
-    failure=HistoryError,
+    failure=HistoryServerError,
 )
 
 

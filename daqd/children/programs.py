@@ -12,7 +12,7 @@ PUBLISHER_MODULE = "daqd.publishing.publish"
 HISTORY_MODULE = "daqd.catching_up.history"
 
 
-class Publisher(ChildProcess):
+class PublisherHandle(ChildProcess):
     """One `daqd-publish`. Its methods can be called from any thread.
 
     A publisher that does not read its input misses messages; it looks into the files anyway.

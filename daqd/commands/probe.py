@@ -36,7 +36,7 @@ _BOARD = FtdiSection().description
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProbedPort:
     """A device or port. `transport` and `name`: what to write into the configuration.
 
     `firmware`: what answers, empty where nothing does or nothing was asked. `in_use`: by whom, empty if free.
@@ -81,7 +81,7 @@ def probe_main(args: argparse.Namespace) -> int:
         return _report(args)
     lock_dir = load_config(args.config).runtime_dir if args.config else default_runtime_dir()
     problems: list[str] = []
-    findings: list[Finding] = []
+    findings: list[ProbedPort] = []
     try:
         findings += probe_ftdi(libusb(), lock_dir, ask=not args.no_ask)
     except BoardError as error:
@@ -119,12 +119,12 @@ def _summary(report: dict[str, Any], path: Path) -> Iterator[str]:
     yield f"report     {path}: read it before you send it; it should name no user, computer, address or serial number"
 
 
-def probe_ftdi(backend: UsbBackend, lock_dir: Path, *, ask: bool) -> list[Finding]:
+def probe_ftdi(backend: UsbBackend, lock_dir: Path, *, ask: bool) -> list[ProbedPort]:
     """All FT2232H devices; those that look like a board are asked for their firmware. `BoardError` from the bus."""
     findings = []
     for device in list_ftdi(backend):
         device.close()
-        finding = Finding(
+        finding = ProbedPort(
             "ftdi",
             device.serial or f"bus {device.bus}, address {device.address}",
             device.description,
@@ -138,7 +138,7 @@ def probe_ftdi(backend: UsbBackend, lock_dir: Path, *, ask: bool) -> list[Findin
     return findings
 
 
-def probe_serial(named: Sequence[str], lock_dir: Path, *, ask: bool) -> list[Finding]:
+def probe_serial(named: Sequence[str], lock_dir: Path, *, ask: bool) -> list[ProbedPort]:
     """All serial ports of this machine and those that are `named`, which are asked, as are those of an FT2232H."""
     findings = []
     for name, description, looks_right in _ports(named):
@@ -148,7 +148,7 @@ def probe_serial(named: Sequence[str], lock_dir: Path, *, ask: bool) -> list[Fin
                 problem = "there is no such port"
             elif not os.access(name, os.R_OK | os.W_OK):
                 problem = DIALOUT_ADVICE
-        finding = Finding(
+        finding = ProbedPort(
             "serial", name, description, in_use=DeviceLock(lock_dir, port_label(name)).holder(), problem=problem
         )
         if ask and (looks_right or name in named):
@@ -169,7 +169,7 @@ def _ports(named: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
             yield name, "", True
 
 
-def _asked(finding: Finding, link: Link) -> Finding:
+def _asked(finding: ProbedPort, link: Link) -> ProbedPort:
     """What answers there, where it can be asked."""
     if finding.in_use or finding.problem:
         return finding
@@ -182,7 +182,7 @@ def _asked(finding: Finding, link: Link) -> Finding:
         link.close()
 
 
-def _as_text(findings: list[Finding], problems: list[str]) -> Iterator[str]:
+def _as_text(findings: list[ProbedPort], problems: list[str]) -> Iterator[str]:
     for transport, title in (("ftdi", "FTDI devices (FT2232H)"), ("serial", "Serial ports")):
         yield title
         found = [finding for finding in findings if finding.transport == transport]
@@ -197,7 +197,7 @@ def _as_text(findings: list[Finding], problems: list[str]) -> Iterator[str]:
         yield "A board that is plugged in and not here: is it switched on, is its cable one for data?"
 
 
-def _state(finding: Finding) -> str:
+def _state(finding: ProbedPort) -> str:
     if finding.problem:
         return finding.problem
     if finding.in_use:

@@ -20,7 +20,7 @@ SATURATED_RATE_HZ = 30_000.0
 
 
 @dataclass(frozen=True)
-class HitBatch:
+class GeneratedHits:
     """Consecutive hits, each array of shape (n,) in order of arrival, but `wire` (n, bytes): their bytes as sent.
 
     `arrival_ns`: since the chips began to send. `pause_ns`: from this arrival to the next. `hits`: as a decoder should
@@ -35,11 +35,11 @@ class HitBatch:
     def __len__(self) -> int:
         return len(self.arrival_ns)
 
-    def first(self, hits: int) -> "HitBatch":
+    def first(self, hits: int) -> "GeneratedHits":
         """The first `hits` of the batch, or all if it has no more."""
         if hits >= len(self):
             return self
-        return HitBatch(*(column[:hits] for column in vars(self).values()))
+        return GeneratedHits(*(column[:hits] for column in vars(self).values()))
 
 
 class HitGenerator:
@@ -74,14 +74,14 @@ class HitGenerator:
             raise ConfigError(["emulator.dead_pixels: no pixel is left to fire"])
         self._pixels_below = pixels_below / pixels_below[-1]
 
-    def batches(self) -> Iterator[HitBatch]:
+    def batches(self) -> Iterator[GeneratedHits]:
         """Batches of `BATCH_HITS` hits, up to the limit of the settings; only the last one may have fewer."""
         left = self._hits_limit or sys.maxsize
         while left > 0:
             yield self._with_faults(self._next_batch()).first(left)
             left -= BATCH_HITS
 
-    def _with_faults(self, batch: HitBatch) -> HitBatch:
+    def _with_faults(self, batch: GeneratedHits) -> GeneratedHits:
         """Some hits become such as no intact chip sends; they are drawn apart, and no other hit changes."""
         chance = self._misbehave
         if not (chance.tot_zero or chance.wrong_rows):
@@ -92,7 +92,7 @@ class HitGenerator:
         self.chips.leave_chip(hits, outside)
         return replace(batch, hits=hits, wire=self.chips.wire(hits))
 
-    def _next_batch(self) -> HitBatch:
+    def _next_batch(self) -> GeneratedHits:
         random, kind, each = self._random, self.chips.kind, self.chips.hits_each
         n = BATCH_HITS // each
         pause_ns = random.exponential(self._mean_pause_ns, n).astype(np.int64)
@@ -111,4 +111,4 @@ class HitGenerator:
         # The hits of one particle come at once.
         pauses_ns = np.zeros((n, each), np.int64)
         pauses_ns[:, -1] = pause_ns
-        return HitBatch(arrival_ns.repeat(each), pauses_ns.reshape(-1), hits, self.chips.wire(hits))
+        return GeneratedHits(arrival_ns.repeat(each), pauses_ns.reshape(-1), hits, self.chips.wire(hits))

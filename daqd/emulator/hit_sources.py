@@ -11,7 +11,7 @@ import numpy.typing as npt
 from protocol.layer_scan import FrameLayout
 
 
-class Delivery(Enum):
+class HitDelivery(Enum):
     """How bytes of a source get into the FIFO of the board."""
 
     SPI = auto()
@@ -39,7 +39,7 @@ class HitSource(ABC):
 class ByteSource(HitSource):
     """Bytes that come from the chips."""
 
-    delivery = Delivery.SPI
+    delivery = HitDelivery.SPI
 
     @abstractmethod
     def take(self, elapsed_s: float, room: int, waiting: int) -> bytes:

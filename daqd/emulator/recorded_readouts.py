@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from daqd.emulator.emulated_chips import emulated_chips
-from daqd.emulator.hit_sources import ByteSource, Delivery, FrameSource, SentFrames
+from daqd.emulator.hit_sources import ByteSource, FrameSource, HitDelivery, SentFrames
 from daqd.errors import ConfigError
 from protocol.apx import ApxReader
 from protocol.block import ReadoutBlock
@@ -31,7 +31,7 @@ class RecordedReadouts(ByteSource):
     `readout_class`, or frames whose time stamps are not as `described`.
     """
 
-    delivery = Delivery.READOUTS
+    delivery = HitDelivery.READOUTS
 
     def __init__(
         self,

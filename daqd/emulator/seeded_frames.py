@@ -9,7 +9,7 @@ import numpy.typing as npt
 from daqd.configuration.config import EmulatorSection
 from daqd.emulator.astep_register_file import TIMESTAMP_START
 from daqd.emulator.emulated_chips import emulated_chips
-from daqd.emulator.hit_generator import HitBatch, HitGenerator
+from daqd.emulator.hit_generator import GeneratedHits, HitGenerator
 from daqd.emulator.hit_sources import FrameSource, SentFrames
 from protocol.hit import HitTable
 from protocol.layer_frames import encode_frames
@@ -45,11 +45,11 @@ class SeededFrames(FrameSource):
         self._batches = self._generate()
         self._random = np.random.default_rng([settings.seed, 3])
         self._misbehaves = any(settings.misbehave.model_dump().values())
-        self._batch: HitBatch | None = next(self._batches, None)
+        self._batch: GeneratedHits | None = next(self._batches, None)
         self._position = 0
         self.hits_sent = 0
 
-    def _generate(self) -> Iterator[HitBatch]:
+    def _generate(self) -> Iterator[GeneratedHits]:
         return HitGenerator(self._settings, self._chips, self.chip_version, self._layers).batches()
 
     @property
@@ -79,7 +79,7 @@ class SeededFrames(FrameSource):
             if stop == len(arrival_ns):
                 self._batch, self._position = next(self._batches, None), 0
 
-    def _frames(self, batch: HitBatch, part: slice, layout: FrameLayout) -> SentFrames:
+    def _frames(self, batch: GeneratedHits, part: slice, layout: FrameLayout) -> SentFrames:
         table, hits = self._table(batch, part), batch.hits[part].copy()
         hits["chip_id"] = table["chip_id"]
         frames = encode_frames(self._emulated.frame_bytes(hits), table["layer"], table["fpga_timestamp"], layout)
@@ -115,7 +115,7 @@ class SeededFrames(FrameSource):
     def _per_layer(self, layers: npt.NDArray[np.int64]) -> tuple[int, ...]:
         return tuple(np.bincount(layers, minlength=self._layers).tolist())
 
-    def _table(self, batch: HitBatch, part: slice) -> HitTable:
+    def _table(self, batch: GeneratedHits, part: slice) -> HitTable:
         """The hits as a decoder should find them, without the columns that the readout gives."""
         table = self._emulated.in_frames(batch.hits[part])
         chip = table["chip_id"].copy()

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from daqd.configuration.config import EmulatorSection, MisbehaveSection
 from daqd.emulator.emulated_chips import EmulatedChips, emulated_chips
-from daqd.emulator.hit_generator import HitBatch, HitGenerator
-from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.hit_generator import GeneratedHits, HitGenerator
+from daqd.emulator.hit_sources import ByteSource, HitDelivery
 from protocol.registers.gecco import SPI_WORD_BYTES
 from protocol.stream_bytes import IDLE_BYTE, PADDING_BYTE
 
@@ -72,7 +72,7 @@ class HitStream:
         self._misbehaves = any(misbehave.model_dump().values())
         self._burst_begins = True
 
-    def encode(self, batch: HitBatch) -> StreamPart:
+    def encode(self, batch: GeneratedHits) -> StreamPart:
         """The bytes of `batch`, which follows the batch of the call before."""
         n, hit_bytes = len(batch), batch.wire.shape[1]
         ends = batch.pause_ns > BURST_PAUSE_NS
@@ -93,7 +93,7 @@ class HitStream:
         none = np.zeros(n, np.int64)
         return StreamPart(data, hit_start, hit_end, segment_end, none.astype(np.uint8), none, none)
 
-    def _encode_misbehaving(self, batch: HitBatch, before: ByteCounts, after: ByteCounts) -> StreamPart:
+    def _encode_misbehaving(self, batch: GeneratedHits, before: ByteCounts, after: ByteCounts) -> StreamPart:
         random, chance = self._fault_random, self._misbehave
         n, hit_bytes = len(batch), batch.wire.shape[1]
         cut, lost, garbage, padding = (
@@ -172,7 +172,7 @@ class SeededHits(ByteSource):
         self._version = version
         self._emulated = emulated_chips(version)
         self._saturated = settings.rate_hz == "max"
-        self.delivery = Delivery.FLOOD if self._saturated else Delivery.SPI
+        self.delivery = HitDelivery.FLOOD if self._saturated else HitDelivery.SPI
         self._parts = _parts(settings, chips, version)
         self._position = 0
         self._hits_before = 0
@@ -262,7 +262,7 @@ class SeededHits(ByteSource):
         return np.concatenate(tables)
 
 
-def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tuple[HitBatch, StreamPart]]:
+def _parts(settings: EmulatorSection, chips: int, version: int) -> Iterator[tuple[GeneratedHits, StreamPart]]:
     """Batches of hits and their bytes, up to the limit."""
     stream = HitStream(settings.seed, settings.misbehave)
     left = settings.hits_limit or sys.maxsize

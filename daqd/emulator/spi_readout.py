@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Final
 
-from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.hit_sources import ByteSource, HitDelivery
 from daqd.emulator.read_fifos import WordFifo
 from protocol.registers.gecco import FPGA_CLOCK_HZ, SPI_LINES, SPI_WORD_BYTES, spi_clock_hz
 from protocol.stream_bytes import IDLE_BYTE
@@ -26,8 +26,8 @@ class SpiReadout:
     well, so that words come while it is being read.
 
     `divider`: of the SPI clock, 0…255. `sending`: whether the chips can send. `elapsed_s`: time that they could, which
-    is the time of the source. Other kinds of `Delivery` than SPI are tools for tests: they come without any pace, and
-    reads take no time.
+    is the time of the source. Other kinds of `HitDelivery` than SPI are tools for tests: they come without any pace,
+    and reads take no time.
     """
 
     def __init__(self, source: ByteSource, fifo: WordFifo) -> None:
@@ -37,7 +37,7 @@ class SpiReadout:
         self.elapsed_s = 0.0
         self._free_s = 0.0
         self._begun = b""
-        self._paced = source.delivery is Delivery.SPI
+        self._paced = source.delivery is HitDelivery.SPI
         self.power_up()
 
     def power_up(self) -> None:
@@ -126,7 +126,7 @@ class SpiReadout:
 
     def _at_once(self, room: int) -> list[tuple[float, bytes, int]]:
         data = self.source.take(self.elapsed_s, room, len(self.fifo))
-        filler = -len(data) % SPI_WORD_BYTES if self.source.delivery is Delivery.FLOOD else 0
+        filler = -len(data) % SPI_WORD_BYTES if self.source.delivery is HitDelivery.FLOOD else 0
         return [(0.0, data + bytes((IDLE_BYTE,)) * filler, filler)] if data else []
 
     def _slip(self, data: bytes) -> bytes:

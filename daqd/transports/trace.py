@@ -18,19 +18,19 @@ from typing import Protocol, TextIO
 
 from daqd.errors import LinkTimeout
 from daqd.transports.link import Link
-from protocol.registers.steps import Request
+from protocol.registers.steps import RegisterRequest
 
 
 class Parser(Protocol):
     """Bytes to a board, in any pieces, to the requests that they complete."""
 
-    def feed(self, data: bytes) -> Sequence[Request]:
+    def feed(self, data: bytes) -> Sequence[RegisterRequest]:
         """Requests completed by `data`, in order."""
 
 
 @dataclass(slots=True)
 class _Line:
-    request: Request
+    request: RegisterRequest
     name: str
     why: str
     answer: bytearray

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.engine import AlarmTransition
 from monitor.sanity.findings import Finding, Findings, Notice, Place, severity
 from monitor.sanity.recorded.run_quality import RunQuality
 from protocol.text import counted
@@ -72,7 +72,7 @@ class Report:
             at = datetime.fromtimestamp(now_ns / 1e9, UTC)
             self._print(f"{at:%Y-%m-%dT%H:%M:%SZ} {finding.line()}")
 
-    def announce(self, transition: Transition) -> None:
+    def announce(self, transition: AlarmTransition) -> None:
         """Print what became of an alarm."""
         if self._as_json:
             line = {"kind": "alarm", "event": transition.kind, "t": transition.t}

@@ -24,7 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from protocol.errors import ProtocolError
 
 
-class Request(Protocol):
+class RegisterRequest(Protocol):
     """A request of either register protocol; one that writes has `data`, too."""
 
     @property

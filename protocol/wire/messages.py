@@ -103,7 +103,7 @@ class Disk(WireModel):
     reason: str = ""
 
 
-class Board(WireModel):
+class BoardStat(WireModel):
     """What is known of the board; `counters` are its own words for what it counts.
 
     `warnings`: what is not as it should be, a line each, for as long as that lasts.
@@ -152,7 +152,7 @@ class Stat(WireModel):
     ledger: LedgerCounts | None = None
     queue: Queue = Queue()
     disk: Disk = Disk()
-    board: Board = Board()
+    board: BoardStat = BoardStat()
     publisher: PublisherStat = PublisherStat()
     catch_up: str = ""
     version: str = ""

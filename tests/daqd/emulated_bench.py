@@ -6,7 +6,7 @@ from typing import Any
 from daqd.boards.gecco import GeccoBoard
 from daqd.configuration.config import Config
 from daqd.emulator.gecco_model import GeccoModel
-from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.hit_sources import ByteSource, HitDelivery
 from daqd.emulator.read_fifos import FifoRecord
 from daqd.emulator.seeded_hits import SeededHits
 from daqd.transports.emulated import EmulatedLink
@@ -36,7 +36,7 @@ class HandClock:
 class ScriptedSource(ByteSource):
     """Sends `pieces`, one with every request while the chips can send; an empty one is a moment of silence."""
 
-    delivery = Delivery.READOUTS
+    delivery = HitDelivery.READOUTS
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)

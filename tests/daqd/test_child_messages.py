@@ -19,9 +19,9 @@ from daqd.children.messages import (
     encode_line,
 )
 from protocol.ledger import Ledger
-from protocol.wire.messages import Board, LogLine, PublisherStat, Stat
+from protocol.wire.messages import BoardStat, LogLine, PublisherStat, Stat
 
-BOARD = Board(counters={"polls": 3, "name": "x", "t": 1.5})
+BOARD = BoardStat(counters={"polls": 3, "name": "x", "t": 1.5})
 STAT = Stat(state="running", run=7, pass_=2, reason="é\n\u2028", board=BOARD)
 LEDGER = Ledger(bytes_read=5, idle=5).to_dict()
 TO_CHILD = [MoreData(), PublishStat(stat=STAT), PublishLog(line=LogLine(level="error", text="two\nlines, 20 °C\r\n"))]

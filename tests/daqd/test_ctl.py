@@ -14,7 +14,7 @@ from daqd.errors import RunControlError
 from protocol.ledger import Ledger
 from protocol.run_record import Counts, FileRecord, RunRecord
 from protocol.version import __version__
-from protocol.wire.messages import Board, Disk, PublisherStat, Queue, Rates, Stat
+from protocol.wire.messages import BoardStat, Disk, PublisherStat, Queue, Rates, Stat
 from tests.daqd.test_control import Serving
 
 FILE = FileRecord(name="run_000007_0000.apx", index=0, size_bytes=4321, sha256="", readouts=5, begin_ns=1, end_ns=2)
@@ -41,7 +41,7 @@ STAT = Stat(
     ledger=Ledger(bytes_read=30, idle=10, hit=16, orphan=4, hits=2).to_dict(),
     queue=Queue(bytes=1, limit_bytes=64, high_water_bytes=32),
     disk=Disk(path="/data", free_bytes=1_500_000_000),
-    board=Board(kind="gecco", transport="emulated", connected=True),
+    board=BoardStat(kind="gecco", transport="emulated", connected=True),
     publisher=PublisherStat(messages=9, dropped=1, subscribers=3, restarts=2, lag_bytes=7),
 )
 
@@ -147,7 +147,7 @@ def test_a_disk_that_was_not_looked_at_is_not_full(
 
 
 def test_the_counters_of_the_board(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
-    board = Board(kind="gecco", counters={"polls": 12, "fifo_full": 0, "fpga_degc": 41.23456, "firmware": "new"})
+    board = BoardStat(kind="gecco", counters={"polls": 12, "fifo_full": 0, "fpga_degc": 41.23456, "firmware": "new"})
     stat = STAT.model_copy(update={"board": board})
     daemon.answers["status"] = {"status": stat.model_dump(mode="json", by_alias=True)}
     assert ctl(daemon, "status") == 0

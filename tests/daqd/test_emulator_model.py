@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqd.emulator.gecco_model import GeccoModel
-from daqd.emulator.hit_sources import ByteSource, Delivery
+from daqd.emulator.hit_sources import ByteSource, HitDelivery
 from daqd.emulator.read_fifos import ReadFifo, WordFifo
 from daqd.emulator.spi_readout import SLIPPED_BYTES
 from protocol.registers.gecco import SPI_WORD_BYTES
@@ -318,6 +318,6 @@ def test_reading_past_the_end_gives_padding(length: int) -> None:
 
 
 def test_readouts_of_a_test_come_as_they_are() -> None:
-    assert ScriptedSource.delivery is Delivery.READOUTS
+    assert ScriptedSource.delivery is HitDelivery.READOUTS
     board = model(b"0123456789", fifo_bytes=8)
     assert say(board, RUN, "00180010") == b"0123456789".hex() + 6 * "ff"

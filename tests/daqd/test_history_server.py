@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from daqd.catching_up.archive import DataDirectory
-from daqd.catching_up.history_server import HistoryError, HistoryServer
+from daqd.catching_up.history_server import HistoryServer, HistoryServerError
 from daqd.runs.run_store import RunStore
 from protocol.wire.catch_up import MAX_CATCH_UP_BYTES, HitsReply, Refusal, RunsReply
 from protocol.wire.messages import Request, encode_request
@@ -254,5 +254,5 @@ def test_a_client_that_is_gone(run: RunOnDisk) -> None:
 
 
 def test_an_address_that_is_taken(store: RunStore) -> None:
-    with serving(store) as server, pytest.raises(HistoryError, match=r"cannot answer at .*stream\.catch_up"):
+    with serving(store) as server, pytest.raises(HistoryServerError, match=r"cannot answer at .*stream\.catch_up"):
         HistoryServer(server.endpoint, DataDirectory(store, 0))

@@ -13,7 +13,7 @@ import pytest
 
 from daqd.children.child_process import ChildError
 from daqd.children.messages import FromChild, PublisherState, RunDecoded
-from daqd.children.programs import Publisher
+from daqd.children.programs import PublisherHandle
 from daqd.configuration.config import StreamSection
 from daqd.publishing.stream import Stream
 from daqd.runs.run_store import RunStore
@@ -26,7 +26,7 @@ from tests.daqd.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 
-Use = Callable[[Publisher], Awaitable[Any]]
+Use = Callable[[PublisherHandle], Awaitable[Any]]
 
 
 async def wait_until(what: str, condition: Callable[[], object]) -> None:
@@ -46,7 +46,7 @@ class Handled:
     def __init__(self, store: RunStore, **section: Any) -> None:
         self.messages: list[FromChild] = []
         stream = StreamSection.model_validate({"bind": "tcp://127.0.0.1:*", **section})
-        self.handle = Publisher(stream, "bench", store.data_dir, 0, self.messages.append)
+        self.handle = PublisherHandle(stream, "bench", store.data_dir, 0, self.messages.append)
 
     @property
     def state(self) -> PublisherState:
@@ -57,7 +57,7 @@ class Handled:
     def decoded(self) -> list[RunDecoded]:
         return [message for message in self.messages if isinstance(message, RunDecoded)]
 
-    async def __aenter__(self) -> Publisher:
+    async def __aenter__(self) -> PublisherHandle:
         await self.handle.start()
         return self.handle
 

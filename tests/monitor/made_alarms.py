@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.sanity.alarms.engine import Transition, TransitionKind
+from monitor.sanity.alarms.engine import AlarmTransition, TransitionKind
 from protocol.wire.alarms import Alarm
 
 
@@ -22,5 +22,5 @@ def made_alarm(**values: Any) -> Alarm:
     )
 
 
-def made_transition(kind: TransitionKind = "raised", t: int = 7, **values: Any) -> Transition:
-    return Transition(kind, t, made_alarm(**values))
+def made_transition(kind: TransitionKind = "raised", t: int = 7, **values: Any) -> AlarmTransition:
+    return AlarmTransition(kind, t, made_alarm(**values))

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from astropix_runtime.storage.durable import replace_text
-from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.engine import AlarmTransition
 from monitor.sanity.alarms.silence_list import Silenced
 from protocol.text import validation_summary
 from protocol.wire.alarms import Alarm
@@ -18,7 +18,7 @@ from protocol.wire.alarms import Alarm
 MB = 1_000_000
 
 
-def as_object(transition: Transition, daq: str) -> dict[str, object]:
+def as_object(transition: AlarmTransition, daq: str) -> dict[str, object]:
     """As it is kept and sent: `{"event": …, "t": …, "daq": …, "alarm": {…}}`."""
     return {
         "event": transition.kind,
@@ -51,7 +51,7 @@ class AlarmLog:
             raise
         return file
 
-    def write(self, transition: Transition, daq: str) -> None:
+    def write(self, transition: AlarmTransition, daq: str) -> None:
         """Append a line."""
         line = json.dumps(as_object(transition, daq), ensure_ascii=False).encode() + b"\n"
         size = os.lseek(self._file, 0, os.SEEK_END)

@@ -9,7 +9,7 @@ from astropix_runtime.storage.process_lock import ProcessLock
 from monitor.errors import AlarmServiceError
 from monitor.sanity.alarms.alarm_files import MB, AlarmLog, AlarmState, StateFile, as_object
 from monitor.sanity.alarms.delivery import Command, Delivery, Webhook
-from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.engine import AlarmTransition
 from monitor.sanity.configuration import SanityConfiguration
 from monitor.sanity.configuration_sections import CallSection
 from protocol.text import reason_of
@@ -55,7 +55,7 @@ class AlarmOutputs:
         delivery = Delivery(name, send, queue=section.queue, attempts=section.attempts, end=end)
         self._deliveries.append((section, delivery))
 
-    def take(self, transitions: Iterable[Transition], daq: str) -> None:
+    def take(self, transitions: Iterable[AlarmTransition], daq: str) -> None:
         """Keep and send what became of alarms."""
         for transition in transitions:
             self._guard("log", partial(self._log.write, transition, daq))
@@ -92,7 +92,7 @@ class AlarmOutputs:
         return left
 
 
-def _called(transition: Transition, section: CallSection) -> bool:
+def _called(transition: AlarmTransition, section: CallSection) -> bool:
     least = AlarmLevel(section.least).rank
     return transition.calls and transition.kind in section.events and transition.alarm.worst.rank >= least
 

@@ -17,7 +17,7 @@ from monitor.receiving.reader import StreamCounters
 from monitor.sanity.alarms.alarm_files import AlarmState
 from monitor.sanity.alarms.alarm_outputs import AlarmOutputs
 from monitor.sanity.alarms.alarm_publisher import AlarmPublisher
-from monitor.sanity.alarms.engine import AlarmEngine, Transition
+from monitor.sanity.alarms.engine import AlarmEngine, AlarmTransition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.check import CheckInput, CheckResult
 from monitor.sanity.check_runner import CheckOutcome, CheckRunner
@@ -76,7 +76,7 @@ class AlarmWatch:
         counters: StreamCounters,
         lasting: Iterable[Notice] = (),
         output_failures: Mapping[str, str] | None = None,
-    ) -> list[Transition]:
+    ) -> list[AlarmTransition]:
         """Ask all checks; what became of the alarms.
 
         `lasting`: what checks of events say is wrong at the moment; `output_failures`: which outputs fail, and why.
@@ -102,7 +102,7 @@ class AlarmWatch:
         done += self._take(OUTPUT_FAILED.name, failing, seen)
         return done
 
-    def _take(self, name: str, results: Iterable[CheckResult], seen: CheckInput) -> list[Transition]:
+    def _take(self, name: str, results: Iterable[CheckResult], seen: CheckInput) -> list[AlarmTransition]:
         return self.engine.look(name, results, seen.now_ns, seen.run) if name in self._enabled else []
 
 
@@ -140,7 +140,7 @@ class AlarmService:
     def __init__(
         self,
         configuration: SanityConfiguration,
-        announce: Callable[[Transition], None],
+        announce: Callable[[AlarmTransition], None],
         clock: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -196,7 +196,7 @@ class AlarmService:
         self._settle(done)
         self.alarmed = self.alarmed or any(alarm.level is not AlarmLevel.OK for alarm in self._watch.engine.alarms())
 
-    def _settle(self, done: Iterable[Transition]) -> None:
+    def _settle(self, done: Iterable[AlarmTransition]) -> None:
         """Tell everybody what became of the alarms, and how they are."""
         done = list(done)
         seen, engine = self._watch.seen, self._watch.engine

@@ -22,7 +22,7 @@ TransitionKind = Literal["raised", "worse", "again", "over", "acknowledged", "si
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class AlarmTransition:
     """What became of an alarm: `alarm` is as it is now. `t`: when, ns since the epoch."""
 
     kind: TransitionKind
@@ -99,11 +99,13 @@ class AlarmEngine:
             )
         )
 
-    def look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> list[Transition]:
+    def look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> list[AlarmTransition]:
         """Take in the results of a check at one look: all that is wrong; what they do not name is well."""
         return list(self._look(check, results, now_ns, run))
 
-    def _look(self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None) -> Iterator[Transition]:
+    def _look(
+        self, check: str, results: Iterable[CheckResult], now_ns: int, run: int | None
+    ) -> Iterator[AlarmTransition]:
         watched = self._watched[check]
         wrong = _by_subject(results, watched)
         for name in [*watched.subjects, *(name for name in wrong if name not in watched.subjects)]:
@@ -116,7 +118,7 @@ class AlarmEngine:
 
     def _wrong(
         self, check: Check, name: str, subject: _Subject, result: CheckResult, now_ns: int, run: int | None
-    ) -> Iterator[Transition]:
+    ) -> Iterator[AlarmTransition]:
         subject.good = 0
         subject.levels.append(result.level or check.level)
         sure = len(subject.levels) == check.in_a_row
@@ -168,7 +170,7 @@ class AlarmEngine:
             run=run,
         )
 
-    def _good(self, watched: _Watched, name: str, subject: _Subject, now_ns: int) -> Iterator[Transition]:
+    def _good(self, watched: _Watched, name: str, subject: _Subject, now_ns: int) -> Iterator[AlarmTransition]:
         subject.levels.clear()
         alarm = subject.alarm
         if alarm is None:
@@ -192,9 +194,9 @@ class AlarmEngine:
         known = self.alarms()
         return [each for each in patterns if not any(matches(each, alarm.id) for alarm in known)]
 
-    def acknowledge(self, patterns: Sequence[str], now_ns: int) -> list[Transition]:
+    def acknowledge(self, patterns: Sequence[str], now_ns: int) -> list[AlarmTransition]:
         """Somebody has seen the alarms that `patterns` mean; what became of them."""
-        done: list[Transition] = []
+        done: list[AlarmTransition] = []
         for watched in self._watched.values():
             for name, subject in list(watched.subjects.items()):
                 alarm = subject.alarm
@@ -208,24 +210,24 @@ class AlarmEngine:
                 done.append(self._transition("acknowledged", seen, now_ns))
         return done
 
-    def silence(self, silenced: Silenced, now_ns: int) -> list[Transition]:
+    def silence(self, silenced: Silenced, now_ns: int) -> list[AlarmTransition]:
         """Call nobody for what that means."""
         self.silences.add(silenced)
         self.revision += 1
         return self.pass_time(now_ns)
 
-    def unsilence(self, pattern: str, now_ns: int) -> list[Transition] | None:
+    def unsilence(self, pattern: str, now_ns: int) -> list[AlarmTransition] | None:
         """Call again; None where no such pattern was silenced."""
         if not self.silences.remove(pattern):
             return None
         self.revision += 1
         return self.pass_time(now_ns)
 
-    def pass_time(self, now_ns: int) -> list[Transition]:
+    def pass_time(self, now_ns: int) -> list[AlarmTransition]:
         """What became of the alarms because time has passed: silences begin and end."""
         if self.silences.forget_old(now_ns):
             self.revision += 1
-        done: list[Transition] = []
+        done: list[AlarmTransition] = []
         for watched in self._watched.values():
             for subject in watched.subjects.values():
                 alarm = subject.alarm
@@ -235,9 +237,9 @@ class AlarmEngine:
                 done.append(self._transition("silenced" if silenced else "unsilenced", subject.alarm, now_ns))
         return done
 
-    def _transition(self, kind: TransitionKind, alarm: Alarm, now_ns: int) -> Transition:
+    def _transition(self, kind: TransitionKind, alarm: Alarm, now_ns: int) -> AlarmTransition:
         self.revision += 1
-        return Transition(kind, now_ns, alarm)
+        return AlarmTransition(kind, now_ns, alarm)
 
 
 def _by_subject(results: Iterable[CheckResult], watched: _Watched) -> dict[str, CheckResult]:

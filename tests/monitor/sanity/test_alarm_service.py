@@ -18,7 +18,7 @@ from monitor.control import CheckerClient
 from monitor.errors import AlarmServiceError
 from monitor.events import AlarmMessage
 from monitor.sanity.alarms.alarm_service import AlarmService
-from monitor.sanity.alarms.engine import Transition
+from monitor.sanity.alarms.engine import AlarmTransition
 from monitor.sanity.configuration import load_configuration
 from monitor.sanity.live import LiveChecks
 from protocol.wire.alarms import Alarm
@@ -50,7 +50,7 @@ class Running:
         kept = f'[sanity]\ndirectory = "{folder / "kept"}"\nmodules = {modules or []}\n'
         path.write_text(addresses + kept + text)
         self.configuration = load_configuration(path)
-        self.told: list[Transition] = []
+        self.told: list[AlarmTransition] = []
         self.checks = LiveChecks(self.configuration.limits, self.now)
         self.made = MessageMaker()
         self.reader = StreamReader()

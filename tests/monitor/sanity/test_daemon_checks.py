@@ -16,7 +16,7 @@ from monitor.sanity.checks.daemon_checks import (
 )
 from protocol.hit import HIT_DTYPE
 from protocol.wire.alarms import AlarmLevel
-from protocol.wire.messages import Board, Disk, Queue, Stat
+from protocol.wire.messages import BoardStat, Disk, Queue, Stat
 from tests.monitor.publishing import run_record
 from tests.monitor.sanity.made_inputs import T0_NS, made_input
 
@@ -64,7 +64,7 @@ def test_what_the_board_warns_of_live_and_in_the_record() -> None:
     expected = {warning[:40]: AlarmLevel.WARNING}
     assert ask(board_warnings, made_input()) is None
     assert ask(board_warnings, with_stat()) == {}
-    assert ask(board_warnings, with_stat(board=Board(warnings=[warning]))) == expected
+    assert ask(board_warnings, with_stat(board=BoardStat(warnings=[warning]))) == expected
     for board, found in (({"warnings": [warning]}, expected), ({}, {}), ({"warnings": 3}, {})):
         record = run_record(1, board=board)
         assert ask(board_warnings, made_input(record=record)) == found
@@ -74,7 +74,7 @@ def test_what_the_board_warns_of_live_and_in_the_record() -> None:
 def test_the_temperature_of_the_board(celsius: float, levels: AlarmLevel | dict[str, AlarmLevel]) -> None:
     counters: dict[str, int | float | str] = {"fpga_temperature_c": celsius, "layer_1_frames": 900, "mode_c": "x"}
     expected = levels if isinstance(levels, dict) else {"fpga_temperature_c": levels}
-    assert ask(board_temperature, with_stat(board=Board(counters=counters))) == expected
+    assert ask(board_temperature, with_stat(board=BoardStat(counters=counters))) == expected
 
 
 def hits_at(*times_ns: int) -> np.ndarray:

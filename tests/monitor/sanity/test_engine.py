@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.sanity.alarms.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, Transition
+from monitor.sanity.alarms.engine import MAX_SUBJECTS, OTHERS, AlarmEngine, AlarmTransition
 from monitor.sanity.alarms.silence_list import Silenced, SilenceList
 from monitor.sanity.check import Check, CheckResult
 from protocol.wire.alarms import Alarm, AlarmLevel
@@ -34,7 +34,7 @@ class Looking:
         self.engine = AlarmEngine(checks or (HOT,), silences, overrides)
         self.now_ns = 0
 
-    def look(self, *bad: str, level: AlarmLevel | None = None, check: str = "hot") -> list[Transition]:
+    def look(self, *bad: str, level: AlarmLevel | None = None, check: str = "hot") -> list[AlarmTransition]:
         self.now_ns += S
         done = self.engine.pass_time(self.now_ns)
         results = [CheckResult(subject, f"{subject} is hot", 30.0, 4.0, level) for subject in bad]
@@ -62,7 +62,7 @@ def test_an_alarm_is_raised_after_as_many_bad_looks_in_a_row_and_says_everything
     assert looking.kinds("pixel 5/7") == []
     assert looking.engine.alarms() == ()
     (raised,) = looking.look("pixel 5/7")
-    assert raised == Transition(
+    assert raised == AlarmTransition(
         "raised",
         3 * S,
         Alarm(
