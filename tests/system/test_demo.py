@@ -144,6 +144,7 @@ def test_on_a_terminal(laboratory: Laboratory) -> None:
         check_ended(laboratory, demo, terminal)
 
 
+@pytest.mark.soak
 def test_beside_another_one(laboratory: Laboratory) -> None:
     """The usual port is taken: another one is used."""
     first = laboratory.start("daqd", "demo", "--data-dir", "first")
