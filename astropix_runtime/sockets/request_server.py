@@ -63,18 +63,18 @@ class RequestServer:
         self.endpoint = self._listening.endpoint
         self._socket = self._listening.socket
         self._serving: asyncio.Task[None] | None = None
+        self._in_loop: zmq.asyncio.Socket | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
     def start(self, handler: AsyncHandler) -> None:
         """Begin to answer, each request in a task of its own, so that a slow command does not hold up the others."""
-        self._serving = asyncio.create_task(self._serve(handler), name="requests")
+        self._in_loop = zmq.asyncio.Socket(self._socket)
+        self._serving = asyncio.create_task(self._serve(self._in_loop, handler), name="requests")
 
-    async def _serve(self, handler: AsyncHandler) -> None:
-        poller = zmq.asyncio.Poller()
-        poller.register(self._socket, zmq.POLLIN)
+    async def _serve(self, socket: zmq.asyncio.Socket, handler: AsyncHandler) -> None:
         while True:
-            await poller.poll()
-            for envelope, request in self._requests():
+            envelope, request = self._decoded(await socket.recv_multipart())
+            if request is not None:
                 task = asyncio.create_task(self._handle(envelope, request, handler))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
@@ -96,17 +96,23 @@ class RequestServer:
             self._reply(envelope, request, outcome)
 
     def _requests(self) -> Iterator[tuple[list[bytes], Request]]:
-        """The requests that have come, each with the frames that its reply begins with; others are refused here."""
+        """The requests that have come, each with the frames that its reply begins with."""
         for _ in range(_MAX_AT_ONCE):
             try:
-                # A REQ socket puts an empty frame before the request, a DEALER does not.
-                *envelope, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+                envelope, request = self._decoded(self._socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
-            try:
-                yield envelope, decode_request(frame)
-            except MessageError as error:
-                self._send(envelope, Reply.refuse("", "bad_request", str(error)))
+            if request is not None:
+                yield envelope, request
+
+    def _decoded(self, frames: list[bytes]) -> tuple[list[bytes], Request | None]:
+        """The frames that the reply begins with, and the request; None for an invalid one, which is refused here."""
+        *envelope, frame = frames  # a REQ socket puts an empty frame before the request, a DEALER does not
+        try:
+            return envelope, decode_request(frame)
+        except MessageError as error:
+            self._send(envelope, Reply.refuse("", "bad_request", str(error)))
+            return envelope, None
 
     def _reply(self, envelope: list[bytes], request: Request, outcome: dict[str, Any] | Exception) -> None:
         try:
@@ -120,9 +126,16 @@ class RequestServer:
             self._send(envelope, Reply.refuse(request.id, "internal", f"{type(error).__name__}: {error}"))
 
     def _send(self, envelope: list[bytes], reply: Reply) -> None:
-        frame = encode_reply(reply)
+        frames = [*envelope, encode_reply(reply)]
+        if self._in_loop is not None:
+            # Through the object that receives: a request that comes while ZeroMQ sends is announced only to it. With
+            # NOBLOCK the future is done; it has an exception if the client is gone.
+            sent = self._in_loop.send_multipart(frames, zmq.NOBLOCK)
+            if isinstance(sent, asyncio.Future):
+                sent.exception()
+            return
         with contextlib.suppress(zmq.ZMQError):  # the client may be gone
-            self._socket.send_multipart([*envelope, frame], zmq.NOBLOCK)
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
 
     async def stop(self) -> None:
         """Stop answering in the event loop; commands under way are given a second. Then close."""
@@ -131,6 +144,8 @@ class RequestServer:
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
+            with contextlib.suppress(NotImplementedError):  # where it is not the loop that watches the socket
+                asyncio.get_running_loop().remove_reader(self._socket.FD)
         self.close()
 
     def close(self) -> None:
