@@ -24,7 +24,7 @@ run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal moni
 WORKERS = $(shell $(PYTHON) -c "import os; print(min((os.cpu_count() or 1) + 1, 5))")
 
 test: $(READY)  ## the test suite, in one process more than there are cores
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 UNITS = tests/protocol tests/astropix_runtime tests/apx tests/daqd tests/monitor
 
