@@ -20,11 +20,8 @@ $(READY): requirements-dev.lock pyproject.toml
 run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal monitor; Ctrl-C ends it
 	$(BIN)/daqd demo
 
-# One process more than there are cores, as tests of whole programs wait a lot; five at most.
-WORKERS = $(shell $(PYTHON) -c "import os; print(min((os.cpu_count() or 1) + 1, 5))")
-
-test: $(READY)  ## the test suite, in one process more than there are cores
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+test: $(READY)  ## the test suite, in as many processes as there are cores
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 UNITS = tests/protocol tests/astropix_runtime tests/apx tests/daqd tests/monitor
 
