@@ -21,7 +21,7 @@ run: $(READY)  ## emulated board, daemon, sanity checker, page and terminal moni
 	$(BIN)/daqd demo
 
 test: $(READY)  ## the test suite, in as many processes as there are cores
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 UNITS = tests/protocol tests/astropix_runtime tests/apx tests/daqd tests/monitor
 

@@ -31,11 +31,6 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 os.umask(os.umask(0o022) | 0o022)  # keys that others may change are refused: those of the tests are not to be such
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of whole programs first: they take longest, and nobody has to wait for the last of them alone."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
-
-
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """The folder of real AstroPix 4 recordings; the test is skipped where they are absent."""
